@@ -1,0 +1,23 @@
+//! Newtypes for the things that are counted and must not be mixed up.
+
+/// Index of a shard, `0..shards`. Shard 0 is the one writer of control state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardId(pub u8);
+
+/// A connection's server-wide number (`cid`), unique for the life of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// A connection's place in its shard's table. Reused after the connection is gone; the
+/// generation beside it tells an old holder from the new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot {
+    /// Index into the shard's connection table.
+    pub index: u32,
+    /// Counts how often that index has been handed out.
+    pub generation: u32,
+}
+
+/// A subscription's place in its shard's subscription table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubscriptionId(pub u32);

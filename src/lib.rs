@@ -1,0 +1,6 @@
+//! Ramjet: a NATS-compatible messaging server for Linux, thread per core, on io_uring.
+
+pub mod ids;
+pub mod options;
+pub mod shard;
+pub mod time;

@@ -1,0 +1,2 @@
+//! argv -> `Server` -> exit code; nothing else.
+fn main() {}

@@ -1,0 +1,282 @@
+//! What a server is told at its start: plain values, each with the default of nats-server 2.15.
+//!
+//! The configuration file and the command line are turned into this by `ops::config`; a program
+//! that embeds the server fills it by hand or through [`crate::Server::builder`].
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Every setting of a server that acts today.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// Name shown to clients; the server id when `None` (CFG-21).
+    pub server_name: Option<String>,
+    /// Address clients connect to (CFG-20).
+    pub host: String,
+    /// Port clients connect to; -1 lets the kernel choose (CFG-19).
+    pub port: i32,
+    /// `host[:port]` told to clients instead of `host:port` (CFG-22).
+    pub client_advertise: Option<String>,
+    /// Shard threads; `None` is one for each CPU this process may use.
+    pub shards: Option<usize>,
+    /// Monitoring over HTTP.
+    pub monitor: MonitorOptions,
+    /// Log output.
+    pub log: LogOptions,
+    /// Where the process id is written (CFG-32).
+    pub pid_file: Option<PathBuf>,
+    /// Folder for the file that lists the bound ports (CFG-32).
+    pub ports_file_dir: Option<PathBuf>,
+    /// Limits and timers of client connections.
+    pub client: ClientLimits,
+    /// Who may connect and what they may do.
+    pub auth: AuthOptions,
+    /// Time from the lame duck signal to exit (CFG-45).
+    pub lame_duck_duration: Duration,
+    /// Time before the first client is closed in lame duck mode (CFG-45).
+    pub lame_duck_grace_period: Duration,
+    /// `server_tags`, lower case (CFG-66).
+    pub tags: Vec<String>,
+    /// `server_metadata` (CFG-67).
+    pub metadata: BTreeMap<String, String>,
+    /// `feature_flags` as given (CFG-68).
+    pub feature_flags: BTreeMap<String, bool>,
+    /// The system account's name (CFG-49).
+    pub system_account: String,
+    /// `no_system_account`.
+    pub no_system_account: bool,
+    /// Configuration file this came from, as given on the command line.
+    pub config_file: Option<PathBuf>,
+    /// `sha256:<hex>` of the parsed configuration (CFG-86); empty without a file.
+    pub config_digest: String,
+}
+
+/// Monitoring listener (CFG-23..25).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MonitorOptions {
+    /// Address; the client host when empty.
+    pub http_host: String,
+    /// Port; 0 is off, -1 lets the kernel choose.
+    pub http_port: i32,
+    /// Prefix of every path, `/` when empty.
+    pub http_base_path: String,
+}
+
+/// Log output (CFG-26..31, CFG-43).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogOptions {
+    /// Show `[DBG]` lines.
+    pub debug: bool,
+    /// Show `[TRC]` lines: every protocol operation.
+    pub trace: bool,
+    /// Trace the system account too.
+    pub trace_verbose: bool,
+    /// Trace headers only, not payloads.
+    pub trace_headers: bool,
+    /// Date and time in front of each line.
+    pub logtime: bool,
+    /// In UTC rather than local time.
+    pub logtime_utc: bool,
+    /// Log file; standard error when `None`.
+    pub file: Option<PathBuf>,
+    /// Size in bytes at which the file is rotated; 0 is never.
+    pub size_limit: i64,
+    /// Files kept, the current one included; 0 keeps all.
+    pub max_num: i64,
+    /// Log to syslog.
+    pub syslog: bool,
+    /// Address of a remote syslog, `udp://`, `tcp://` or `unix://`; empty is local.
+    pub remote_syslog: String,
+    /// Bytes of a payload shown in trace lines; 0 is all of it.
+    pub max_traced_msg_len: usize,
+}
+
+/// Limits and timers of client connections (CFG-34..44).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientLimits {
+    /// Connections at once; `None` refuses every one.
+    pub max_connections: Option<usize>,
+    /// Subscriptions of one connection; `None` is unlimited.
+    pub max_subscriptions: Option<usize>,
+    /// Tokens in the subject of a subscription; `None` is unlimited.
+    pub max_subscription_tokens: Option<u8>,
+    /// Bytes of one message, headers included.
+    pub max_payload: usize,
+    /// Bytes queued for one connection before it counts as a slow consumer.
+    pub max_pending: usize,
+    /// Bytes of the arguments of one control line.
+    pub max_control_line: usize,
+    /// Time between two PINGs of the server.
+    pub ping_interval: Duration,
+    /// PINGs without an answer before the connection is stale.
+    pub ping_max: u32,
+    /// Time one write may take.
+    pub write_deadline: Duration,
+    /// What happens after that time.
+    pub write_timeout: WriteTimeoutPolicy,
+    /// Closed connections remembered for `/connz`.
+    pub max_closed_clients: usize,
+    /// Refuse headers from everybody (CORE-74).
+    pub no_header_support: bool,
+    /// Drop a message for a slow receiver instead of slowing its publisher (CORE-64).
+    pub no_fast_producer_stall: bool,
+}
+
+/// `write_timeout` (CFG-42).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WriteTimeoutPolicy {
+    /// Close clients, retry links.
+    #[default]
+    Default,
+    /// Close.
+    Close,
+    /// Go on with the rest of the batch.
+    Retry,
+}
+
+/// The `authorization` block (AUTH-1..17).
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuthOptions {
+    /// Single user's name.
+    pub username: Option<String>,
+    /// Single user's password, plain or bcrypt.
+    pub password: Option<String>,
+    /// Shared token, plain or bcrypt.
+    pub token: Option<String>,
+    /// Users with names and nkeys.
+    pub users: Vec<UserOptions>,
+    /// User that connections without credentials become.
+    pub no_auth_user: Option<String>,
+    /// Time a connection has for its CONNECT.
+    pub timeout: Duration,
+}
+
+/// One entry of `users`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct UserOptions {
+    /// Name; empty for an nkey user.
+    pub username: String,
+    /// Password, plain or bcrypt.
+    pub password: String,
+    /// Public user nkey (`U...`) instead of name and password.
+    pub nkey: Option<String>,
+    /// What the user may do; `None` is everything.
+    pub permissions: Option<PermissionsOptions>,
+    /// Kinds of connection the user may use, upper case; empty is all (AUTH-8).
+    pub allowed_connection_types: Vec<String>,
+    /// Only through a trusted proxy (CORE-93).
+    pub proxy_required: bool,
+}
+
+/// Permissions as written in the file (AUTH-10..14).
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PermissionsOptions {
+    /// Subjects published to.
+    pub publish: Option<SubjectPermission>,
+    /// Subjects subscribed to; entries may be `subject queue`.
+    pub subscribe: Option<SubjectPermission>,
+    /// Right to answer requests.
+    pub responses: Option<ResponsePermission>,
+}
+
+/// Allow and deny lists; `None` in `allow` is everything.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SubjectPermission {
+    /// Patterns allowed.
+    pub allow: Option<Vec<String>>,
+    /// Patterns denied; these win.
+    pub deny: Vec<String>,
+}
+
+/// `allow_responses` (AUTH-14).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResponsePermission {
+    /// Answers per request; negative is unlimited.
+    pub max_msgs: i64,
+    /// Time from the delivery of the request; `None` is unlimited.
+    pub expires: Option<Duration>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            server_name: None,
+            host: "0.0.0.0".into(),
+            port: 4222,
+            client_advertise: None,
+            shards: None,
+            monitor: MonitorOptions {
+                http_host: String::new(),
+                http_port: 0,
+                http_base_path: String::new(),
+            },
+            log: LogOptions::default(),
+            pid_file: None,
+            ports_file_dir: None,
+            client: ClientLimits::default(),
+            auth: AuthOptions::default(),
+            lame_duck_duration: Duration::from_secs(120),
+            lame_duck_grace_period: Duration::from_secs(10),
+            tags: Vec::new(),
+            metadata: BTreeMap::new(),
+            feature_flags: BTreeMap::new(),
+            system_account: "$SYS".into(),
+            no_system_account: false,
+            config_file: None,
+            config_digest: String::new(),
+        }
+    }
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            debug: false,
+            trace: false,
+            trace_verbose: false,
+            trace_headers: false,
+            logtime: true,
+            logtime_utc: false,
+            file: None,
+            size_limit: 0,
+            max_num: 0,
+            syslog: false,
+            remote_syslog: String::new(),
+            max_traced_msg_len: 0,
+        }
+    }
+}
+
+impl Default for ClientLimits {
+    fn default() -> Self {
+        Self {
+            max_connections: Some(65536),
+            max_subscriptions: None,
+            max_subscription_tokens: None,
+            max_payload: 1024 * 1024,
+            max_pending: 64 * 1024 * 1024,
+            max_control_line: 4096,
+            ping_interval: Duration::from_secs(120),
+            ping_max: 2,
+            write_deadline: Duration::from_secs(10),
+            write_timeout: WriteTimeoutPolicy::Default,
+            max_closed_clients: 10_000,
+            no_header_support: false,
+            no_fast_producer_stall: false,
+        }
+    }
+}
+
+impl Default for AuthOptions {
+    fn default() -> Self {
+        Self {
+            username: None,
+            password: None,
+            token: None,
+            users: Vec::new(),
+            no_auth_user: None,
+            timeout: Duration::from_secs(2),
+        }
+    }
+}

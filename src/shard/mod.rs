@@ -1,0 +1,3 @@
+//! One core and all it owns.
+
+pub mod report;

@@ -1,0 +1,152 @@
+//! What a shard answers when it is asked for figures. Asked and answered by message between two
+//! turns, so monitoring never takes a lock a message would wait for.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::ids::ConnectionId;
+use crate::time::WallTime;
+
+/// A question put to every shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Query {
+    /// Only the counters.
+    Counters,
+    /// Counters and connections.
+    Connections(ConnectionQuery),
+    /// Counters and every subscription, for `/subsz`.
+    Subscriptions,
+}
+
+/// Which connections to report and how much of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ConnectionQuery {
+    /// Those open now.
+    pub open: bool,
+    /// Those closed, up to `max_closed_clients`.
+    pub closed: bool,
+    /// With the list of their subscriptions.
+    pub subscriptions: bool,
+    /// Only this one.
+    pub cid: Option<ConnectionId>,
+}
+
+/// One shard's answer.
+#[derive(Debug, Clone, Default)]
+pub struct ShardReport {
+    /// Totals of the shard.
+    pub counters: Counters,
+    /// Connections, if asked for; unordered.
+    pub connections: Vec<ConnectionReport>,
+    /// Subscriptions, if asked for; unordered.
+    pub subscriptions: Vec<SubscriptionReport>,
+}
+
+/// Totals of one shard since its start. `in` is from clients, `out` is to clients.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Messages in.
+    pub in_msgs: u64,
+    /// Their payload and header bytes.
+    pub in_bytes: u64,
+    /// Messages out.
+    pub out_msgs: u64,
+    /// Their payload and header bytes.
+    pub out_bytes: u64,
+    /// Connections open now.
+    pub connections: u64,
+    /// Connections ever accepted.
+    pub total_connections: u64,
+    /// Connections closed as slow consumers.
+    pub slow_consumers: u64,
+    /// Connections closed because they answered no PING.
+    pub stale_connections: u64,
+    /// Times a publisher was held back for a receiver.
+    pub stalled_clients: u64,
+    /// Subscriptions now.
+    pub subscriptions: u64,
+    /// Subscriptions ever inserted.
+    pub inserts: u64,
+    /// Subscriptions ever removed.
+    pub removes: u64,
+    /// Subjects matched.
+    pub matches: u64,
+    /// Of those, found in the match cache.
+    pub cache_hits: u64,
+    /// Subjects in the match cache now.
+    pub cache_entries: u64,
+    /// Most receivers of any cached subject.
+    pub max_fanout: u64,
+    /// Sum of the receivers of all cached subjects (for the average).
+    pub total_fanout: u64,
+}
+
+/// One connection, open or closed.
+#[derive(Debug, Clone)]
+pub struct ConnectionReport {
+    /// Server-wide number.
+    pub cid: ConnectionId,
+    /// Peer's address.
+    pub address: SocketAddr,
+    /// When it was accepted.
+    pub start: WallTime,
+    /// Last message, subscription or unsubscription.
+    pub last_activity: WallTime,
+    /// When and why it closed.
+    pub closed: Option<(WallTime, &'static str)>,
+    /// Last round trip of a PING, if one was answered.
+    pub rtt: Option<Duration>,
+    /// Bytes queued for it.
+    pub pending_bytes: u64,
+    /// Messages from it.
+    pub in_msgs: u64,
+    /// Messages to it.
+    pub out_msgs: u64,
+    /// Bytes from it.
+    pub in_bytes: u64,
+    /// Bytes to it.
+    pub out_bytes: u64,
+    /// Times it was held back for a receiver.
+    pub stalls: u64,
+    /// Its subscriptions now.
+    pub subscriptions: u64,
+    /// `name` of its CONNECT.
+    pub name: Arc<str>,
+    /// `lang` of its CONNECT.
+    pub lang: Arc<str>,
+    /// `version` of its CONNECT.
+    pub version: Arc<str>,
+    /// User it authenticated as; public nkey of an nkey user, `[REDACTED]` for a token.
+    pub authorized_user: Arc<str>,
+    /// Account it is in.
+    pub account: Arc<str>,
+    /// Its subscriptions, if asked for.
+    pub subscriptions_list: Vec<SubscriptionReport>,
+}
+
+/// One subscription.
+#[derive(Debug, Clone)]
+pub struct SubscriptionReport {
+    /// Account it is in.
+    pub account: Arc<str>,
+    /// Subject or pattern.
+    pub subject: Box<str>,
+    /// Queue group.
+    pub queue: Option<Box<str>>,
+    /// Client's name for it.
+    pub sid: Box<str>,
+    /// Messages delivered.
+    pub msgs: u64,
+    /// Messages after which it ends; 0 is never.
+    pub max: u64,
+    /// Connection it belongs to.
+    pub cid: ConnectionId,
+}
+
+/// Somebody who can put a [`Query`] to all shards.
+pub trait Figures: Send + Sync + 'static {
+    /// Asks every shard and waits for the answers, in shard order; blocks the calling thread for
+    /// at most a second. A shard that did not answer in time is left out.
+    fn ask(&self, query: Query) -> Vec<ShardReport>;
+}
