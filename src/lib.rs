@@ -2,5 +2,6 @@
 
 pub mod ids;
 pub mod options;
+pub mod protocol;
 pub mod shard;
 pub mod time;
