@@ -12,4 +12,8 @@ pub mod info;
 pub mod json;
 pub mod op;
 pub mod parser;
+mod publish_head;
 pub mod redact;
+
+#[cfg(test)]
+mod naive;

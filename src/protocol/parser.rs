@@ -25,11 +25,10 @@ use memchr::memchr;
 use super::error::ProtocolError;
 use super::info;
 use super::op::{ClientOp, Publish};
+use super::publish_head::{PublishHead, arguments, is_blank, whole_size};
 
 /// Longest verb in bytes (`CONNECT`).
 const LONGEST_VERB: usize = 7;
-/// Most digits in a size (CORE-22).
-const SIZE_DIGITS: usize = 9;
 const CRLF: &[u8] = b"\r\n";
 
 /// What a connection may send at this moment.
@@ -86,143 +85,18 @@ pub fn next_op<'a>(input: &'a [u8], limits: &Limits) -> Result<Progress<'a>, Pro
     if let Some(head) = input.first_chunk::<4>() {
         let word = u32::from_le_bytes(*head) | 0x0020_2020;
         if word == u32::from_le_bytes(*b"pub ") {
-            if let Some(head) = common_head::<false>(input, 4, limits) {
+            if let Some(head) = PublishHead::read_common::<false>(input, 4, limits) {
                 return finish_publish(input, head, limits);
             }
         } else if word | 0x2000_0000 == u32::from_le_bytes(*b"hpub")
             && input.get(4) == Some(&b' ')
             && limits.headers
-            && let Some(head) = common_head::<true>(input, 5, limits)
+            && let Some(head) = PublishHead::read_common::<true>(input, 5, limits)
         {
             return finish_publish(input, head, limits);
         }
     }
     any_op(input, limits)
-}
-
-/// The control line of a PUB or HPUB.
-struct PublishHead<'a> {
-    subject: &'a [u8],
-    reply: Option<&'a [u8]>,
-    has_header: bool,
-    header_len: usize,
-    header_size_text: &'a [u8],
-    size: usize,
-    size_text: &'a [u8],
-    line: &'a [u8],
-    /// Where the body begins in the input.
-    body_at: usize,
-}
-
-/// Reads `subject [reply] [header] size\r\n` with single blanks and nothing unusual, in one pass;
-/// `None` for anything else, which [`any_op`] then judges.
-#[inline]
-fn common_head<'a, const HEADER: bool>(
-    input: &'a [u8],
-    start: usize,
-    limits: &Limits,
-) -> Option<PublishHead<'a>> {
-    let args = input.get(start..)?;
-    // A line without end costs one scan of the limit, not of the whole buffer.
-    let args = &args[..args
-        .len()
-        .min(limits.max_control_line.saturating_add(CRLF.len()))];
-    let (subject, rest) = token(args)?;
-
-    let (reply, sizes) = match last_arguments::<HEADER>(rest) {
-        Some(sizes) => (None, sizes),
-        None => {
-            let (reply, rest) = token(rest)?;
-            (Some(reply), last_arguments::<HEADER>(rest)?)
-        }
-    };
-    let (header, total, line_end) = sizes;
-    if header.bytes > total.bytes {
-        return None;
-    }
-    let line = &args[..args.len() - line_end.len()];
-    Some(PublishHead {
-        subject,
-        reply,
-        has_header: HEADER,
-        header_len: header.bytes,
-        header_size_text: header.text,
-        size: total.bytes,
-        size_text: total.text,
-        line,
-        body_at: start + line.len() + CRLF.len(),
-    })
-}
-
-/// A size argument and how it was written.
-#[derive(Default)]
-struct Size<'a> {
-    bytes: usize,
-    text: &'a [u8],
-}
-
-/// `[header ]total\r\n`: both sizes, and the rest from the carriage return on.
-#[inline]
-fn last_arguments<const HEADER: bool>(rest: &[u8]) -> Option<(Size<'_>, Size<'_>, &[u8])> {
-    let (header, rest) = if HEADER {
-        let (header, rest) = leading_size(rest)?;
-        (header, rest.strip_prefix(b" ")?)
-    } else {
-        (Size::default(), rest)
-    };
-    let (total, rest) = leading_size(rest)?;
-    rest.starts_with(CRLF).then_some((header, total, rest))
-}
-
-/// The 1 to 9 digits at the front, and what follows them.
-#[inline]
-fn leading_size(rest: &[u8]) -> Option<(Size<'_>, &[u8])> {
-    let mut bytes = 0;
-    let mut digits = 0;
-    for byte in rest.iter().take(SIZE_DIGITS) {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            break;
-        }
-        bytes = bytes * 10 + usize::from(digit);
-        digits += 1;
-    }
-    if digits == 0 {
-        return None;
-    }
-    let (text, rest) = rest.split_at(digits);
-    Some((Size { bytes, text }, rest))
-}
-
-/// The bytes before the first blank, if there are any and nothing below a blank among them, and
-/// what follows that one blank.
-#[inline]
-fn token(rest: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = blank_or_below(rest);
-    match rest.split_at(end) {
-        ([], _) => None,
-        (token, [b' ', rest @ ..]) => Some((token, rest)),
-        _ => None,
-    }
-}
-
-/// Index of the first byte up to and including a blank, or the length. Eight bytes a step:
-/// subjects are mostly 10 to 40 bytes, too short to pay for a call of `memchr`.
-#[inline]
-fn blank_or_below(bytes: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let (words, tail) = bytes.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        // High bit of each byte below 0x21. A borrow may flag bytes above the first hit, never
-        // below it.
-        let hits = word.wrapping_sub(ONES * 0x21) & !word & (ONES * 0x80);
-        if hits != 0 {
-            return index * 8 + (hits.trailing_zeros() / 8) as usize;
-        }
-    }
-    let found = tail.iter().position(|&byte| byte <= b' ');
-    words.len() * 8 + found.unwrap_or(tail.len())
 }
 
 /// The limit, the body and its end: what PUB and HPUB have in common.
@@ -291,7 +165,7 @@ const VERBS: [(&[u8], Verb); 11] = [
     (b"HMSG", Verb::Hmsg),
 ];
 
-/// The whole grammar, for everything [`common_head`] does not take.
+/// The whole grammar, for everything [`PublishHead::read_common`] does not take.
 fn any_op<'a>(input: &'a [u8], limits: &Limits) -> Result<Progress<'a>, ProtocolError> {
     let Some((verb, rest)) = verb(input)? else {
         return Ok(NEED_LINE);
@@ -345,24 +219,20 @@ fn verb(input: &[u8]) -> Result<Option<(Verb, &[u8])>, ProtocolError> {
     }
 }
 
-const fn is_blank(byte: u8) -> bool {
-    byte == b' ' || byte == b'\t'
-}
-
 fn any_op_with_arguments<'a>(
     verb: Verb,
     input: &'a [u8],
     rest: &'a [u8],
     limits: &Limits,
 ) -> Result<Progress<'a>, ProtocolError> {
-    let Some((args, after)) = argument_line(rest, limits.max_control_line)? else {
+    let Some(ArgumentLine { args, after }) = argument_line(rest, limits.max_control_line)? else {
         return Ok(NEED_LINE);
     };
     let used = input.len() - after.len();
     let op = match verb {
-        Verb::Pub => return finish_publish(input, pub_head(args, used)?, limits),
+        Verb::Pub => return finish_publish(input, PublishHead::read_pub(args, used)?, limits),
         Verb::Hpub if !limits.headers => return Err(ProtocolError::HeadersNotSupported),
-        Verb::Hpub => return finish_publish(input, hpub_head(args, used)?, limits),
+        Verb::Hpub => return finish_publish(input, PublishHead::read_hpub(args, used)?, limits),
         Verb::Sub => subscribe(args)?,
         Verb::Unsub => unsubscribe(args)?,
         Verb::Connect => ClientOp::Connect { json: args },
@@ -376,11 +246,17 @@ fn any_op_with_arguments<'a>(
     Ok(Progress::Op { op, used })
 }
 
-/// The arguments after a verb and what follows their line; `None` while the line is not whole.
+struct ArgumentLine<'a> {
+    args: &'a [u8],
+    /// What follows the line feed.
+    after: &'a [u8],
+}
+
+/// The arguments after a verb; `None` while their line is not whole.
 fn argument_line(
     rest: &[u8],
     max_control_line: usize,
-) -> Result<Option<(&[u8], &[u8])>, ProtocolError> {
+) -> Result<Option<ArgumentLine<'_>>, ProtocolError> {
     let blanks = rest.iter().take_while(|&&byte| is_blank(byte));
     let blanks = blanks.take(max_control_line.saturating_add(1)).count();
     if blanks > max_control_line {
@@ -409,77 +285,10 @@ fn argument_line(
     if line.len() > max_control_line {
         return Err(ProtocolError::ControlLineTooLong);
     }
-    Ok(Some((line, &args[end + 2..])))
-}
-
-/// Up to `N` arguments between blanks; `None` if there are more. The rest are empty.
-fn arguments<const N: usize>(
-    args: &[u8],
-    is_separator: fn(u8) -> bool,
-) -> Option<([&[u8]; N], usize)> {
-    let mut found = [&[][..]; N];
-    let mut count = 0;
-    for argument in args.split(|&byte| is_separator(byte)) {
-        if !argument.is_empty() {
-            *found.get_mut(count)? = argument;
-            count += 1;
-        }
-    }
-    Some((found, count))
-}
-
-/// A whole argument as a size (CORE-22).
-fn whole_size(text: &[u8]) -> Option<usize> {
-    match leading_size(text) {
-        Some((size, [])) => Some(size.bytes),
-        _ => None,
-    }
-}
-
-fn pub_head(args: &[u8], body_at: usize) -> Result<PublishHead<'_>, ProtocolError> {
-    const BAD: ProtocolError = ProtocolError::BadArguments { verb: "PUB" };
-    let (subject, reply, size_text) = match arguments(args, is_blank).ok_or(BAD)? {
-        ([subject, size, _], 2) => (subject, None, size),
-        ([subject, reply, size], 3) => (subject, Some(reply), size),
-        _ => return Err(BAD),
-    };
-    Ok(PublishHead {
-        subject,
-        reply,
-        has_header: false,
-        header_len: 0,
-        header_size_text: b"",
-        size: whole_size(size_text).ok_or(BAD)?,
-        size_text,
-        line: args,
-        body_at,
-    })
-}
-
-fn hpub_head(args: &[u8], body_at: usize) -> Result<PublishHead<'_>, ProtocolError> {
-    const BAD: ProtocolError = ProtocolError::BadArguments { verb: "HPUB" };
-    let (subject, reply, header_size_text, size_text) =
-        match arguments(args, is_blank).ok_or(BAD)? {
-            ([subject, header, size, _], 3) => (subject, None, header, size),
-            ([subject, reply, header, size], 4) => (subject, Some(reply), header, size),
-            _ => return Err(BAD),
-        };
-    let header_len = whole_size(header_size_text).ok_or(BAD)?;
-    let size = whole_size(size_text).ok_or(BAD)?;
-    if header_len > size {
-        return Err(BAD);
-    }
-    Ok(PublishHead {
-        subject,
-        reply,
-        has_header: true,
-        header_len,
-        header_size_text,
-        size,
-        size_text,
-        line: args,
-        body_at,
-    })
+    Ok(Some(ArgumentLine {
+        args: line,
+        after: &args[end + 2..],
+    }))
 }
 
 /// SUB and UNSUB also split at line ends, which their arguments can begin with.
@@ -511,5 +320,226 @@ fn unsubscribe(args: &[u8]) -> Result<ClientOp<'_>, ProtocolError> {
             max: whole_size(max).filter(|&max| max > 0).map(|max| max as u64),
         }),
         _ => Err(ProtocolError::BadArguments { verb: "UNSUB" }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        max_control_line: 64,
+        max_payload: 1024,
+        headers: true,
+    };
+
+    /// What the front of `input` is, short enough for a table.
+    fn describe(input: &[u8], limits: &Limits) -> String {
+        match next_op(input, limits) {
+            Err(error) => format!("{error:?}"),
+            Ok(Progress::Incomplete { needed }) => format!("more {needed:?}"),
+            Ok(Progress::Op { op, used }) => {
+                let rest = input.len() - used;
+                let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
+                let op = match op {
+                    ClientOp::Connect { json } => format!("connect {}", text(json)),
+                    ClientOp::Subscribe {
+                        subject,
+                        queue,
+                        sid,
+                    } => {
+                        let queue =
+                            queue.map_or(String::new(), |queue| format!(" {}", text(queue)));
+                        format!("sub {}{queue} {}", text(subject), text(sid))
+                    }
+                    ClientOp::Unsubscribe { sid, max } => format!("unsub {} {max:?}", text(sid)),
+                    ClientOp::Err { text: error } => format!("err {}", text(error)),
+                    ClientOp::Publish(publish) => {
+                        let (header, body) = publish.body.split_at(publish.header_len);
+                        let reply = publish
+                            .reply
+                            .map_or(String::new(), |reply| format!(" {}", text(reply)));
+                        let header = match publish.has_header {
+                            true => format!(" {}:{}", text(publish.header_size_text), text(header)),
+                            false => String::new(),
+                        };
+                        let size = text(publish.size_text);
+                        format!(
+                            "pub {}{reply}{header} {size}:{}",
+                            text(publish.subject),
+                            text(body)
+                        )
+                    }
+                    other => format!("{other:?}"),
+                };
+                format!("{op} +{rest}")
+            }
+        }
+    }
+
+    fn check(input: &str, expected: &str) {
+        assert_eq!(describe(input.as_bytes(), &LIMITS), expected, "{input:?}");
+    }
+
+    const UNKNOWN: &str = "UnknownOperation";
+    const TOO_LONG: &str = "ControlLineTooLong";
+
+    #[test]
+    fn verbs() {
+        check("PING\r\n", "Ping +0");
+        check("ping\nPING", "Ping +4");
+        check("PiNGX whatever\r\r\n", "Ping +0");
+        check("PONG\t\r\n", "Pong +0");
+        check("+ok junk\r\n", "Ok +0");
+        check("-err x y\r\n", "err x y +0");
+        check("CONNECT {}\r\n", "connect {} +0");
+        check("connect{}\r\n", "connect {} +0");
+        check("CONNECT  \t{} \r\n", "connect {}  +0");
+        check("INFO {\"a\":1}\r\n", "Info +0");
+        check("INFO{}\r\n", "Info +0");
+        for partial in [
+            "", "P", "p", "PU", "PUB", "PUB ", "CONNEC", "+", "-e", "HMSG a", "PING",
+        ] {
+            check(partial, "more None");
+        }
+        for wrong in [
+            "XYZ",
+            "PUX",
+            "PUBX",
+            "\r\n",
+            "\n",
+            " PING\r\n",
+            "'",
+            "\x16\x03\x01",
+            "GET / HTTP/1.1\r\n",
+            "MSG a 1 2\r\n",
+            "RS+ a",
+            "LS+ a",
+            "A+ a",
+            "-ERR\r\n",
+            "SUB\r\n",
+            "PUB\n",
+            "UNSUBX 1",
+            "+OX",
+            "HMSG a 1 2 2\r\n",
+            "HMX",
+        ] {
+            check(wrong, UNKNOWN);
+        }
+    }
+
+    #[test]
+    fn publishes() {
+        check("PUB a.b 5\r\nhello\r\nPING", "pub a.b 5:hello +4");
+        check("pUb a.b r 5\r\nhello\r\n", "pub a.b r 5:hello +0");
+        check("PUB a 12 2\r\nhi\r\n", "pub a 12 2:hi +0");
+        check("PUB a 0002\nhi\r\n", "pub a 0002:hi +0");
+        check("PUB\ta \t r \t 2 \t\r\nhi\r\n", "pub a r 2:hi +0");
+        check("PUB a 0\r\n\r\n", "pub a 0: +0");
+        check("PUB a\u{1}b\0 2\r\nhi\r\n", "pub a\\x01b\\x00 2:hi +0");
+        check(
+            "HPUB a 12 14\r\nNATS/1.0\r\n\r\nhi\r\n",
+            "pub a 12:NATS/1.0\\r\\n\\r\\n 14:hi +0",
+        );
+        check("hpub a 5 1 2\r\nhi\r\n", "pub a 5 1:h 2:i +0");
+        check("HPUB a r 0 2\r\nhi\r\n", "pub a r 0: 2:hi +0");
+        check("HPUB a\t2 2\r\nhi\r\n", "pub a 2:hi 2: +0");
+        let bad = |verb| format!("BadArguments {{ verb: {verb:?} }}");
+        for wrong in [
+            "PUB a\r\n",
+            "PUB \r\n",
+            "PUB a b c 2\r\n",
+            "PUB a -1\r\n",
+            "PUB a 0x5\r\n",
+            "PUB a 5.0\r\n",
+            "PUB a 0000000002\r\n",
+            "PUB a b\r\n",
+            "PUB a 4294967295\r\n",
+        ] {
+            check(wrong, &bad("PUB"));
+        }
+        for wrong in [
+            "HPUB a\r\n",
+            "HPUB a 2\r\n",
+            "HPUB a 3 2\r\n",
+            "HPUB a -1 2\r\n",
+            "HPUB a b c 1 2\r\n",
+            "HPUB a 1 b\r\n",
+            "HPUB a b 3 2\r\n",
+        ] {
+            check(wrong, &bad("HPUB"));
+        }
+        let no_headers = Limits {
+            headers: false,
+            ..LIMITS
+        };
+        assert_eq!(describe(b"HPUB a\r\n", &no_headers), "HeadersNotSupported");
+    }
+
+    #[test]
+    fn payloads_end_in_crlf() {
+        check("PUB a 3\r\n", "more Some(14)");
+        check("PUB a 3\r\nhel\r", "more Some(14)");
+        check("PUB a 3\r\nhell", UNKNOWN);
+        check("PUB a 3\r\nhel\n", UNKNOWN);
+        check("PUB a 3\r\nhel\rx", UNKNOWN);
+        check("PUB a 1024\r\n", "more Some(1038)");
+        check("PUB a 1025\r\n", "MaxPayload { size: 1025 }");
+        check("PUB a 1025", "more None");
+        check("HPUB a 1 1025\r\n", "MaxPayload { size: 1025 }");
+    }
+
+    #[test]
+    fn subscriptions() {
+        check("SUB a.* 7\r\n", "sub a.* 7 +0");
+        check("sub \ta\t q  7 \r\n", "sub a q 7 +0");
+        check("SUB \na 7\r\n", "sub a 7 +0");
+        check("UNSUB 7\r\n", "unsub 7 None +0");
+        check("unsub\t7 5\n", "unsub 7 Some(5) +0");
+        check("UNSUB 7 0\r\n", "unsub 7 None +0");
+        check("UNSUB 7 abc\r\n", "unsub 7 None +0");
+        check("UNSUB 7 1234567890\r\n", "unsub 7 None +0");
+        check("SUB a\r\n", "BadArguments { verb: \"SUB\" }");
+        check("SUB a b c d\r\n", "BadArguments { verb: \"SUB\" }");
+        check("UNSUB \r\n", "BadArguments { verb: \"UNSUB\" }");
+        check("UNSUB 1 2 3\r\n", "BadArguments { verb: \"UNSUB\" }");
+        check("INFO\r\n", "BadArguments { verb: \"INFO\" }");
+        check(
+            "INFO {\"port\":\"x\"}\r\n",
+            "BadArguments { verb: \"INFO\" }",
+        );
+    }
+
+    #[test]
+    fn oddities_of_line_ends() {
+        check("PUB \nfoo 2\r\nhi\r\n", "pub \\nfoo 2:hi +0");
+        check("PUB \rfoo 2\nhi\r\n", "pub \\rfoo 2:hi +0");
+        check("PUB a\r 12\nx\r\n", "pub a\\r 1:x +0");
+        check("PUB a\r b 2\r\nhi\r\n", "pub a\\r b 2:hi +0");
+        check("PUB \n", "more None");
+        check("CONNECT\n{}\r\n", "connect \\n{} +0");
+        check("CONNECT\r\n", "connect \\r +0");
+    }
+
+    #[test]
+    fn only_arguments_count_against_the_control_line() {
+        let line = |args: usize, end: &str| format!("SUB {} 1{end}", "s".repeat(args - 2));
+        let op = |args: usize| format!("sub {} 1 +0", "s".repeat(args - 2));
+        check(&line(64, "\r\n"), &op(64));
+        check(&line(64, "\n"), &op(64));
+        check(&line(64, ""), "more None");
+        check(&line(64, "\r"), "more None");
+        check(&line(65, "\r\n"), TOO_LONG);
+        check(&line(65, "\n"), TOO_LONG);
+        check(&line(65, ""), TOO_LONG);
+        check(
+            &format!("PUB {} 0\r\n\r\n", "s".repeat(62)),
+            &format!("pub {} 0: +0", "s".repeat(62)),
+        );
+        check(&format!("PUB {} 0\r\n\r\n", "s".repeat(63)), TOO_LONG);
+        check(&format!("SUB{}a 1\r\n", " ".repeat(64)), "sub a 1 +0");
+        check(&format!("SUB{}a 1\r\n", " ".repeat(65)), TOO_LONG);
+        check(&format!("PING{}\r\n", "x".repeat(64)), "Ping +0");
+        check(&format!("PING{}", "x".repeat(66)), TOO_LONG);
     }
 }

@@ -105,6 +105,16 @@ mod tests {
             r#"{"name":"pass","lang":"[REDACTED]"}"#,
         );
         check("sig:x,pass", "sig:[REDACTED],pass");
+        check(
+            r#"{"pass":"p\"q","y":"sig=3"}"#,
+            r#"{"pass":"[REDACTED]"q","y":"sig=[REDACTED]"}"#,
+        );
+        check(
+            r#"{"sig":"sig:x, pass=1"}"#,
+            r#"{"sig":"[REDACTED], pass=[REDACTED]"}"#,
+        );
+        check(r#""pass"  =  "z"#, r#""pass"  =  "[REDACTED]"#);
+        check("pass x:1", "pass x:1");
         check("", "");
     }
 }
