@@ -49,7 +49,8 @@ pub struct Publish<'a> {
     pub subject: &'a [u8],
     /// Reply subject, if one was given.
     pub reply: Option<&'a [u8]>,
-    /// Whether the verb was HPUB; `header_len` may still be zero.
+    /// Whether the verb was HPUB. With `header_len` zero the message is delivered as MSG all the
+    /// same.
     pub has_header: bool,
     /// Bytes of `body` that are the header block; at most `body.len()`.
     pub header_len: usize,

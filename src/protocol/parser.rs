@@ -12,9 +12,10 @@
 //!   first byte, whether or not the dropped byte is the carriage return.
 //! * Only the arguments count against `max_control_line`.
 //!
-//! Two differences, both where stock's answer depends on how the bytes were cut into reads: the
-//! dropped byte above (we always do what stock does for a line that arrives whole), and `HMSG`,
-//! always refused once its line is whole.
+//! Three differences, all where stock's answer depends on how the bytes were cut into reads: the
+//! dropped byte above (we always do what stock does for a line that arrives whole); `HMSG`, always
+//! refused once its line is whole; and what follows `-ERR` in the same read, which stock still
+//! carries out.
 //!
 //! One limit is ours: blanks after a verb, and what `PING`, `PONG` and `+OK` ignore, may be
 //! `max_control_line` bytes long and no longer. Stock drops them as they come and so has no
