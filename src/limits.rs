@@ -11,8 +11,8 @@ pub const SHARDS_MAX: usize = 64;
 pub const BACKLOG_MAX: usize = 64 * 1024;
 
 /// Bytes waiting for a receiver from which on its publishers are held back.
-/// 512 KiB keeps a fast subscriber's socket busy for a tenth of a millisecond.
-pub const RECEIVER_HIGH: usize = 512 * 1024;
+/// At a GB a second that is a millisecond, longer than any publisher takes to go on.
+pub const RECEIVER_HIGH: usize = 1024 * 1024;
 /// Bytes waiting at which its publishers go on.
 pub const RECEIVER_LOW: usize = RECEIVER_HIGH / 4;
 const _: () = assert!(RECEIVER_LOW < RECEIVER_HIGH);

@@ -185,6 +185,10 @@ pub struct Connection {
     pub stalled_sources: Vec<(crate::ids::ShardId, Slot)>,
     /// Counts.
     pub traffic: Traffic,
+    /// Receivers (and mesh queues) that want it held back.
+    pub stallers: u32,
+    /// When this connection, as a receiver, last asked for a publisher to be held back.
+    pub pressed_at: Nanos,
     /// Times it was held back.
     pub stalls: u64,
     /// What is due when.
@@ -230,6 +234,8 @@ impl Connection {
             progress_at: now,
             stalled_sources: Vec::new(),
             traffic: Traffic::default(),
+            stallers: 0,
+            pressed_at: NEVER,
             stalls: 0,
             deadlines: Deadlines {
                 auth: NEVER,

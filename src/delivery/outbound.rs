@@ -1,10 +1,17 @@
 //! A connection's output: what waits, what is being sent, and how much of it there is.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 
 /// Payloads from this size on are shared by their receivers instead of copied to each. Below it
 /// the copy is cheaper than another piece in a vectored send.
 pub const SHARED_PAYLOAD_MIN: usize = 4096;
+
+/// A chunk this long is not added to any more. Large enough that a send costs little beside its
+/// copy, small enough that a receiver's progress shows, and that what is under way when its
+/// publisher is let go again covers the time the publisher takes.
+const CHUNK_FULL: usize = 128 * 1024;
 
 /// Buffers up to this capacity are kept for the next turn; larger ones are given back, so that a
 /// burst does not stay in memory for ever.
@@ -86,7 +93,10 @@ impl ChunkPool {
 /// Output of one connection. Bounded by `max_pending`: the caller closes what goes above it.
 #[derive(Debug, Default)]
 pub struct Outbound {
-    queued: Option<Box<Chunk>>,
+    /// Chunks that are full and wait for their turn.
+    full: VecDeque<Box<Chunk>>,
+    filling: Option<Box<Chunk>>,
+    full_len: usize,
     /// Bytes of the chunk with the driver; 0 when there is none.
     in_flight: usize,
 }
@@ -94,12 +104,16 @@ pub struct Outbound {
 impl Outbound {
     /// Where to append. Takes a chunk from `pool` if none is being filled.
     pub fn queue(&mut self, pool: &mut ChunkPool) -> &mut Chunk {
-        self.queued.get_or_insert_with(|| pool.take())
+        if let Some(chunk) = self.filling.take_if(|chunk| chunk.len() >= CHUNK_FULL) {
+            self.full_len += chunk.len();
+            self.full.push_back(chunk);
+        }
+        self.filling.get_or_insert_with(|| pool.take())
     }
 
     /// Bytes not yet taken by the kernel.
     pub fn pending(&self) -> usize {
-        self.in_flight + self.queued.as_ref().map_or(0, |chunk| chunk.len())
+        self.in_flight + self.full_len + self.filling.as_ref().map_or(0, |chunk| chunk.len())
     }
 
     /// What to send now, if anything and nothing is under way.
@@ -107,28 +121,31 @@ impl Outbound {
         if self.in_flight > 0 {
             return None;
         }
-        let chunk = self.queued.take()?;
+        let chunk = match self.full.pop_front() {
+            Some(chunk) => {
+                self.full_len -= chunk.len();
+                chunk
+            }
+            None => self.filling.take_if(|chunk| !chunk.is_empty())?,
+        };
         self.in_flight = chunk.len();
         Some(chunk)
-    }
-
-    /// Is a chunk with the driver?
-    pub fn sending(&self) -> bool {
-        self.in_flight > 0
     }
 
     /// The chunk with the driver came back. Returns true if more waits.
     pub fn sent(&mut self, chunk: Box<Chunk>, pool: &mut ChunkPool) -> bool {
         self.in_flight = 0;
         pool.put(chunk);
-        self.queued.is_some()
+        self.pending() > 0
     }
 
     /// Drops what waits; what is with the driver stays.
     pub fn discard(&mut self, pool: &mut ChunkPool) {
-        if let Some(chunk) = self.queued.take() {
+        self.full_len = 0;
+        for chunk in self.full.drain(..).chain(self.filling.take()) {
             pool.put(chunk);
         }
+        self.full.shrink_to_fit();
     }
 }
 

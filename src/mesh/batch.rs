@@ -33,7 +33,12 @@ pub enum Item<'a> {
     /// A message for subscriptions of the receiver.
     Message(RemoteMessage<'a>),
     /// Hold back this connection of yours: a receiver it feeds is behind.
-    Stall(Slot),
+    Stall {
+        /// The connection.
+        slot: Slot,
+        /// By a receiver that has not asked for it yet, and will end it with [`Item::Resume`].
+        first: bool,
+    },
     /// Go on with it.
     Resume(Slot),
 }
@@ -210,9 +215,9 @@ impl Batch {
     }
 
     /// Appends a request to hold back the receiver's connection.
-    pub fn stall(&mut self, source: Slot) {
+    pub fn stall(&mut self, source: Slot, first: bool) {
         self.urgent = true;
-        self.bytes.push(STALL);
+        self.bytes.extend_from_slice(&[STALL, u8::from(first)]);
         self.slot(source);
     }
 
@@ -272,7 +277,10 @@ impl<'a> Iterator for Items<'a> {
                 }
             }
             MESSAGE => Item::Message(reader.message(self.shared)),
-            STALL => Item::Stall(reader.slot()),
+            STALL => Item::Stall {
+                first: reader.u8() == 1,
+                slot: reader.slot(),
+            },
             kind => {
                 assert_eq!(kind, RESUME, "written by this very file");
                 Item::Resume(reader.slot())
@@ -399,7 +407,7 @@ mod tests {
         batch.message(&plain, std::iter::empty());
         batch.interest(b"x.>", Some(b"q"), 7);
         batch.message(&queued, [&b"one"[..], b"two"].into_iter());
-        batch.stall(source);
+        batch.stall(source, true);
         batch.resume(source);
 
         let items: Vec<Item<'_>> = batch.items().collect();
@@ -432,7 +440,13 @@ mod tests {
             },
             queued
         );
-        assert_eq!(items[4], Item::Stall(source));
+        assert_eq!(
+            items[4],
+            Item::Stall {
+                slot: source,
+                first: true
+            }
+        );
         assert_eq!(items[5], Item::Resume(source));
     }
 }

@@ -144,9 +144,14 @@ impl Peers {
         self.peers[usize::from(shard.0)].outgoing.len() >= limits::BATCH_HIGH
     }
 
-    /// Holds `slot` back until the batch for `shard` has left.
-    pub fn stall(&mut self, shard: ShardId, slot: Slot) {
-        self.peers[usize::from(shard.0)].stalled.push(slot);
+    /// Holds `slot` back until the batch for `shard` has left. False if it is already.
+    pub fn stall(&mut self, shard: ShardId, slot: Slot) -> bool {
+        let stalled = &mut self.peers[usize::from(shard.0)].stalled;
+        let first = !stalled.contains(&slot);
+        if first {
+            stalled.push(slot);
+        }
+        first
     }
 
     /// Connections that may go on because the batch for `shard` has left.

@@ -12,6 +12,8 @@ use crate::protocol::info::ServerInfo;
 pub const COMPATIBLE_VERSION: &str = "2.15.1";
 /// Our own version, shown where a human looks.
 pub const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Commit this was built from.
+pub const COMMIT: &str = env!("RAMJET_COMMIT");
 /// API level of that nats-server (CORE-5).
 const API_LEVEL: u64 = 5;
 
@@ -34,7 +36,7 @@ pub(super) fn info(options: &Options, authenticator: &Authenticator, port: u16) 
         server_id,
         version: COMPATIBLE_VERSION.into(),
         proto: 1,
-        git_commit: String::new(),
+        git_commit: COMMIT.into(),
         go: concat!("rust", env!("CARGO_PKG_RUST_VERSION")).into(),
         host: options.host.clone(),
         port,

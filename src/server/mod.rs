@@ -7,5 +7,5 @@ mod lame_duck;
 mod start;
 
 pub use handle::ServerHandle;
-pub use identity::{COMPATIBLE_VERSION, OWN_VERSION};
+pub use identity::{COMMIT, COMPATIBLE_VERSION, OWN_VERSION};
 pub use start::{Builder, Server, StartError};

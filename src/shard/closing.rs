@@ -148,7 +148,7 @@ impl Core {
         };
         let index = slot.index;
         if is_due(|it| it.deadlines.stall, self) {
-            self.local.end_stall(slot);
+            self.local.go_on(slot);
         }
         if is_due(|it| it.deadlines.auth, self) {
             self.auth_due(index);

@@ -309,12 +309,14 @@ impl Local {
         }
     }
 
-    /// Holds a publisher back for at most [`crate::limits::STALL_MAX`].
-    pub(super) fn stall(&mut self, slot: Slot) {
+    /// Holds a publisher back for at most [`limits::STALL_MAX`]. `first`: by somebody who has not
+    /// asked for it yet, and will call [`Local::end_stall`] once.
+    pub(super) fn stall(&mut self, slot: Slot, first: bool) {
         let now = self.now;
         let Some(connection) = self.connections.of(slot) else {
             return;
         };
+        connection.stallers += u32::from(first);
         if connection.closing() || connection.holds.has(Holds::STALL) {
             return;
         }
@@ -325,8 +327,19 @@ impl Local {
         self.arm(slot.index);
     }
 
-    /// Ends a stall, if there is one.
+    /// One of those who hold a publisher back needs it no more; it goes on after the last.
     pub(super) fn end_stall(&mut self, slot: Slot) {
+        let Some(connection) = self.connections.of(slot) else {
+            return;
+        };
+        connection.stallers = connection.stallers.saturating_sub(1);
+        if connection.stallers == 0 {
+            self.go_on(slot);
+        }
+    }
+
+    /// A publisher goes on, whoever wants it held back.
+    pub(super) fn go_on(&mut self, slot: Slot) {
         let Some(connection) = self.connections.of(slot) else {
             return;
         };

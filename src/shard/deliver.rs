@@ -161,13 +161,19 @@ impl Local {
             return;
         }
         let known = connection.stalled_sources.contains(&(shard, slot));
-        if !known && connection.stalled_sources.len() < limits::STALLED_SOURCES_MAX {
+        if !known && connection.stalled_sources.len() >= limits::STALLED_SOURCES_MAX {
+            return;
+        }
+        if !known {
             connection.stalled_sources.push((shard, slot));
         }
+        // A publisher that is known and still sends was let go by its deadline: it is asked again,
+        // over the mesh no more than once a turn.
+        let again = std::mem::replace(&mut connection.pressed_at, self.now) != self.now;
         if shard == self.id {
-            self.stall(slot);
-        } else if !known {
-            self.peers.outgoing(shard).stall(slot);
+            self.stall(slot, !known);
+        } else if !known || again {
+            self.peers.outgoing(shard).stall(slot, !known);
         }
     }
 }

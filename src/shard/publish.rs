@@ -313,8 +313,8 @@ impl Local {
                 && let Some((home, slot)) = message.source
                 && home == self.id
             {
-                self.stall(slot);
-                self.peers.stall(shard, slot);
+                let first = self.peers.stall(shard, slot);
+                self.stall(slot, first);
             }
         }
     }

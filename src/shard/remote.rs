@@ -21,7 +21,7 @@ impl Core {
                     self.local.peers.applied(from);
                 }
                 Item::Message(message) => self.deliver_remote(from, &message),
-                Item::Stall(slot) => self.local.stall(slot),
+                Item::Stall { slot, first } => self.local.stall(slot, first),
                 Item::Resume(slot) => self.local.end_stall(slot),
             }
         }
