@@ -1,0 +1,3 @@
+//! Bytes and operations of the wire protocol.
+
+pub mod trace;
