@@ -1,3 +1,4 @@
 //! Bytes and operations of the wire protocol.
 
+pub mod log_prefix;
 pub mod trace;

@@ -180,7 +180,7 @@ fn push_printable(out: &mut String, bytes: &[u8]) {
 }
 
 /// As between the quotes of a string literal.
-fn push_quoted(out: &mut String, bytes: &[u8]) {
+pub(super) fn push_quoted(out: &mut String, bytes: &[u8]) {
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
             match character {

@@ -34,6 +34,20 @@ struct Starting {
 /// # Errors
 /// [`LogError::ForeignLogger`] if the program installed its own logger: the server's lines go
 /// there and the caller may carry on. Other variants name what cannot be opened, and the cure.
+///
+/// ```
+/// use ramjet::ops::logging::{LogError, start};
+///
+/// struct Mine;
+/// impl log::Log for Mine {
+///     fn enabled(&self, _: &log::Metadata<'_>) -> bool { true }
+///     fn log(&self, _: &log::Record<'_>) {}
+///     fn flush(&self) {}
+/// }
+/// log::set_logger(&Mine).unwrap();
+/// let answer = start(&ramjet::options::LogOptions::default());
+/// assert!(matches!(answer, Err(LogError::ForeignLogger)));
+/// ```
 pub fn start(options: &LogOptions) -> Result<LogHandle, LogError> {
     let mut starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(handle) = ACTIVE.get() {
