@@ -8,6 +8,7 @@ pub mod io;
 pub mod limits;
 pub mod listener;
 pub mod mesh;
+pub mod ops;
 pub mod options;
 pub mod protocol;
 pub mod routing;

@@ -10,10 +10,12 @@ pub mod error_text;
 pub mod headers;
 pub mod info;
 pub mod json;
+pub mod log_prefix;
 pub mod op;
 pub mod parser;
 mod publish_head;
 pub mod redact;
+pub mod trace;
 
 #[cfg(test)]
 mod naive;
