@@ -59,9 +59,6 @@ pub trait Driver {
     /// for the first completion (`None`: not at all).
     fn turn(&mut self, wait: Option<Duration>, events: &mut Vec<Event<Self::Socket>>);
 
-    /// Is there anything a [`Driver::turn`] would collect? A guess that costs no system call.
-    fn ready(&mut self) -> bool;
-
     /// The bytes of an [`Event::Received`].
     fn bytes(&self, received: Received) -> &[u8];
 

@@ -62,7 +62,6 @@ pub fn run(shards: usize) -> Result<(), ProbeError> {
     let ring = IoUring::builder()
         .setup_single_issuer()
         .setup_defer_taskrun()
-        .setup_taskrun_flag()
         .setup_submit_all()
         .build(8)
         .map_err(classify)?;
