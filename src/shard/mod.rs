@@ -1,3 +1,19 @@
-//! One core and all it owns.
+//! One core and all it owns: the pure parts joined, and the loop that feeds them.
 
+mod closing;
+pub mod control;
+pub mod core;
+mod deliver;
+pub mod effects;
+mod input;
+mod lame_duck;
+mod login;
+mod publish;
+mod query;
+mod remote;
 pub mod report;
+pub mod settings;
+mod subscribe;
+mod timers;
+pub mod turn;
+pub mod verify;

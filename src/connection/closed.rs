@@ -1,0 +1,109 @@
+//! Why connections end, and the memory of those that have.
+
+use std::collections::VecDeque;
+
+use crate::shard::report::ConnectionReport;
+
+/// Why a connection was closed; the texts are those of `/connz` (MON-23).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The peer went away.
+    ClientClosed,
+    /// No CONNECT in time.
+    AuthenticationTimeout,
+    /// Wrong credentials.
+    AuthenticationFailure,
+    /// More than `max_pending` queued.
+    SlowConsumerPendingBytes,
+    /// One write took longer than `write_deadline`.
+    SlowConsumerWriteDeadline,
+    /// Sending failed.
+    WriteError,
+    /// Receiving failed.
+    ReadError,
+    /// Right verb, wrong arguments.
+    ParseError,
+    /// No answer to our PINGs.
+    StaleConnection,
+    /// Bytes that are no operation.
+    ProtocolViolation,
+    /// `protocol` of the CONNECT is not one we know.
+    BadClientProtocolVersion,
+    /// More than `max_connections`.
+    MaximumConnectionsExceeded,
+    /// More than `max_payload`.
+    MaximumPayloadExceeded,
+    /// More than `max_control_line`.
+    MaximumControlLineExceeded,
+    /// The server ends.
+    ServerShutdown,
+    /// `no_responders` without headers.
+    NoRespondersRequiresHeaders,
+}
+
+impl CloseReason {
+    /// Text shown by `/connz` and in the log.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::ClientClosed => "Client Closed",
+            Self::AuthenticationTimeout => "Authentication Timeout",
+            Self::AuthenticationFailure => "Authentication Failure",
+            Self::SlowConsumerPendingBytes => "Slow Consumer (Pending Bytes)",
+            Self::SlowConsumerWriteDeadline => "Slow Consumer (Write Deadline)",
+            Self::WriteError => "Write Error",
+            Self::ReadError => "Read Error",
+            Self::ParseError => "Parse Error",
+            Self::StaleConnection => "Stale Connection",
+            Self::ProtocolViolation => "Protocol Violation",
+            Self::BadClientProtocolVersion => "Bad Client Protocol Version",
+            Self::MaximumConnectionsExceeded => "Maximum Connections Exceeded",
+            Self::MaximumPayloadExceeded => "Maximum Message Payload Exceeded",
+            Self::MaximumControlLineExceeded => "Maximum Control Line Exceeded",
+            Self::ServerShutdown => "Server Shutdown",
+            Self::NoRespondersRequiresHeaders => "No Responders Requires Headers",
+        }
+    }
+
+    /// Is what waits for the connection still sent (CORE-66)? Not to one that cannot take it.
+    pub const fn flushes(self) -> bool {
+        !matches!(
+            self,
+            Self::SlowConsumerPendingBytes
+                | Self::SlowConsumerWriteDeadline
+                | Self::WriteError
+                | Self::ReadError
+        )
+    }
+}
+
+/// The last closed connections of a shard, oldest first; at most `max_closed_clients`.
+#[derive(Debug)]
+pub struct ClosedConnections {
+    ring: VecDeque<ConnectionReport>,
+    max: usize,
+}
+
+impl ClosedConnections {
+    /// Remembers `max` connections.
+    pub fn new(max: usize) -> Self {
+        Self {
+            ring: VecDeque::new(),
+            max,
+        }
+    }
+
+    /// Remembers one more, forgetting the oldest if need be.
+    pub fn push(&mut self, report: ConnectionReport) {
+        if self.ring.len() >= self.max {
+            self.ring.pop_front();
+        }
+        if self.max > 0 {
+            self.ring.push_back(report);
+        }
+    }
+
+    /// All of them, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &ConnectionReport> {
+        self.ring.iter()
+    }
+}

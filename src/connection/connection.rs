@@ -1,0 +1,264 @@
+//! One client connection: everything the shard knows about it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+
+use crate::auth::authenticate::User;
+use crate::auth::cache::PublishCache;
+use crate::auth::responses::Responses;
+use crate::connection::closed::CloseReason;
+use crate::delivery::outbound::Outbound;
+use crate::ids::{ConnectionId, Slot, SubscriptionId};
+use crate::protocol::connect::ConnectOptions;
+use crate::protocol::parser::Limits;
+use crate::time::{Nanos, WallTime};
+
+/// Far enough away never to come.
+pub const NEVER: Nanos = Nanos(u64::MAX);
+
+/// How far a connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Credentials are asked for and have not been accepted.
+    Unauthenticated,
+    /// May publish and subscribe.
+    Open,
+    /// Closing: nothing more is taken from it, the rest of its output may still leave.
+    Closing(CloseReason),
+}
+
+/// Why nothing more is taken from a connection for now. It goes on when no reason is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Holds(u8);
+
+impl Holds {
+    /// Its PONG (or `+OK`) waits until the other shards know its interest.
+    pub const BARRIER: Self = Self(1);
+    /// A receiver it feeds is behind.
+    pub const STALL: Self = Self(2);
+    /// Its password is being checked on another thread.
+    pub const VERIFY: Self = Self(4);
+
+    /// Adds a reason.
+    pub fn add(&mut self, reason: Self) {
+        self.0 |= reason.0;
+    }
+
+    /// Removes a reason; true if it was there.
+    pub fn remove(&mut self, reason: Self) -> bool {
+        let had = self.has(reason);
+        self.0 &= !reason.0;
+        had
+    }
+
+    /// Is this reason there?
+    pub fn has(self, reason: Self) -> bool {
+        self.0 & reason.0 != 0
+    }
+
+    /// Is any reason there?
+    pub fn any(self) -> bool {
+        self.0 != 0
+    }
+}
+
+/// What a connection held at the barrier is owed when it is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owed {
+    /// A PONG.
+    Pong,
+    /// The `+OK` of a verbose client.
+    Ok,
+}
+
+/// What a connection has sent or was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// Messages from it.
+    pub in_msgs: u64,
+    /// Their bytes.
+    pub in_bytes: u64,
+    /// Messages to it.
+    pub out_msgs: u64,
+    /// Their bytes.
+    pub out_bytes: u64,
+}
+
+/// Times at which something is due; [`NEVER`] where nothing is.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
+    /// CONNECT must have come.
+    pub auth: Nanos,
+    /// The next PING.
+    pub ping: Nanos,
+    /// The send under way must be done.
+    pub write: Nanos,
+    /// A closing connection's last bytes must have left.
+    pub linger: Nanos,
+    /// A publisher held back goes on.
+    pub stall: Nanos,
+    /// Earliest entry the timer queue holds for this connection.
+    pub armed: Nanos,
+}
+
+impl Deadlines {
+    /// The earliest of them.
+    pub fn next(&self) -> Nanos {
+        self.auth
+            .min(self.ping)
+            .min(self.write)
+            .min(self.linger)
+            .min(self.stall)
+    }
+}
+
+/// Keep-alive by PING and PONG, both ways.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct KeepAlive {
+    /// PINGs sent and not answered.
+    pub outstanding: u32,
+    /// When the last one left.
+    pub sent_at: Nanos,
+    /// Last round trip; `None` until one was measured.
+    pub rtt: Option<std::time::Duration>,
+    /// Last message, subscription or PING from the peer.
+    pub last_in: Nanos,
+    /// The first PONG has been sent: from then on the client may be told of changes.
+    pub first_pong_sent: bool,
+}
+
+/// A client connection.
+pub struct Connection {
+    /// Its place in the shard's table.
+    pub slot: Slot,
+    /// Server-wide number.
+    pub cid: ConnectionId,
+    /// Peer.
+    pub address: SocketAddr,
+    /// Accepted at.
+    pub start: WallTime,
+    /// The same on the shard's clock.
+    pub start_at: Nanos,
+    /// How far it has come.
+    pub phase: Phase,
+    /// CONNECT has been received.
+    pub connected: bool,
+    /// Its CONNECT; defaults until one came (CORE-24).
+    pub options: Box<ConnectOptions>,
+    /// Random text it must sign; empty where nobody signs.
+    pub nonce: Box<[u8]>,
+    /// Who it is; `None` where nobody asks.
+    pub user: Option<Arc<User>>,
+    /// Answers of [`crate::auth::permissions::Permissions::can_publish`] by subject.
+    pub publish_cache: Option<Box<PublishCache>>,
+    /// Reply subjects it may publish to (AUTH-15).
+    pub responses: Option<Box<Responses>>,
+    /// Bounds of what it may send.
+    pub limits: Limits,
+    /// Front of an operation whose rest has not come. Bounded by `max_control_line` until its
+    /// length is known, by that and `max_payload` from then on.
+    pub partial: Vec<u8>,
+    /// Length of the operation in `partial`, once known.
+    pub partial_needed: Option<usize>,
+    /// Bytes received while held, bounded by [`crate::limits::BACKLOG_MAX`] and what the kernel
+    /// had received by then.
+    pub backlog: Vec<u8>,
+    /// Why it is held.
+    pub holds: Holds,
+    /// What it waits for at the barrier.
+    pub owed: Option<Owed>,
+    /// Its receiving is paused in the driver.
+    pub paused: bool,
+    /// Count of interest changes the others must have applied before its PONG.
+    pub interest_mark: u64,
+    /// Its subscriptions by sid.
+    pub sids: HashTable<SubscriptionId>,
+    /// Output.
+    pub outbound: Outbound,
+    /// It is on the shard's list of connections with new output.
+    pub dirty: bool,
+    /// When its socket last took bytes.
+    pub progress_at: Nanos,
+    /// Publishers held back for it, by shard and slot.
+    pub stalled_sources: Vec<(crate::ids::ShardId, Slot)>,
+    /// Counts.
+    pub traffic: Traffic,
+    /// Receivers (and mesh queues) that want it held back.
+    pub stallers: u32,
+    /// When this connection, as a receiver, last asked for a publisher to be held back.
+    pub pressed_at: Nanos,
+    /// Times it was held back.
+    pub stalls: u64,
+    /// What is due when.
+    pub deadlines: Deadlines,
+    /// Keep-alive.
+    pub keep_alive: KeepAlive,
+}
+
+impl Connection {
+    /// A connection just accepted at `now`.
+    pub fn new(
+        slot: Slot,
+        cid: ConnectionId,
+        address: SocketAddr,
+        limits: Limits,
+        start: WallTime,
+        now: Nanos,
+    ) -> Self {
+        Self {
+            slot,
+            cid,
+            address,
+            start,
+            start_at: now,
+            phase: Phase::Open,
+            connected: false,
+            options: Box::default(),
+            nonce: Box::default(),
+            user: None,
+            publish_cache: None,
+            responses: None,
+            limits,
+            partial: Vec::new(),
+            partial_needed: None,
+            backlog: Vec::new(),
+            holds: Holds::default(),
+            owed: None,
+            paused: false,
+            interest_mark: 0,
+            sids: HashTable::new(),
+            outbound: Outbound::default(),
+            dirty: false,
+            progress_at: now,
+            stalled_sources: Vec::new(),
+            traffic: Traffic::default(),
+            stallers: 0,
+            pressed_at: NEVER,
+            stalls: 0,
+            deadlines: Deadlines {
+                auth: NEVER,
+                ping: NEVER,
+                write: NEVER,
+                linger: NEVER,
+                stall: NEVER,
+                armed: NEVER,
+            },
+            keep_alive: KeepAlive {
+                last_in: now,
+                ..KeepAlive::default()
+            },
+        }
+    }
+
+    /// Is it on its way out?
+    pub fn closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing(_))
+    }
+
+    /// Is anything from it to be taken now?
+    pub fn takes_input(&self) -> bool {
+        !self.closing() && !self.holds.any()
+    }
+}

@@ -1,0 +1,6 @@
+//! One peer: who it is, how far it has come, what it has asked for.
+
+pub mod closed;
+#[allow(clippy::module_inception)]
+pub mod connection;
+pub mod registry;

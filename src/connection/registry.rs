@@ -1,0 +1,167 @@
+//! A shard's connections and subscriptions by index.
+
+use hashbrown::HashTable;
+
+use crate::connection::connection::Connection;
+use crate::ids::{Slot, SubscriptionId};
+
+/// The connections of a shard. An index is reused once its connection is gone for good.
+#[derive(Default)]
+pub struct Connections {
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    len: usize,
+}
+
+#[derive(Default)]
+struct Entry {
+    generation: u32,
+    connection: Option<Box<Connection>>,
+}
+
+impl Connections {
+    /// Adds the connection that `make` builds for its slot.
+    pub fn insert(&mut self, make: impl FnOnce(Slot) -> Connection) -> Slot {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(Entry::default());
+            (self.entries.len() - 1) as u32
+        });
+        let entry = &mut self.entries[index as usize];
+        let slot = Slot {
+            index,
+            generation: entry.generation,
+        };
+        entry.connection = Some(Box::new(make(slot)));
+        self.len += 1;
+        slot
+    }
+
+    /// The connection at an index.
+    pub fn at(&mut self, index: u32) -> Option<&mut Connection> {
+        self.entries
+            .get_mut(index as usize)?
+            .connection
+            .as_deref_mut()
+    }
+
+    /// The connection of a slot, unless it has gone and another one sits there.
+    pub fn of(&mut self, slot: Slot) -> Option<&mut Connection> {
+        self.at(slot.index)
+            .filter(|connection| connection.slot == slot)
+    }
+
+    /// Takes a connection out for good; its index may be reused.
+    pub fn remove(&mut self, index: u32) -> Option<Box<Connection>> {
+        let entry = self.entries.get_mut(index as usize)?;
+        let connection = entry.connection.take()?;
+        entry.generation = entry.generation.wrapping_add(1);
+        self.free.push(index);
+        self.len -= 1;
+        Some(connection)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Are there none?
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// All of them, by index.
+    pub fn iter(&self) -> impl Iterator<Item = &Connection> {
+        self.entries
+            .iter()
+            .filter_map(|entry| entry.connection.as_deref())
+    }
+}
+
+/// A client's subscription.
+#[derive(Debug)]
+pub struct Subscription {
+    /// Index of its connection.
+    pub connection: u32,
+    /// Subject or pattern.
+    pub subject: Box<[u8]>,
+    /// Queue group.
+    pub queue: Option<Box<[u8]>>,
+    /// The client's name for it.
+    pub sid: smallvec::SmallVec<[u8; 16]>,
+    /// Messages after which it ends; 0 is never.
+    pub max: u64,
+    /// Messages delivered, counted from the SUB (CORE-36).
+    pub delivered: u64,
+    /// Each message must be checked against its user's deny list (AUTH-12).
+    pub filtered: bool,
+}
+
+/// The subscriptions of a shard.
+#[derive(Default)]
+pub struct Subscriptions {
+    entries: Vec<Option<Subscription>>,
+    free: Vec<SubscriptionId>,
+    hasher: ahash::RandomState,
+}
+
+impl Subscriptions {
+    /// Adds one and enters its sid into its connection's table.
+    pub fn insert(
+        &mut self,
+        subscription: Subscription,
+        sids: &mut HashTable<SubscriptionId>,
+    ) -> SubscriptionId {
+        let hash = self.hasher.hash_one(&subscription.sid[..]);
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            SubscriptionId((self.entries.len() - 1) as u32)
+        });
+        self.entries[id.0 as usize] = Some(subscription);
+        let (entries, hasher) = (&self.entries, &self.hasher);
+        sids.insert_unique(hash, id, |&id| match &entries[id.0 as usize] {
+            Some(subscription) => hasher.hash_one(&subscription.sid[..]),
+            None => 0, // not reached: a table holds only live subscriptions
+        });
+        id
+    }
+
+    /// The subscription of that sid.
+    pub fn find(&self, sid: &[u8], sids: &HashTable<SubscriptionId>) -> Option<SubscriptionId> {
+        let hash = self.hasher.hash_one(sid);
+        sids.find(hash, |&id| {
+            self.get(id).is_some_and(|it| &it.sid[..] == sid)
+        })
+        .copied()
+    }
+
+    /// Takes one out, and its sid out of its connection's table.
+    pub fn remove(
+        &mut self,
+        id: SubscriptionId,
+        sids: &mut HashTable<SubscriptionId>,
+    ) -> Option<Subscription> {
+        let subscription = self.entries.get_mut(id.0 as usize)?.take()?;
+        let hash = self.hasher.hash_one(&subscription.sid[..]);
+        if let Ok(entry) = sids.find_entry(hash, |&found| found == id) {
+            entry.remove();
+        }
+        self.free.push(id);
+        Some(subscription)
+    }
+
+    /// One of them.
+    pub fn get(&self, id: SubscriptionId) -> Option<&Subscription> {
+        self.entries.get(id.0 as usize)?.as_ref()
+    }
+
+    /// One of them, to change.
+    pub fn get_mut(&mut self, id: SubscriptionId) -> Option<&mut Subscription> {
+        self.entries.get_mut(id.0 as usize)?.as_mut()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Subscription> {
+        self.entries.iter().flatten()
+    }
+}

@@ -1,0 +1,3 @@
+//! From a matched message to bytes that wait for their socket.
+
+pub mod outbound;

@@ -1,0 +1,53 @@
+//! Bounds that are ours, not the user's, each with its reason. What the user sets is in
+//! [`crate::options`].
+
+use std::time::Duration;
+
+/// Shards at most: interest of the others fits a 64-bit mask.
+pub const SHARDS_MAX: usize = 64;
+
+/// Bytes a held connection may have waiting before its receiving is paused. One receive buffer
+/// is 16 KiB; most holds end within a turn or two, and pausing costs two submissions.
+pub const BACKLOG_MAX: usize = 64 * 1024;
+
+/// Bytes waiting for a receiver from which on its publishers are held back.
+/// At a GB a second that is a millisecond, longer than any publisher takes to go on.
+pub const RECEIVER_HIGH: usize = 1024 * 1024;
+/// Bytes waiting at which its publishers go on.
+pub const RECEIVER_LOW: usize = RECEIVER_HIGH / 4;
+const _: () = assert!(RECEIVER_LOW < RECEIVER_HIGH);
+
+/// Longest time a publisher is held back at once. A receiver that is slower than that grows
+/// towards `max_pending` and is judged by stock's rules, as in stock (CORE-64).
+pub const STALL_MAX: Duration = Duration::from_millis(10);
+
+/// A receiver whose socket has taken nothing for this long holds nobody back: one stalled
+/// subscriber among a thousand must not slow the others down.
+pub const PROGRESS_MAX: Duration = Duration::from_millis(100);
+
+/// Publishers remembered for one receiver; more wait out [`STALL_MAX`] instead.
+pub const STALLED_SOURCES_MAX: usize = 1024;
+
+/// Batches on their way from one shard to another. With [`BATCH_HIGH`] it bounds the memory of
+/// one direction of one pair.
+pub const MESH_SLOTS: usize = 8;
+const _: () = assert!(MESH_SLOTS.is_power_of_two(), "ring indices are masked");
+
+/// Bytes of a batch from which on connections that add to it are held back until it has left.
+pub const BATCH_HIGH: usize = 512 * 1024;
+
+/// Buffers of batches above this capacity are not kept.
+pub const BATCH_KEPT_MAX: usize = 1024 * 1024;
+
+/// Time a closing connection has to take its last bytes (CORE-66).
+pub const LINGER_MAX: Duration = Duration::from_millis(100);
+
+/// The first PING after CONNECT comes this early, to measure the round trip (CORE-59).
+pub const FIRST_PING: Duration = Duration::from_secs(2);
+
+/// A round trip older than this is measured again (CORE-59).
+pub const RTT_VALID: Duration = Duration::from_secs(3600);
+
+/// Passwords waiting for their bcrypt check; more are refused, so that a flood of logins cannot
+/// fill the memory.
+pub const VERIFY_QUEUE_MAX: usize = 4096;

@@ -1,0 +1,125 @@
+//! Who is let in, and which shard serves them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::ids::{ConnectionId, ShardId};
+use crate::shard::control::Post;
+
+/// What a shard tells the one that hands out connections. Written by its shard only, once a
+/// turn; on cache lines of its own so that this costs the others nothing.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct ShardLoad {
+    /// Admitted connections that have left, since the start.
+    pub departed: AtomicU64,
+    /// Message bytes in and out, since the start.
+    pub bytes: AtomicU64,
+}
+
+/// Decides on accepted connections. Lives on the shard that accepts.
+pub struct Admission<S> {
+    posts: Vec<Post<S>>,
+    max_connections: Option<usize>,
+    next_cid: u64,
+    shards: Vec<Served>,
+}
+
+/// What this side knows of one shard.
+#[derive(Debug, Default, Clone, Copy)]
+struct Served {
+    /// Connections handed to it, since the start.
+    handed: u64,
+    /// Its byte count at the last decision, and the bytes per decision lately.
+    bytes_seen: u64,
+    bytes_recent: u64,
+}
+
+impl<S> Admission<S> {
+    /// Hands connections to the shards behind `posts`; at most `max_connections` at once.
+    pub fn new(posts: Vec<Post<S>>, max_connections: Option<usize>) -> Self {
+        let shards = vec![Served::default(); posts.len()];
+        Self {
+            posts,
+            max_connections,
+            next_cid: 0,
+            shards,
+        }
+    }
+
+    /// The shard to serve the next connection, the connection's number, and whether there are too
+    /// many already.
+    pub fn admit(&mut self, load: &Arc<[ShardLoad]>) -> (ShardId, ConnectionId, bool) {
+        self.next_cid += 1;
+        let mut loads = smallvec::SmallVec::<[Load; 16]>::new();
+        for (served, load) in self.shards.iter_mut().zip(load.iter()) {
+            let bytes = load.bytes.load(Ordering::Relaxed);
+            // Half of what was seen before counts: an old burst is forgotten in a few decisions.
+            served.bytes_recent = served.bytes_recent / 2 + bytes.saturating_sub(served.bytes_seen);
+            served.bytes_seen = bytes;
+            let departed = load.departed.load(Ordering::Acquire);
+            let connections = served.handed.saturating_sub(departed);
+            loads.push(Load {
+                connections,
+                bytes: served.bytes_recent,
+            });
+        }
+        let open: u64 = loads.iter().map(|load| load.connections).sum();
+        let refused = self.max_connections.is_none_or(|max| open >= max as u64);
+        let shard = least_loaded(&loads);
+        self.shards[shard].handed += u64::from(!refused);
+        (ShardId(shard as u8), ConnectionId(self.next_cid), refused)
+    }
+
+    /// Where to send a connection for `shard`.
+    pub fn post(&self, shard: ShardId) -> &Post<S> {
+        &self.posts[usize::from(shard.0)]
+    }
+}
+
+/// How busy a shard is.
+#[derive(Debug, Clone, Copy)]
+struct Load {
+    connections: u64,
+    bytes: u64,
+}
+
+/// The shard with the smallest share of connections and recent bytes together; the first of
+/// equals.
+fn least_loaded(loads: &[Load]) -> usize {
+    let connections = loads
+        .iter()
+        .map(|load| load.connections)
+        .sum::<u64>()
+        .max(1);
+    let bytes = loads.iter().map(|load| load.bytes).sum::<u64>().max(1);
+    // Parts per million: integers keep the choice exact and the same everywhere.
+    let share = |load: &Load| {
+        u128::from(load.connections) * 1_000_000 / u128::from(connections)
+            + u128::from(load.bytes) * 1_000_000 / u128::from(bytes)
+    };
+    let least = loads.iter().enumerate().min_by_key(|(_, load)| share(load));
+    least.map_or(0, |(index, _)| index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pick(loads: &[(u64, u64)]) -> usize {
+        let loads: Vec<Load> = loads
+            .iter()
+            .map(|&(connections, bytes)| Load { connections, bytes })
+            .collect();
+        least_loaded(&loads)
+    }
+
+    #[test]
+    fn connections_and_bytes_both_count() {
+        assert_eq!(pick(&[(0, 0), (0, 0)]), 0);
+        assert_eq!(pick(&[(1, 0), (0, 0)]), 1);
+        assert_eq!(pick(&[(1, 0), (1, 0), (1, 0)]), 0);
+        assert_eq!(pick(&[(1, 900), (1, 100)]), 1);
+        assert_eq!(pick(&[(10, 0), (1, 10)]), 1);
+    }
+}

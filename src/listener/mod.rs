@@ -1,0 +1,3 @@
+//! From the network to a shard: who is let in, and who serves them.
+
+pub mod admission;

@@ -1,0 +1,452 @@
+//! What one turn of a shard tells another: interest changes and messages, in order, in one
+//! buffer that goes back to its owner for reuse.
+
+use bytes::Bytes;
+
+use crate::ids::Slot;
+
+/// Everything one turn has to say to one shard.
+#[derive(Debug, Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    shared: Vec<Bytes>,
+    /// How many of the receiver's interest changes the sender had applied when this left.
+    pub applied: u64,
+    /// The receiver is to answer with its own `applied` even if it has nothing else to say.
+    pub answer_wanted: bool,
+    /// It holds something that cannot wait until the receiver wakes by itself.
+    pub urgent: bool,
+}
+
+/// One item of a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Item<'a> {
+    /// The sender's interest in a pattern changed.
+    Interest {
+        /// Subject or pattern.
+        pattern: &'a [u8],
+        /// Queue group.
+        queue: Option<&'a [u8]>,
+        /// Members there are now; for plain subscriptions 1 or 0.
+        weight: u32,
+    },
+    /// A message for subscriptions of the receiver.
+    Message(RemoteMessage<'a>),
+    /// Hold back this connection of yours: a receiver it feeds is behind.
+    Stall {
+        /// The connection.
+        slot: Slot,
+        /// By a receiver that has not asked for it yet, and will end it with [`Item::Resume`].
+        first: bool,
+    },
+    /// Go on with it.
+    Resume(Slot),
+}
+
+/// A message on its way to another shard.
+#[derive(Debug, PartialEq, Eq, Clone)]
+pub struct RemoteMessage<'a> {
+    /// The publisher, for back-pressure.
+    pub source: Slot,
+    /// Subject it was published on.
+    pub subject: &'a [u8],
+    /// Reply subject.
+    pub reply: Option<&'a [u8]>,
+    /// Bytes of `body` that are its header; `None` without one.
+    pub header_len: Option<usize>,
+    /// The sizes as the publisher wrote them (CORE-22).
+    pub header_size_text: &'a [u8],
+    /// See `header_size_text`.
+    pub size_text: &'a [u8],
+    /// Header and payload.
+    pub body: Body<'a>,
+    /// Is it for the plain subscriptions, too?
+    pub plain: bool,
+    /// Shards that could not place a queue message, the sender included.
+    pub tried: u64,
+    /// Queue groups the receiver is to pick a member of, as written by [`Batch::message`].
+    pub queues: Names<'a>,
+}
+
+/// Header and payload of a message.
+#[derive(Debug, PartialEq, Eq, Clone)]
+pub enum Body<'a> {
+    /// In the batch.
+    Inline(&'a [u8]),
+    /// Shared by its receivers.
+    Shared(&'a Bytes),
+}
+
+impl Body<'_> {
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Inline(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// Queue names in a batch: each a length and its bytes.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub struct Names<'a>(&'a [u8]);
+
+impl<'a> Iterator for Names<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let mut reader = Reader(self.0);
+        let len = reader.u32() as usize;
+        let name = reader.take(len);
+        self.0 = reader.0;
+        Some(name)
+    }
+}
+
+impl Names<'_> {
+    /// No names.
+    pub const NONE: Names<'static> = Names(&[]);
+}
+
+const INTEREST: u8 = 1;
+const MESSAGE: u8 = 2;
+const STALL: u8 = 3;
+const RESUME: u8 = 4;
+
+const HAS_REPLY: u8 = 1;
+const HAS_HEADER: u8 = 2;
+const IS_SHARED: u8 = 4;
+const IS_PLAIN: u8 = 8;
+const HAS_QUEUES: u8 = 16;
+
+impl Batch {
+    /// Bytes that wait in it, shared payloads included.
+    pub fn len(&self) -> usize {
+        self.bytes.len() + self.shared.iter().map(Bytes::len).sum::<usize>()
+    }
+
+    /// Bytes of the buffer itself: what bounds it.
+    pub fn buffer_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Is there nothing to tell? (An answer may still be owed.)
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Empties it for reuse.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.shared.clear();
+        self.applied = 0;
+        self.answer_wanted = false;
+        self.urgent = false;
+    }
+
+    /// Bytes its buffer keeps while empty.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Appends an interest change.
+    pub fn interest(&mut self, pattern: &[u8], queue: Option<&[u8]>, weight: u32) {
+        self.bytes.push(INTEREST);
+        self.u32(weight);
+        self.field(pattern);
+        self.bytes.push(u8::from(queue.is_some()));
+        if let Some(queue) = queue {
+            self.field(queue);
+        }
+    }
+
+    /// Appends a message.
+    pub fn message<'q>(
+        &mut self,
+        message: &RemoteMessage<'_>,
+        queues: impl Iterator<Item = &'q [u8]>,
+    ) {
+        self.urgent = true;
+        let start = self.bytes.len();
+        let shared = matches!(message.body, Body::Shared(_));
+        let mut flags = u8::from(message.reply.is_some()) * HAS_REPLY
+            | u8::from(message.header_len.is_some()) * HAS_HEADER
+            | u8::from(shared) * IS_SHARED
+            | u8::from(message.plain) * IS_PLAIN;
+        self.bytes.extend_from_slice(&[MESSAGE, flags]);
+        self.slot(message.source);
+        self.field(message.subject);
+        if let Some(reply) = message.reply {
+            self.field(reply);
+        }
+        self.bytes.push(message.size_text.len() as u8); // at most 9 digits
+        self.bytes.extend_from_slice(message.size_text);
+        if let Some(header_len) = message.header_len {
+            self.u32(header_len as u32);
+            self.bytes.push(message.header_size_text.len() as u8);
+            self.bytes.extend_from_slice(message.header_size_text);
+        }
+        match &message.body {
+            Body::Inline(body) => self.field(body),
+            Body::Shared(body) => {
+                self.u32(self.shared.len() as u32);
+                self.shared.push((*body).clone());
+            }
+        }
+        let names_at = self.bytes.len();
+        let mut any = false;
+        for queue in queues {
+            if !any {
+                any = true;
+                self.bytes.extend_from_slice(&message.tried.to_ne_bytes());
+                self.u32(0); // length of all names, filled in below
+            }
+            self.field(queue);
+        }
+        if any {
+            flags |= HAS_QUEUES;
+            self.bytes[start + 1] = flags;
+            let names_len = (self.bytes.len() - names_at - 12) as u32;
+            self.bytes[names_at + 8..names_at + 12].copy_from_slice(&names_len.to_ne_bytes());
+        }
+    }
+
+    /// Appends a request to hold back the receiver's connection.
+    pub fn stall(&mut self, source: Slot, first: bool) {
+        self.urgent = true;
+        self.bytes.extend_from_slice(&[STALL, u8::from(first)]);
+        self.slot(source);
+    }
+
+    /// Appends the end of such a request.
+    pub fn resume(&mut self, source: Slot) {
+        self.urgent = true;
+        self.bytes.push(RESUME);
+        self.slot(source);
+    }
+
+    /// The items, in the order in which they were appended.
+    pub fn items(&self) -> Items<'_> {
+        Items {
+            reader: Reader(&self.bytes),
+            shared: &self.shared,
+        }
+    }
+
+    fn u32(&mut self, value: u32) {
+        self.bytes.extend_from_slice(&value.to_ne_bytes());
+    }
+
+    fn slot(&mut self, slot: Slot) {
+        self.u32(slot.index);
+        self.u32(slot.generation);
+    }
+
+    fn field(&mut self, bytes: &[u8]) {
+        self.u32(bytes.len() as u32);
+        self.bytes.extend_from_slice(bytes);
+    }
+}
+
+/// Iterator over a batch.
+pub struct Items<'a> {
+    reader: Reader<'a>,
+    shared: &'a [Bytes],
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = Item<'a>;
+
+    fn next(&mut self) -> Option<Item<'a>> {
+        let reader = &mut self.reader;
+        if reader.0.is_empty() {
+            return None;
+        }
+        Some(match reader.u8() {
+            INTEREST => {
+                let weight = reader.u32();
+                let pattern = reader.field();
+                let queue = (reader.u8() == 1).then(|| reader.field());
+                Item::Interest {
+                    pattern,
+                    queue,
+                    weight,
+                }
+            }
+            MESSAGE => Item::Message(reader.message(self.shared)),
+            STALL => Item::Stall {
+                first: reader.u8() == 1,
+                slot: reader.slot(),
+            },
+            kind => {
+                assert_eq!(kind, RESUME, "written by this very file");
+                Item::Resume(reader.slot())
+            }
+        })
+    }
+}
+
+/// Reads what `Batch` wrote; both ends are this file, so a mismatch is a bug, not an input.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, len: usize) -> &'a [u8] {
+        let (head, rest) = self.0.split_at(len);
+        self.0 = rest;
+        head
+    }
+
+    fn u8(&mut self) -> u8 {
+        self.take(1)[0]
+    }
+
+    fn u32(&mut self) -> u32 {
+        let bytes = self.take(4);
+        u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+    }
+
+    fn u64(&mut self) -> u64 {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(self.take(8));
+        u64::from_ne_bytes(bytes)
+    }
+
+    fn slot(&mut self) -> Slot {
+        Slot {
+            index: self.u32(),
+            generation: self.u32(),
+        }
+    }
+
+    fn field(&mut self) -> &'a [u8] {
+        let len = self.u32() as usize;
+        self.take(len)
+    }
+
+    fn short(&mut self) -> &'a [u8] {
+        let len = usize::from(self.u8());
+        self.take(len)
+    }
+
+    fn message(&mut self, shared: &'a [Bytes]) -> RemoteMessage<'a> {
+        let flags = self.u8();
+        let source = self.slot();
+        let subject = self.field();
+        let reply = (flags & HAS_REPLY != 0).then(|| self.field());
+        let size_text = self.short();
+        let (header_len, header_size_text) = if flags & HAS_HEADER != 0 {
+            (Some(self.u32() as usize), self.short())
+        } else {
+            (None, &[][..])
+        };
+        let body = if flags & IS_SHARED != 0 {
+            Body::Shared(&shared[self.u32() as usize])
+        } else {
+            Body::Inline(self.field())
+        };
+        let (tried, queues) = if flags & HAS_QUEUES != 0 {
+            let tried = self.u64();
+            (tried, Names(self.field()))
+        } else {
+            (0, Names::NONE)
+        };
+        let plain = flags & IS_PLAIN != 0;
+        RemoteMessage {
+            source,
+            subject,
+            reply,
+            header_len,
+            header_size_text,
+            size_text,
+            body,
+            plain,
+            tried,
+            queues,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_come_out_as_they_went_in() {
+        let payload = Bytes::from(vec![7; 5000]);
+        let source = Slot {
+            index: 3,
+            generation: 9,
+        };
+        let plain = RemoteMessage {
+            source,
+            subject: b"a.b",
+            reply: Some(b"r"),
+            header_len: Some(2),
+            header_size_text: b"02",
+            size_text: b"5",
+            body: Body::Inline(b"hdABC"),
+            plain: true,
+            tried: 0,
+            queues: Names::NONE,
+        };
+        let queued = RemoteMessage {
+            reply: None,
+            header_len: None,
+            header_size_text: b"",
+            size_text: b"5000",
+            body: Body::Shared(&payload),
+            plain: false,
+            tried: 5,
+            ..plain.clone()
+        };
+        let mut batch = Batch::default();
+        batch.interest(b"x.*", None, 1);
+        batch.message(&plain, std::iter::empty());
+        batch.interest(b"x.>", Some(b"q"), 7);
+        batch.message(&queued, [&b"one"[..], b"two"].into_iter());
+        batch.stall(source, true);
+        batch.resume(source);
+
+        let items: Vec<Item<'_>> = batch.items().collect();
+        assert_eq!(items.len(), 6);
+        assert_eq!(
+            items[0],
+            Item::Interest {
+                pattern: b"x.*",
+                queue: None,
+                weight: 1
+            }
+        );
+        assert_eq!(items[1], Item::Message(plain));
+        assert_eq!(
+            items[2],
+            Item::Interest {
+                pattern: b"x.>",
+                queue: Some(b"q"),
+                weight: 7
+            }
+        );
+        let Item::Message(message) = &items[3] else {
+            panic!("a message")
+        };
+        assert_eq!(message.queues.collect::<Vec<_>>(), [&b"one"[..], b"two"]);
+        assert_eq!(
+            RemoteMessage {
+                queues: Names::NONE,
+                ..message.clone()
+            },
+            queued
+        );
+        assert_eq!(
+            items[4],
+            Item::Stall {
+                slot: source,
+                first: true
+            }
+        );
+        assert_eq!(items[5], Item::Resume(source));
+    }
+}

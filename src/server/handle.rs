@@ -1,0 +1,118 @@
+//! A running server, to be steered from any thread.
+
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use super::figures::Shards;
+use super::lame_duck::{self, LameDuck};
+use crate::io::Socket;
+use crate::io::executor::ShardThread;
+use crate::protocol::info::ServerInfo;
+use crate::shard::control::{Control, Post};
+use crate::shard::report::{Figures, Query};
+
+/// A running server. Dropping it shuts the server down and waits for the end.
+pub struct ServerHandle {
+    pub(super) shared: Arc<Shared>,
+    pub(super) threads: Vec<ShardThread>,
+    pub(super) info: Arc<ServerInfo>,
+    pub(super) client_address: SocketAddr,
+    pub(super) lame_duck: LameDuck,
+}
+
+/// What outlives a borrow of the handle.
+pub(super) struct Shared {
+    pub(super) shards: Arc<Shards>,
+    pub(super) lame_duck: AtomicBool,
+    ended: Mutex<bool>,
+    ending: Condvar,
+}
+
+impl Shared {
+    pub(super) fn new(posts: Vec<Post<Socket>>) -> Self {
+        let shards = Arc::new(Shards(posts));
+        Self {
+            shards,
+            lame_duck: AtomicBool::new(false),
+            ended: Mutex::new(false),
+            ending: Condvar::new(),
+        }
+    }
+
+    pub(super) fn tell_all(&self, control: impl Fn() -> Control<Socket>) {
+        for post in &self.shards.0 {
+            post.send(control());
+        }
+    }
+
+    /// Connections open now, over all shards.
+    pub(super) fn connections(&self) -> u64 {
+        self.shards
+            .ask(Query::Counters)
+            .iter()
+            .map(|report| report.counters.connections)
+            .sum()
+    }
+
+    /// Ends all shards; whoever waits for the end goes on.
+    pub(super) fn end(&self) {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if !std::mem::replace(&mut *ended, true) {
+            self.tell_all(|| Control::Shutdown);
+        }
+        self.ending.notify_all();
+    }
+
+    fn wait(&self) {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.ending.wait_while(ended, |ended| !*ended));
+    }
+}
+
+impl ServerHandle {
+    /// Address clients connect to; the real port where the options left it to the kernel.
+    pub fn client_address(&self) -> SocketAddr {
+        self.client_address
+    }
+
+    /// What the server says of itself in every INFO.
+    pub fn info(&self) -> &ServerInfo {
+        &self.info
+    }
+
+    /// Figures of all shards.
+    pub fn figures(&self) -> Arc<dyn Figures> {
+        Arc::clone(&self.shared.shards) as Arc<dyn Figures>
+    }
+
+    /// Starts lame duck mode (CORE-94): no new clients, those there are told and closed bit by
+    /// bit, then the server ends. Returns at once; [`ServerHandle::wait`] waits for the end.
+    pub fn lame_duck(&self) {
+        lame_duck::start(Arc::clone(&self.shared), self.lame_duck);
+    }
+
+    /// Waits until the server ends by itself, after [`ServerHandle::lame_duck`] or
+    /// [`ServerHandle::begin_shutdown`] on another thread.
+    pub fn wait(&self) {
+        self.shared.wait();
+    }
+
+    /// Makes the server end; returns at once.
+    pub fn begin_shutdown(&self) {
+        self.shared.end();
+    }
+
+    /// Ends the server: clients get what waits for them and are closed. Returns when every shard
+    /// has ended.
+    pub fn shutdown(self) {}
+}
+
+impl Drop for ServerHandle {
+    fn drop(&mut self) {
+        self.shared.end();
+        for thread in self.threads.drain(..) {
+            thread.join();
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The end of a connection, and what is due at a time.
+
+use crate::connection::closed::CloseReason;
+use crate::connection::connection::{Connection, NEVER, Phase};
+use crate::delivery::outbound::Chunk;
+use crate::ids::Slot;
+use crate::limits;
+use crate::shard::core::Core;
+use crate::shard::effects::{Effect, Level};
+use crate::shard::query;
+use crate::time::Nanos;
+
+impl Core {
+    /// Closes a connection: nothing more is taken from it, its interest is gone at once, what
+    /// waits for it leaves if the reason allows.
+    pub(super) fn close(&mut self, index: u32, reason: CloseReason) {
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        if connection.closing() {
+            return;
+        }
+        self.drop_subscriptions(index);
+        self.release_sources(index);
+        let (now, wall) = (self.local.now, self.local.wall);
+        let max_closed = self.local.settings.limits.max_closed_clients;
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        connection.phase = Phase::Closing(reason);
+        connection.deadlines.auth = NEVER;
+        connection.deadlines.ping = NEVER;
+        connection.deadlines.stall = NEVER;
+        if reason != CloseReason::MaximumConnectionsExceeded {
+            self.local.departed += 1;
+        }
+        self.local.counters.connections -= 1;
+        if max_closed > 0 {
+            let mut report = query::describe(connection, wall, now);
+            report.closed = Some((wall, reason.text()));
+            self.local.closed.push(report);
+        }
+        connection.partial = Vec::new();
+        connection.backlog = Vec::new();
+        if !reason.flushes() {
+            connection.outbound.discard(&mut self.local.pool);
+        }
+        if connection.outbound.pending() == 0 || !reason.flushes() {
+            self.local.effects.push(Effect::Close(index));
+        } else {
+            connection.deadlines.linger = now + limits::LINGER_MAX;
+            self.local.arm(index);
+        }
+        self.local.debug(index, || {
+            format!("Client connection closed: {}", reason.text())
+        });
+    }
+
+    /// The peer has closed, or its connection broke.
+    pub fn ended(&mut self, index: u32, orderly: bool) {
+        let reason = if orderly {
+            CloseReason::ClientClosed
+        } else {
+            CloseReason::ReadError
+        };
+        // What it sent before and we held back is lost with it, as with stock.
+        self.close(index, reason);
+    }
+
+    /// A chunk given out by [`Core::next_send`] came back.
+    pub fn sent(&mut self, index: u32, chunk: Box<Chunk>, complete: bool) {
+        let now = self.local.now;
+        let local = &mut self.local;
+        let Some(connection) = local.connections.at(index) else {
+            return;
+        };
+        let more = connection.outbound.sent(chunk, &mut local.pool);
+        connection.deadlines.write = NEVER;
+        connection.progress_at = now;
+        if connection.closing() {
+            if !complete || !more {
+                connection.outbound.discard(&mut local.pool);
+                connection.deadlines.linger = NEVER;
+                return local.effects.push(Effect::Close(index));
+            }
+        } else if !complete {
+            return self.close(index, CloseReason::WriteError);
+        }
+        if more && !std::mem::replace(&mut connection.dirty, true) {
+            local.dirty.push(index);
+        }
+        if !connection.stalled_sources.is_empty()
+            && connection.outbound.pending() <= limits::RECEIVER_LOW
+        {
+            self.release_sources(index);
+        }
+    }
+
+    /// Lets the publishers go on that were held back for this receiver.
+    fn release_sources(&mut self, index: u32) {
+        let local = &mut self.local;
+        let Some(connection) = local.connections.at(index) else {
+            return;
+        };
+        let mut sources = std::mem::take(&mut connection.stalled_sources);
+        for (shard, slot) in sources.drain(..) {
+            if shard == local.id {
+                local.end_stall(slot);
+            } else {
+                local.peers.outgoing(shard).resume(slot);
+            }
+        }
+        if let Some(connection) = local.connections.at(index) {
+            connection.stalled_sources = sources;
+        }
+    }
+
+    /// Closes what a delivery found to be beyond help.
+    pub(super) fn close_doomed(&mut self) {
+        while let Some((index, reason)) = self.local.doomed.pop() {
+            self.close(index, reason);
+        }
+    }
+
+    /// Does everything that is due.
+    pub fn tick(&mut self) {
+        let now = self.local.now;
+        while let Some((at, slot)) = self.local.timers.expire(now) {
+            let Some(connection) = self.local.connections.of(slot) else {
+                continue;
+            };
+            if connection.deadlines.armed != at {
+                continue; // overtaken by an earlier one, which has taken care of it
+            }
+            connection.deadlines.armed = NEVER;
+            self.due(slot, now);
+            self.local.arm(slot.index);
+        }
+        self.close_gradually();
+    }
+
+    fn due(&mut self, slot: Slot, now: Nanos) {
+        let is_due = |deadline: fn(&Connection) -> Nanos, core: &mut Self| {
+            core.local
+                .connections
+                .of(slot)
+                .is_some_and(|connection| deadline(connection) <= now)
+        };
+        let index = slot.index;
+        if is_due(|it| it.deadlines.stall, self) {
+            self.local.go_on(slot);
+        }
+        if is_due(|it| it.deadlines.auth, self) {
+            self.auth_due(index);
+        }
+        if is_due(|it| it.deadlines.ping, self) {
+            self.ping_due(index);
+        }
+        if is_due(|it| it.deadlines.write, self) {
+            self.write_due(index);
+        }
+        if is_due(|it| it.deadlines.linger, self) {
+            if let Some(connection) = self.local.connections.at(index) {
+                connection.deadlines.linger = NEVER;
+                connection.outbound.discard(&mut self.local.pool);
+            }
+            self.local.effects.push(Effect::Close(index));
+        }
+    }
+
+    /// A write did not end in time (CORE-62).
+    fn write_due(&mut self, index: u32) {
+        let deadline = self.local.settings.limits.write_deadline;
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        connection.deadlines.write = NEVER;
+        if connection.closing() {
+            return;
+        }
+        let pending = connection.outbound.pending();
+        self.local.counters.slow_consumers += 1;
+        let text = format!(
+            "Slow Consumer Detected: WriteDeadline of {deadline:?} exceeded with 1 chunks of {pending} total bytes."
+        );
+        self.local.log(Level::Info, index, &text);
+        self.close(index, CloseReason::SlowConsumerWriteDeadline);
+    }
+}

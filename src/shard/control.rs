@@ -1,0 +1,103 @@
+//! What the rest of the process asks of a shard. Rare, so through an ordinary queue; messages of
+//! clients never pass through here.
+
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
+use std::time::Duration;
+
+use crate::auth::authenticate::PasswordCheck;
+use crate::ids::{ConnectionId, ShardId, Slot};
+use crate::io::wake::Waker;
+use crate::shard::report::{Query, ShardReport};
+
+/// One request to a shard.
+pub enum Control<S> {
+    /// Serve this connection.
+    Serve {
+        /// The connection.
+        socket: S,
+        /// Its number.
+        cid: ConnectionId,
+        /// Its peer.
+        address: SocketAddr,
+        /// There are too many: greet it, say so, close.
+        refused: bool,
+    },
+    /// A password has been checked.
+    Verified {
+        /// Connection it belongs to.
+        slot: Slot,
+        /// What was asked.
+        check: PasswordCheck,
+        /// Does it match?
+        matches: bool,
+    },
+    /// Answer with figures.
+    Query(Query, SyncSender<(ShardId, ShardReport)>),
+    /// Stop accepting and tell the clients that this server goes away.
+    LameDuck,
+    /// Close the clients one by one over this time.
+    CloseOver(Duration),
+    /// Close everything and end.
+    Shutdown,
+}
+
+/// Where requests to one shard are put, from any thread.
+pub struct Post<S> {
+    sender: Sender<Control<S>>,
+    waker: Waker,
+}
+
+impl<S> Clone for Post<S> {
+    fn clone(&self) -> Self {
+        Self {
+            sender: self.sender.clone(),
+            waker: self.waker.clone(),
+        }
+    }
+}
+
+impl<S> Post<S> {
+    /// Hands a request over and wakes the shard. False if the shard has ended.
+    pub fn send(&self, control: Control<S>) -> bool {
+        let sent = self.sender.send(control).is_ok();
+        self.waker.wake();
+        sent
+    }
+}
+
+/// A shard's end of its [`Post`].
+pub struct Inbox<S> {
+    receiver: Receiver<Control<S>>,
+    /// Looked at but not taken yet.
+    waiting: Option<Control<S>>,
+}
+
+impl<S> Inbox<S> {
+    /// The next request, if there is one.
+    pub fn next(&mut self) -> Option<Control<S>> {
+        self.waiting
+            .take()
+            .or_else(|| self.receiver.try_recv().ok())
+    }
+
+    /// Is there a request?
+    pub fn is_empty(&mut self) -> bool {
+        if self.waiting.is_none() {
+            self.waiting = self.receiver.try_recv().ok();
+        }
+        self.waiting.is_none()
+    }
+}
+
+/// A queue of requests to the shard that `waker` wakes.
+pub fn inbox<S>(waker: Waker) -> (Post<S>, Inbox<S>) {
+    let (sender, receiver) = channel();
+    (
+        Post { sender, waker },
+        Inbox {
+            receiver,
+            waiting: None,
+        },
+    )
+}

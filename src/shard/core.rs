@@ -1,0 +1,351 @@
+//! The core of one shard: a complete single-threaded server without sockets, clocks or threads.
+//! Bytes, batches and time go in; output, batches and effects come out.
+//!
+//! It is split in two so that a delivery list can be walked while connections change: `interest`
+//! says who receives, [`Local`] is everything else.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::connection::closed::{CloseReason, ClosedConnections};
+use crate::connection::connection::{Connection, Holds, NEVER};
+use crate::connection::registry::{Connections, Subscriptions};
+use crate::delivery::outbound::{Chunk, ChunkPool};
+use crate::ids::{ConnectionId, ShardId, Slot, SubscriptionId};
+use crate::limits;
+use crate::mesh::batch::Batch;
+use crate::mesh::peers::Peers;
+use crate::protocol::parser::Limits;
+use crate::protocol::{encode, error_text};
+use crate::routing::interest::{Interest, InterestChange};
+use crate::shard::effects::{Effect, Level};
+use crate::shard::lame_duck::GradualClose;
+use crate::shard::report::Counters;
+use crate::shard::settings::Settings;
+use crate::shard::timers::Timers;
+use crate::time::{Nanos, WallTime};
+
+/// One shard's state.
+pub struct Core {
+    pub(super) interest: Interest,
+    pub(super) local: Local,
+}
+
+/// Everything of a shard but its interest.
+pub struct Local {
+    pub(super) id: ShardId,
+    pub(super) settings: Arc<Settings>,
+    pub(super) connections: Connections,
+    pub(super) subscriptions: Subscriptions,
+    pub(super) peers: Peers,
+    pub(super) pool: ChunkPool,
+    pub(super) effects: Vec<Effect>,
+    pub(super) counters: Counters,
+    pub(super) closed: ClosedConnections,
+    pub(super) timers: Timers,
+    pub(super) now: Nanos,
+    pub(super) wall: WallTime,
+    /// Connections with new output.
+    pub(super) dirty: Vec<u32>,
+    /// Connections that may be read on.
+    pub(super) ready: Vec<Slot>,
+    /// Scratch: connections whose stall ends.
+    pub(super) unstalled: Vec<Slot>,
+    /// Connections to close when the message in hand has been delivered.
+    pub(super) doomed: Vec<(u32, CloseReason)>,
+    /// Subscriptions that had their last message.
+    pub(super) expired: Vec<SubscriptionId>,
+    /// Connections that were admitted and are closed: the accepting shard subtracts them.
+    pub(super) departed: u64,
+    /// Clients are being closed one by one.
+    pub(super) gradual_close: Option<GradualClose>,
+    /// The server is going down and clients have been told (CORE-94).
+    pub(super) lame_duck: bool,
+    random: u64,
+    secret: ChaCha12Rng,
+}
+
+impl Core {
+    /// The core of shard `id` of `shards`. `seed` drives the choice of queue members, nonces and
+    /// the jitter of timers.
+    pub fn new(id: ShardId, shards: usize, settings: Arc<Settings>, seed: [u8; 32]) -> Self {
+        let closed = ClosedConnections::new(settings.limits.max_closed_clients);
+        let mut secret = ChaCha12Rng::from_seed(seed);
+        let random = secret.next_u64() | 1; // xorshift must not start at zero
+        Self {
+            interest: Interest::new(),
+            local: Local {
+                id,
+                settings,
+                connections: Connections::default(),
+                subscriptions: Subscriptions::default(),
+                peers: Peers::new(id, shards),
+                pool: ChunkPool::default(),
+                effects: Vec::new(),
+                counters: Counters::default(),
+                closed,
+                timers: Timers::default(),
+                now: Nanos(0),
+                wall: WallTime(0),
+                dirty: Vec::new(),
+                ready: Vec::new(),
+                unstalled: Vec::new(),
+                doomed: Vec::new(),
+                expired: Vec::new(),
+                departed: 0,
+                gradual_close: None,
+                lame_duck: false,
+                secret,
+                random,
+            },
+        }
+    }
+
+    /// Sets the time of this turn.
+    pub fn set_time(&mut self, now: Nanos, wall: WallTime) {
+        self.local.now = now;
+        self.local.wall = wall;
+    }
+
+    /// Takes on an accepted connection and greets it. `refused`: there are too many already; it is
+    /// told so and closed (CORE-15).
+    pub fn accept(&mut self, cid: ConnectionId, address: SocketAddr, refused: bool) -> u32 {
+        let local = &mut self.local;
+        let (now, wall) = (local.now, local.wall);
+        let limits = Limits {
+            max_control_line: local.settings.limits.max_control_line,
+            max_payload: local.settings.limits.max_payload,
+            headers: false,
+        };
+        let slot = local
+            .connections
+            .insert(|slot| Connection::new(slot, cid, address, limits, wall, now));
+        local.counters.total_connections += u64::from(!refused);
+        local.counters.connections += 1;
+        self.greet(slot.index);
+        if refused {
+            self.send_error(slot.index, error_text::MAXIMUM_CONNECTIONS);
+            self.close(slot.index, CloseReason::MaximumConnectionsExceeded);
+        } else {
+            self.local
+                .debug(slot.index, || "Client connection created".into());
+        }
+        slot.index
+    }
+
+    /// The driver has let go of a connection: its index is free.
+    pub fn forget(&mut self, index: u32) {
+        self.local.connections.remove(index);
+    }
+
+    /// The next connection with output to send, and that output. Empty when there is no more.
+    pub fn next_send(&mut self) -> Option<(u32, Box<Chunk>)> {
+        let local = &mut self.local;
+        while let Some(index) = local.dirty.pop() {
+            let (now, write_deadline) = (local.now, local.settings.limits.write_deadline);
+            let Some(connection) = local.connections.at(index) else {
+                continue;
+            };
+            connection.dirty = false;
+            if let Some(chunk) = connection.outbound.start_send() {
+                connection.progress_at = now;
+                connection.deadlines.write = now + write_deadline;
+                local.arm(index);
+                return Some((index, chunk));
+            }
+        }
+        None
+    }
+
+    /// The next thing to be done outside.
+    pub fn take_effects(&mut self, into: &mut Vec<Effect>) {
+        into.append(&mut self.local.effects);
+    }
+
+    /// When [`Core::tick`] has something to do next.
+    pub fn next_deadline(&self) -> Option<Nanos> {
+        self.local
+            .timers
+            .next()
+            .into_iter()
+            .chain(self.next_gradual_close())
+            .min()
+    }
+
+    /// Is there input or output that a turn would go on with by itself?
+    pub fn has_work(&self) -> bool {
+        !self.local.ready.is_empty() || !self.local.dirty.is_empty()
+    }
+
+    /// The batch for another shard, if there is one to hand over.
+    pub fn take_batch(
+        &mut self,
+        shard: ShardId,
+        spare: impl FnOnce() -> Box<Batch>,
+    ) -> Option<Box<Batch>> {
+        let batch = self.local.peers.take(shard, spare)?;
+        let mut stalled = std::mem::take(&mut self.local.unstalled);
+        self.local.peers.take_stalled(shard, &mut stalled);
+        for slot in stalled.drain(..) {
+            self.local.end_stall(slot);
+        }
+        self.local.unstalled = stalled;
+        Some(batch)
+    }
+
+    /// Is there a batch to hand over to `shard`?
+    pub fn has_batch(&self, shard: ShardId) -> bool {
+        self.local.peers.has_batch(shard)
+    }
+
+    /// How many admitted connections have left since the start.
+    pub fn departed(&self) -> u64 {
+        self.local.departed
+    }
+
+    /// Message bytes in and out since the start.
+    pub fn bytes(&self) -> u64 {
+        self.local.counters.in_bytes + self.local.counters.out_bytes
+    }
+
+    /// Connections the table holds, closing ones included.
+    pub fn connections(&self) -> usize {
+        self.local.connections.len()
+    }
+
+    /// The settings it runs with.
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.local.settings
+    }
+
+    /// Tells the other shards what changed of our interest, and the connection what to wait for.
+    pub(super) fn interest_changed(
+        &mut self,
+        index: u32,
+        pattern: &[u8],
+        queue: Option<&[u8]>,
+        change: InterestChange,
+    ) {
+        let weight = match change {
+            InterestChange::None => return,
+            InterestChange::Plain { present } => u32::from(present),
+            InterestChange::Queue { count } => count,
+        };
+        let peers = &mut self.local.peers;
+        peers.broadcast_interest(pattern, queue, weight);
+        if let Some(connection) = self.local.connections.at(index) {
+            connection.interest_mark = peers.interest_sent();
+        }
+    }
+
+    /// Appends protocol bytes to a connection's output.
+    pub(super) fn send(&mut self, index: u32, bytes: &[u8]) {
+        self.local.append(index, |out| out.extend_from_slice(bytes));
+    }
+
+    /// Appends an `-ERR` line.
+    pub(super) fn send_error(&mut self, index: u32, text: impl AsRef<[u8]>) {
+        self.local
+            .append(index, |out| encode::err_line(out, text.as_ref()));
+    }
+}
+
+impl Local {
+    /// Appends to a connection's output; nothing once it is closing.
+    pub(super) fn append(&mut self, index: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        let Some(connection) = self.connections.at(index) else {
+            return;
+        };
+        if connection.closing() {
+            return;
+        }
+        write(&mut connection.outbound.queue(&mut self.pool).bytes);
+        if !std::mem::replace(&mut connection.dirty, true) {
+            self.dirty.push(index);
+        }
+    }
+
+    /// Makes sure the timer queue wakes us for the connection's next deadline.
+    pub(super) fn arm(&mut self, index: u32) {
+        let Some(connection) = self.connections.at(index) else {
+            return;
+        };
+        let next = connection.deadlines.next();
+        if next < connection.deadlines.armed {
+            connection.deadlines.armed = next;
+            self.timers.arm(next, connection.slot);
+        }
+    }
+
+    /// A pseudo-random number (xorshift64*): queue members and jitter need spread, not secrecy.
+    pub(super) fn random(&mut self) -> u64 {
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        self.random.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// A random number nobody outside can guess.
+    pub(super) fn secret_random(&mut self) -> u64 {
+        self.secret.next_u64()
+    }
+
+    /// Logs a line about a connection, with its address and number in front (CFG-98).
+    pub(super) fn log(&mut self, level: Level, index: u32, text: &str) {
+        let Some(connection) = self.connections.at(index) else {
+            return;
+        };
+        let line = format!("{} - cid:{} - {text}", connection.address, connection.cid.0);
+        self.effects.push(Effect::Log(level, line));
+    }
+
+    /// Logs what happens to a connection, if anybody wants to know.
+    pub(super) fn debug(&mut self, index: u32, text: impl FnOnce() -> String) {
+        if self.settings.debug {
+            self.log(Level::Debug, index, &text());
+        }
+    }
+
+    /// Holds a publisher back for at most [`limits::STALL_MAX`]. `first`: by somebody who has not
+    /// asked for it yet, and will call [`Local::end_stall`] once.
+    pub(super) fn stall(&mut self, slot: Slot, first: bool) {
+        let now = self.now;
+        let Some(connection) = self.connections.of(slot) else {
+            return;
+        };
+        connection.stallers += u32::from(first);
+        if connection.closing() || connection.holds.has(Holds::STALL) {
+            return;
+        }
+        connection.holds.add(Holds::STALL);
+        connection.stalls += 1;
+        connection.deadlines.stall = now + limits::STALL_MAX;
+        self.counters.stalled_clients += 1;
+        self.arm(slot.index);
+    }
+
+    /// One of those who hold a publisher back needs it no more; it goes on after the last.
+    pub(super) fn end_stall(&mut self, slot: Slot) {
+        let Some(connection) = self.connections.of(slot) else {
+            return;
+        };
+        connection.stallers = connection.stallers.saturating_sub(1);
+        if connection.stallers == 0 {
+            self.go_on(slot);
+        }
+    }
+
+    /// A publisher goes on, whoever wants it held back.
+    pub(super) fn go_on(&mut self, slot: Slot) {
+        let Some(connection) = self.connections.of(slot) else {
+            return;
+        };
+        connection.deadlines.stall = NEVER;
+        if connection.holds.remove(Holds::STALL) && !connection.holds.any() {
+            self.ready.push(slot);
+        }
+    }
+}

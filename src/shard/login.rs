@@ -1,0 +1,351 @@
+//! Who the client is and whether it is still there: INFO, CONNECT, PING and PONG.
+
+use std::time::Duration;
+
+use crate::auth::authenticate::{Credentials, Decision, PasswordCheck, User};
+use crate::auth::cache::PublishCache;
+use crate::auth::responses::Responses;
+use crate::connection::closed::CloseReason;
+use crate::connection::connection::{Connection, Holds, NEVER, Owed, Phase};
+use crate::ids::Slot;
+use crate::limits;
+use crate::protocol::{encode, error_text};
+use crate::shard::core::Core;
+use crate::shard::effects::{Effect, Level};
+use crate::shard::settings::GLOBAL_ACCOUNT;
+use std::sync::Arc;
+
+/// What `allowed_connection_types` calls a plain TCP client (AUTH-8).
+const CONNECTION_TYPE: &str = "STANDARD";
+/// Bytes of a nonce before their base64 spelling (CORE-8).
+const NONCE_BYTES: usize = 11;
+
+impl Core {
+    /// Sends the first INFO and starts the clocks of a new connection.
+    pub(super) fn greet(&mut self, index: u32) {
+        let settings = Arc::clone(&self.local.settings);
+        let required = settings.authenticator.required();
+        let nonce = settings
+            .authenticator
+            .nonce_required()
+            .then(|| self.nonce());
+        let now = self.local.now;
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        connection.nonce = nonce.unwrap_or_default();
+        if required {
+            connection.phase = Phase::Unauthenticated;
+            connection.deadlines.auth = now + settings.auth_timeout;
+        }
+        connection.deadlines.ping = now + settings.limits.ping_interval;
+        self.local.arm(index);
+        self.send_info(index, false);
+    }
+
+    fn nonce(&mut self) -> Box<[u8]> {
+        const ALPHABET: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        // 15 characters of unpadded base64url spell 11 bytes; the last holds only 4 bits of them.
+        let characters = (NONCE_BYTES * 8).div_ceil(6);
+        (0..characters)
+            .map(|at| {
+                let value = (self.local.secret_random() % 64) as usize;
+                ALPHABET[if at + 1 == characters {
+                    value & !3
+                } else {
+                    value
+                }]
+            })
+            .collect()
+    }
+
+    /// Sends an INFO; `connected` for the second one, which answers the first PING (CORE-9).
+    pub(super) fn send_info(&mut self, index: u32, connected: bool) {
+        let settings = Arc::clone(&self.local.settings);
+        let lame_duck = self.local.lame_duck;
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        let mut info = (*settings.info).clone();
+        info.client_id = connection.cid.0;
+        info.client_ip = connection.address.ip().to_string();
+        info.ldm = lame_duck;
+        if !connection.nonce.is_empty() {
+            info.nonce = String::from_utf8_lossy(&connection.nonce).into_owned();
+        }
+        if connected {
+            info.connect_info = true;
+            info.remote_account = GLOBAL_ACCOUNT.into();
+            info.auth_required = settings.authenticator.required();
+        } else {
+            info.auth_required = settings.authenticator.first_info_auth_required();
+        }
+        let line = info.line();
+        self.send(index, &line);
+    }
+
+    /// The first byte of an operation on a connection that has not proved itself: only a CONNECT
+    /// may start, unless a user stands for those without credentials (CORE-31).
+    pub(super) fn admit(&mut self, index: u32, first: u8) -> bool {
+        if first.eq_ignore_ascii_case(&b'C') {
+            return true;
+        }
+        if let Some(user) = self
+            .local
+            .settings
+            .authenticator
+            .no_auth_user(CONNECTION_TYPE)
+        {
+            self.authenticated(index, Some(user));
+            return true;
+        }
+        self.authentication_failed(index);
+        false
+    }
+
+    /// CONNECT.
+    pub(super) fn connect(&mut self, index: u32, json: &[u8]) {
+        let (now, interval) = (self.local.now, self.local.settings.limits.ping_interval);
+        let jitter = self.local.random();
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        connection.deadlines.auth = NEVER;
+        connection.keep_alive.rtt = Some(now.since(connection.start_at));
+        let first_ping = interval.min(limits::FIRST_PING);
+        let spread = first_ping.as_nanos() as u64 / 5;
+        connection.deadlines.ping =
+            now + first_ping + Duration::from_nanos(jitter.checked_rem(spread).unwrap_or(0));
+        let again = std::mem::replace(&mut connection.connected, true);
+        // A second CONNECT changes only what it names, as decoding into the same value does.
+        if let Err(error) = connection.options.update(json) {
+            self.local.log(Level::Error, index, &error.to_string());
+            return self.close(index, CloseReason::ParseError);
+        }
+        connection.limits.headers =
+            !self.local.settings.limits.no_header_support && connection.options.headers;
+        self.local.arm(index);
+        if again {
+            self.drop_subscriptions(index);
+        }
+        self.authenticate(index);
+    }
+
+    fn authenticate(&mut self, index: u32) {
+        let authenticator = Arc::clone(&self.local.settings.authenticator);
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        let options = &connection.options;
+        let credentials = Credentials {
+            user: &options.user,
+            pass: &options.pass,
+            token: &options.auth_token,
+            nkey: &options.nkey,
+            sig: &options.sig,
+            connection_type: CONNECTION_TYPE,
+        };
+        let decision = authenticator.begin(&credentials, &connection.nonce);
+        let slot = connection.slot;
+        self.decided(slot, decision);
+    }
+
+    /// Acts on a decision about a login.
+    fn decided(&mut self, slot: Slot, decision: Decision) {
+        let Some(connection) = self.local.connections.of(slot) else {
+            return;
+        };
+        match decision {
+            Decision::Accept(user) => {
+                self.authenticated(slot.index, user);
+                self.connected(slot.index);
+            }
+            Decision::Refuse => self.authentication_failed(slot.index),
+            Decision::Verify(check) => {
+                connection.holds.add(Holds::VERIFY);
+                self.local.effects.push(Effect::Verify(slot, check));
+            }
+        }
+    }
+
+    /// A password check on another thread is done.
+    pub fn verified(&mut self, slot: Slot, check: PasswordCheck, matches: bool) {
+        let Some(connection) = self.local.connections.of(slot) else {
+            return;
+        };
+        if !connection.holds.remove(Holds::VERIFY) || connection.closing() {
+            return;
+        }
+        if !connection.holds.any() {
+            self.local.ready.push(slot);
+        }
+        self.decided(slot, check.finish(matches));
+    }
+
+    /// The connection is `user` from now on; `None` where nobody asks who it is.
+    fn authenticated(&mut self, index: u32, user: Option<Arc<User>>) {
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        let permissions = user.as_ref().and_then(|user| user.permissions.as_deref());
+        connection.publish_cache = permissions.map(|_| Box::new(PublishCache::new()));
+        connection.responses = permissions
+            .and_then(|permissions| permissions.responses())
+            .map(|grant| Box::new(Responses::new(grant)));
+        connection.phase = Phase::Open;
+        connection.deadlines.auth = NEVER;
+        connection.user = user;
+    }
+
+    /// The rest of a CONNECT after the credentials were found good.
+    fn connected(&mut self, index: u32) {
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        let options = &connection.options;
+        if options.new_account || !options.account.is_empty() {
+            return self.authentication_failed(index);
+        }
+        if !(0..=1).contains(&options.protocol) {
+            self.send_error(index, error_text::INVALID_CLIENT_PROTOCOL);
+            return self.close(index, CloseReason::BadClientProtocolVersion);
+        }
+        if options.no_responders && !connection.limits.headers {
+            self.send_error(index, error_text::NO_RESPONDERS_REQUIRES_HEADERS);
+            return self.close(index, CloseReason::NoRespondersRequiresHeaders);
+        }
+        if options.verbose {
+            self.send(index, encode::OK);
+        }
+    }
+
+    fn authentication_failed(&mut self, index: u32) {
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        let who = who_tried(connection);
+        self.local
+            .log(Level::Error, index, &format!("authentication error{who}"));
+        self.send_error(index, error_text::AUTHORIZATION_VIOLATION);
+        self.close(index, CloseReason::AuthenticationFailure);
+    }
+
+    /// PING: a PONG once the other shards know this connection's interest.
+    pub(super) fn ping(&mut self, index: u32) {
+        let now = self.local.now;
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        connection.keep_alive.last_in = now;
+        self.after_barrier(index, Owed::Pong);
+    }
+
+    /// Pays what is owed as soon as every shard has applied the connection's interest changes.
+    pub(super) fn after_barrier(&mut self, index: u32, owed: Owed) {
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        let (mark, slot) = (connection.interest_mark, connection.slot);
+        if self.local.peers.reached(mark) {
+            return self.pay(index, owed);
+        }
+        connection.owed = Some(owed);
+        connection.holds.add(Holds::BARRIER);
+        self.local.peers.wait(mark, slot);
+    }
+
+    /// Lets go of connections whose barrier has been reached.
+    pub fn release_barriers(&mut self) {
+        while let Some(slot) = self.local.peers.next_reached() {
+            let Some(connection) = self.local.connections.of(slot) else {
+                continue;
+            };
+            let owed = connection.owed.take();
+            if connection.holds.remove(Holds::BARRIER) && !connection.holds.any() {
+                self.local.ready.push(slot);
+            }
+            if let Some(owed) = owed {
+                self.pay(slot.index, owed);
+            }
+        }
+    }
+
+    fn pay(&mut self, index: u32, owed: Owed) {
+        match owed {
+            Owed::Ok => self.send(index, encode::OK),
+            Owed::Pong => {
+                self.send(index, encode::PONG);
+                let Some(connection) = self.local.connections.at(index) else {
+                    return;
+                };
+                if connection.connected
+                    && !std::mem::replace(&mut connection.keep_alive.first_pong_sent, true)
+                    && connection.options.protocol >= 1
+                {
+                    self.send_info(index, true);
+                }
+            }
+        }
+    }
+
+    /// PONG.
+    pub(super) fn pong(&mut self, index: u32) {
+        let now = self.local.now;
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        let keep_alive = &mut connection.keep_alive;
+        if keep_alive.outstanding > 0 {
+            keep_alive.rtt = Some(now.since(keep_alive.sent_at));
+        }
+        keep_alive.outstanding = 0;
+    }
+
+    /// The PING timer of a connection went off (CORE-59, CORE-60).
+    pub(super) fn ping_due(&mut self, index: u32) {
+        let now = self.local.now;
+        let (interval, max) = (
+            self.local.settings.limits.ping_interval,
+            self.local.settings.limits.ping_max,
+        );
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        connection.deadlines.ping = now + interval;
+        let keep_alive = &mut connection.keep_alive;
+        let rtt_fresh = keep_alive.rtt.is_some()
+            && now.since(keep_alive.sent_at.max(connection.start_at)) < limits::RTT_VALID;
+        if now.since(keep_alive.last_in) < interval && rtt_fresh {
+            return;
+        }
+        if keep_alive.outstanding + 1 > max {
+            self.local.counters.stale_connections += 1;
+            self.local
+                .debug(index, || "Stale Client Connection - Closing".into());
+            self.send_error(index, error_text::STALE_CONNECTION);
+            return self.close(index, CloseReason::StaleConnection);
+        }
+        keep_alive.outstanding += 1;
+        keep_alive.sent_at = now;
+        self.send(index, encode::PING);
+    }
+
+    /// No CONNECT came in time (CORE-58).
+    pub(super) fn auth_due(&mut self, index: u32) {
+        self.send_error(index, error_text::AUTHENTICATION_TIMEOUT);
+        self.close(index, CloseReason::AuthenticationTimeout);
+    }
+}
+
+/// What the log says of a failed login: a name, never a secret.
+fn who_tried(connection: &Connection) -> String {
+    let options = &connection.options;
+    if !options.nkey.is_empty() {
+        format!(" - Nkey {:?}", options.nkey)
+    } else if !options.user.is_empty() {
+        format!(" - User {:?}", options.user)
+    } else {
+        String::new()
+    }
+}

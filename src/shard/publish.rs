@@ -1,0 +1,337 @@
+//! PUB and HPUB: what is checked, who receives, and what the publisher hears.
+
+use crate::auth::permissions::Permissions;
+use crate::ids::{ShardId, Slot};
+use crate::mesh::batch::{Body, Names, RemoteMessage};
+use crate::protocol::op::Publish;
+use crate::protocol::{encode, error_text};
+use crate::routing::interest::{Delivery, QueueDelivery};
+use crate::routing::subject;
+use crate::shard::core::{Core, Local};
+use crate::shard::deliver::Message;
+use crate::shard::query;
+
+/// Reply subjects a client may not name: they are the server's own (CORE-48).
+const RESERVED_REPLIES: [&[u8]; 3] = [b"_R_.", b"$JS.ACK.", b"_GR_."];
+/// Subjects a client may not publish to (CORE-53).
+const RESERVED_SUBJECTS: [&[u8]; 2] = [b"_GR_.", b"$NRG."];
+/// A user's question about itself (MON-56).
+const USER_INFO: &[u8] = b"$SYS.REQ.USER.INFO";
+
+/// Queue groups of which a remote member was chosen, by the shard that has it. More groups than
+/// this on one subject are rare enough to allocate.
+type RemoteChoices<'a> = smallvec::SmallVec<[(ShardId, &'a [u8]); 8]>;
+
+impl Core {
+    /// PUB or HPUB.
+    pub(super) fn publish(&mut self, index: u32, publish: &Publish<'_>) {
+        let size = publish.body.len() as u64;
+        let now = self.local.now;
+        self.local.counters.in_msgs += 1;
+        self.local.counters.in_bytes += size;
+        let id = self.local.id;
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        connection.traffic.in_msgs += 1;
+        connection.traffic.in_bytes += size;
+        connection.keep_alive.last_in = now;
+        if connection.options.pedantic && !subject::is_valid_literal(publish.subject) {
+            self.send_error(index, error_text::INVALID_PUBLISH_SUBJECT);
+        }
+        if !self.may_publish(index, publish) {
+            return;
+        }
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        let (verbose, slot) = (connection.options.verbose, connection.slot);
+        if verbose {
+            self.send(index, encode::OK);
+        }
+        if publish.subject == USER_INFO
+            && let Some(reply) = publish.reply
+        {
+            return self.answer_user_info(index, reply);
+        }
+        let mut message = Message {
+            subject: publish.subject,
+            reply: publish.reply,
+            header_len: (publish.header_len > 0).then_some(publish.header_len),
+            header_size_text: publish.header_size_text,
+            size_text: publish.size_text,
+            body: publish.body,
+            shared: None,
+            source: Some((id, slot)),
+        };
+        let delivered = self.route(&mut message);
+        if !delivered && let Some(reply) = publish.reply {
+            self.no_responders(index, publish.subject, reply);
+        }
+        self.after_delivery();
+    }
+
+    /// Closes and ends what the last delivery left to be closed and ended.
+    pub(super) fn after_delivery(&mut self) {
+        if !self.local.expired.is_empty() {
+            self.end_expired();
+        }
+        if !self.local.doomed.is_empty() {
+            self.close_doomed();
+        }
+    }
+
+    /// May this connection publish this? If not it is told.
+    fn may_publish(&mut self, index: u32, publish: &Publish<'_>) -> bool {
+        let now = self.local.now;
+        let Some(connection) = self.local.connections.at(index) else {
+            return false;
+        };
+        let reserved = publish
+            .subject
+            .first()
+            .is_some_and(|&byte| byte == b'_' || byte == b'$')
+            && RESERVED_SUBJECTS
+                .iter()
+                .any(|prefix| publish.subject.starts_with(prefix));
+        let permitted = match connection
+            .user
+            .as_ref()
+            .and_then(|user| user.permissions.as_ref())
+        {
+            None => true,
+            Some(permissions) => {
+                let permissions: &Permissions = permissions;
+                let cached = connection
+                    .publish_cache
+                    .as_mut()
+                    .is_some_and(|cache| cache.allowed(permissions, publish.subject));
+                cached
+                    || connection
+                        .responses
+                        .as_mut()
+                        .is_some_and(|responses| responses.take(publish.subject, now))
+            }
+        };
+        if reserved || !permitted {
+            let mut text = Vec::new();
+            error_text::publish_violation(&mut text, publish.subject);
+            self.complain(index, &text);
+            return false;
+        }
+        if let Some(reply) = publish.reply
+            && RESERVED_REPLIES
+                .iter()
+                .any(|prefix| reply.starts_with(prefix))
+        {
+            let mut text = Vec::new();
+            error_text::reply_violation(&mut text, reply);
+            self.complain(index, &text);
+            return false;
+        }
+        true
+    }
+
+    /// Hands a message to everybody interested, here and on other shards. True if somebody,
+    /// anywhere, receives it.
+    pub(super) fn route(&mut self, message: &mut Message<'_>) -> bool {
+        let delivery = self.interest.lookup(message.subject);
+        let remote_shards = delivery.remote_plain.count_ones() as usize;
+        message.share_for(delivery.plain.len() + delivery.queues.len() + remote_shards);
+        self.local.fan_out(delivery, message)
+    }
+
+    /// Tells a requester that nobody is there (CORE-71).
+    fn no_responders(&mut self, index: u32, subject: &[u8], reply: &[u8]) {
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        if !connection.options.no_responders {
+            return;
+        }
+        let delivery = self.interest.lookup(reply);
+        let Some(member) = delivery
+            .plain
+            .iter()
+            .find(|member| member.connection == index)
+        else {
+            return;
+        };
+        let Some(subscription) = self.local.subscriptions.get(member.subscription) else {
+            return;
+        };
+        let sid = subscription.sid.clone();
+        self.local.append(index, |out| {
+            encode::no_responders(out, reply, &sid, subject)
+        });
+    }
+
+    /// Answers `$SYS.REQ.USER.INFO` (MON-56).
+    fn answer_user_info(&mut self, index: u32, reply: &[u8]) {
+        let wall = self.local.wall;
+        let settings = std::sync::Arc::clone(&self.local.settings);
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        let body = query::user_info(connection, &settings, wall);
+        let mut digits = encode::Decimal::new();
+        let mut message = Message {
+            subject: reply,
+            reply: None,
+            header_len: None,
+            header_size_text: b"",
+            size_text: digits.format(body.len()),
+            body: &body,
+            shared: None,
+            source: None,
+        };
+        self.route(&mut message);
+        self.after_delivery();
+    }
+}
+
+impl Local {
+    /// Walks a delivery list.
+    pub(super) fn fan_out(&mut self, delivery: &Delivery, message: &Message<'_>) -> bool {
+        let mut delivered = delivery.remote_plain != 0;
+        for &member in &delivery.plain {
+            delivered |= self.deliver(member, None, message);
+        }
+        let mut choices = RemoteChoices::new();
+        for group in &delivery.queues {
+            match self.choose(group, message, 0) {
+                Choice::Delivered => delivered = true,
+                Choice::Remote(shard) => {
+                    delivered = true;
+                    choices.push((shard, &group.name));
+                }
+                Choice::Nobody => {}
+            }
+        }
+        if delivery.remote_plain != 0 || !choices.is_empty() {
+            self.forward(delivery.remote_plain, &choices, message, 0);
+        }
+        delivered
+    }
+
+    /// Picks a member of a queue group, each with the same chance, and delivers if it is here.
+    /// One that cannot take the message is passed over (CORE-70).
+    pub(super) fn choose(
+        &mut self,
+        group: &QueueDelivery,
+        message: &Message<'_>,
+        tried: u64,
+    ) -> Choice {
+        let remote = |shard: ShardId| tried & (1 << shard.0) == 0;
+        let here = group.local.len() as u64;
+        let elsewhere: u64 = group
+            .remote
+            .iter()
+            .filter(|(shard, _)| remote(*shard))
+            .map(|&(_, n)| u64::from(n))
+            .sum();
+        if here + elsewhere == 0 {
+            return Choice::Nobody;
+        }
+        let mut at = self.random() % (here + elsewhere);
+        if at >= here {
+            at -= here;
+            for &(shard, weight) in group.remote.iter().filter(|(shard, _)| remote(*shard)) {
+                if at < u64::from(weight) {
+                    return Choice::Remote(shard);
+                }
+                at -= u64::from(weight);
+            }
+        }
+        self.choose_local(group, message, tried, at as usize)
+    }
+
+    /// The part of [`Local::choose`] that stays here, starting with member number `at`; another
+    /// shard only if nobody here can take the message.
+    pub(super) fn choose_local(
+        &mut self,
+        group: &QueueDelivery,
+        message: &Message<'_>,
+        tried: u64,
+        at: usize,
+    ) -> Choice {
+        let at = at.checked_rem(group.local.len()).unwrap_or(0);
+        let (before, from) = group.local.split_at(at);
+        for &member in from.iter().chain(before) {
+            if self.deliver(member, Some(&group.name), message) {
+                return Choice::Delivered;
+            }
+        }
+        match group
+            .remote
+            .iter()
+            .find(|(shard, _)| tried & (1 << shard.0) == 0)
+        {
+            Some(&(shard, _)) => Choice::Remote(shard),
+            None => Choice::Nobody,
+        }
+    }
+
+    /// Appends a message to the batches of the shards in `plain` and of the chosen queue members.
+    pub(super) fn forward(
+        &mut self,
+        plain: u64,
+        choices: &[(ShardId, &[u8])],
+        message: &Message<'_>,
+        tried: u64,
+    ) {
+        let source = message.source.map_or(NOBODY, |(_, slot)| slot);
+        let own = 1u64 << self.id.0;
+        let mut shards = choices
+            .iter()
+            .fold(plain, |all, (shard, _)| all | 1 << shard.0);
+        while shards != 0 {
+            let shard = ShardId(shards.trailing_zeros() as u8);
+            let bit = 1u64 << shard.0;
+            shards &= !bit;
+            let remote = RemoteMessage {
+                source,
+                subject: message.subject,
+                reply: message.reply,
+                header_len: message.header_len,
+                header_size_text: message.header_size_text,
+                size_text: message.size_text,
+                body: match &message.shared {
+                    Some(shared) => Body::Shared(shared),
+                    None => Body::Inline(message.body),
+                },
+                plain: plain & bit != 0,
+                tried: tried | own,
+                queues: Names::NONE,
+            };
+            let queues = choices
+                .iter()
+                .filter(|(chosen, _)| *chosen == shard)
+                .map(|&(_, name)| name);
+            self.peers.outgoing(shard).message(&remote, queues);
+            if self.peers.congested(shard)
+                && let Some((home, slot)) = message.source
+                && home == self.id
+            {
+                let first = self.peers.stall(shard, slot);
+                self.stall(slot, first);
+            }
+        }
+    }
+}
+
+/// Source of a message that no connection published.
+pub(super) const NOBODY: Slot = Slot {
+    index: u32::MAX,
+    generation: u32::MAX,
+};
+
+/// What became of a queue group's copy.
+pub(super) enum Choice {
+    /// A member here has it.
+    Delivered,
+    /// A member on that shard is to have it.
+    Remote(ShardId),
+    /// Nobody can take it.
+    Nobody,
+}

@@ -1,0 +1,157 @@
+//! Answers to monitoring.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::connection::connection::Connection;
+use crate::connection::registry::Subscription;
+use crate::ids::ConnectionId;
+use crate::shard::core::Core;
+use crate::shard::report::{
+    ConnectionQuery, ConnectionReport, Counters, Query, ShardReport, SubscriptionReport,
+};
+use crate::shard::settings::{GLOBAL_ACCOUNT, Settings};
+use crate::time::{Nanos, WallTime};
+
+impl Core {
+    /// Answers a question about this shard.
+    pub fn report(&mut self, query: &Query) -> ShardReport {
+        let mut report = ShardReport {
+            counters: self.counters(),
+            ..ShardReport::default()
+        };
+        match query {
+            Query::Counters => {}
+            Query::Connections(wanted) => self.connections_into(wanted, &mut report),
+            Query::Subscriptions => {
+                let subscriptions = self.local.subscriptions.iter();
+                let cids: Vec<(u32, ConnectionId)> = self
+                    .local
+                    .connections
+                    .iter()
+                    .map(|it| (it.slot.index, it.cid))
+                    .collect();
+                let cid = |index: u32| {
+                    let at = cids.binary_search_by_key(&index, |&(index, _)| index);
+                    at.map_or(ConnectionId(0), |at| cids[at].1)
+                };
+                report.subscriptions = subscriptions
+                    .map(|it| subscription(it, cid(it.connection)))
+                    .collect();
+            }
+        }
+        report
+    }
+
+    /// The shard's totals.
+    pub fn counters(&self) -> Counters {
+        let routing = self.interest.stats();
+        Counters {
+            inserts: routing.inserts,
+            removes: routing.removes,
+            matches: routing.matches,
+            cache_hits: routing.cache_hits,
+            cache_entries: routing.cache_entries,
+            max_fanout: routing.max_fanout,
+            total_fanout: routing.total_fanout,
+            ..self.local.counters
+        }
+    }
+
+    fn connections_into(&self, wanted: &ConnectionQuery, report: &mut ShardReport) {
+        let (wall, now) = (self.local.wall, self.local.now);
+        let is_wanted = |cid: ConnectionId| wanted.cid.is_none_or(|only| only == cid);
+        if wanted.open {
+            let open = self.local.connections.iter().filter(|it| !it.closing());
+            for connection in open.filter(|it| is_wanted(it.cid)) {
+                let mut described = describe(connection, wall, now);
+                if wanted.subscriptions {
+                    let ids = connection.sids.iter();
+                    described.subscriptions_list = ids
+                        .filter_map(|&id| self.local.subscriptions.get(id))
+                        .map(|it| subscription(it, connection.cid))
+                        .collect();
+                }
+                report.connections.push(described);
+            }
+        }
+        if wanted.closed {
+            let closed = self.local.closed.iter().filter(|it| is_wanted(it.cid));
+            report.connections.extend(closed.cloned());
+        }
+    }
+}
+
+/// A connection as monitoring shows it.
+pub(super) fn describe(connection: &Connection, wall: WallTime, now: Nanos) -> ConnectionReport {
+    let idle = now.since(connection.keep_alive.last_in).as_nanos() as u64;
+    let options = &connection.options;
+    ConnectionReport {
+        cid: connection.cid,
+        address: connection.address,
+        start: connection.start,
+        last_activity: WallTime(wall.0.saturating_sub(idle)),
+        closed: None,
+        rtt: connection.keep_alive.rtt,
+        pending_bytes: connection.outbound.pending() as u64,
+        in_msgs: connection.traffic.in_msgs,
+        out_msgs: connection.traffic.out_msgs,
+        in_bytes: connection.traffic.in_bytes,
+        out_bytes: connection.traffic.out_bytes,
+        stalls: connection.stalls,
+        subscriptions: connection.sids.len() as u64,
+        name: options.name.as_str().into(),
+        lang: options.lang.as_str().into(),
+        version: options.version.as_str().into(),
+        authorized_user: connection
+            .user
+            .as_ref()
+            .map_or_else(|| Arc::from(""), |user| Arc::clone(&user.name)),
+        account: GLOBAL_ACCOUNT.into(),
+        subscriptions_list: Vec::new(),
+    }
+}
+
+fn subscription(it: &Subscription, cid: ConnectionId) -> SubscriptionReport {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned().into_boxed_str();
+    SubscriptionReport {
+        account: GLOBAL_ACCOUNT.into(),
+        subject: text(&it.subject),
+        queue: it.queue.as_deref().map(text),
+        sid: text(&it.sid),
+        msgs: it.delivered,
+        max: it.max,
+        cid,
+    }
+}
+
+/// The answer to `$SYS.REQ.USER.INFO` (MON-56).
+pub(super) fn user_info(connection: &Connection, settings: &Settings, wall: WallTime) -> Vec<u8> {
+    let time = jiff::Timestamp::from_nanosecond(i128::from(wall.0)).unwrap_or_default();
+    let user = connection.user.as_ref();
+    let mut data = json!({
+        "user": user.map_or("", |user| &user.name),
+        "account": GLOBAL_ACCOUNT,
+        "account_name": GLOBAL_ACCOUNT,
+    });
+    if let Some(permissions) = user.and_then(|user| user.permissions.as_ref()) {
+        data["permissions"] = permissions.describe();
+    }
+    json!({
+        "server": {
+            "name": settings.info.server_name,
+            "host": settings.info.host,
+            "id": settings.info.server_id,
+            "ver": settings.info.version,
+            "feature_flags": settings.feature_flags,
+            "jetstream": false,
+            "flags": 0,
+            "seq": 1,
+            "time": time.to_string(),
+        },
+        "data": data,
+    })
+    .to_string()
+    .into_bytes()
+}
