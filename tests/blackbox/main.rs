@@ -7,3 +7,7 @@
 mod support;
 
 mod connect;
+mod framing;
+mod headers;
+mod queues;
+mod subjects;
