@@ -7,7 +7,10 @@
 mod support;
 
 mod connect;
+mod errors;
 mod framing;
 mod headers;
+mod lame_duck;
+mod limits;
 mod queues;
 mod subjects;
