@@ -6,11 +6,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod config;
 mod connect;
 mod errors;
 mod framing;
 mod headers;
 mod lame_duck;
 mod limits;
+mod options;
 mod queues;
+mod reload;
 mod subjects;
