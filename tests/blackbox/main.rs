@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod command_line;
 mod config;
 mod connect;
 mod errors;
@@ -13,7 +14,9 @@ mod framing;
 mod headers;
 mod lame_duck;
 mod limits;
+mod logging;
 mod options;
+mod process;
 mod queues;
 mod reload;
 mod subjects;

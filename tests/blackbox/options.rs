@@ -108,8 +108,8 @@ fn cfg_034_038_the_aliases_mean_the_same() {
 
 #[test]
 fn cfg_039_a_token_limit_must_be_positive() {
-    fails("max_subscription_tokens: 0", &["max_subscription_tokens"]);
-    fails("max_sub_tokens: -1", &["max_subscription_tokens"]);
+    fails("max_subscription_tokens: 0", &["server.conf:1:", "max_subscription_tokens"]);
+    fails("max_sub_tokens: -1", &["server.conf:1:", "max_sub_tokens"]);
 }
 
 #[test]
