@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod auth;
 mod command_line;
 mod config;
 mod connect;
@@ -16,6 +17,7 @@ mod lame_duck;
 mod limits;
 mod logging;
 mod options;
+mod permissions;
 mod process;
 mod queues;
 mod reload;
