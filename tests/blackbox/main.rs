@@ -16,6 +16,7 @@ mod headers;
 mod lame_duck;
 mod limits;
 mod logging;
+mod monitoring;
 mod options;
 mod permissions;
 mod process;

@@ -136,6 +136,8 @@ fn auth_012_t32_a_wider_subscription_never_delivers_what_is_denied() {
                 let want: Vec<&str> = subjects.iter().filter(matches).copied().collect();
                 assert_eq!(got, want, "{filter}{queue}");
             }
+            // A queue member that lingers would take the next one's messages.
+            subscriber.quietly("UNSUB 1\r\n");
         }
     }
 }

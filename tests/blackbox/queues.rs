@@ -94,6 +94,7 @@ fn core_070_a_group_survives_members_that_come_and_go() {
         let at_steady = delivered(&mut publisher, &mut steady, "").len() / 2;
         assert!(at_visitor <= 3, "round {round}");
         assert_eq!(at_steady + at_visitor, 20, "round {round}");
+        visitor.quietly("UNSUB 1\r\n");
     }
 }
 
