@@ -13,6 +13,7 @@ mod connect;
 mod errors;
 mod framing;
 mod headers;
+mod hostile;
 mod lame_duck;
 mod limits;
 mod logging;
