@@ -29,8 +29,13 @@ fn auth_001_a_token_must_match() {
     let server = Server::with_config("authorization { token: \"s3cr3t\" }");
     admits(&server, "{\"auth_token\":\"s3cr3t\"}");
     for options in [
-        "{}", "{\"auth_token\":\"\"}", "{\"auth_token\":\"s3cr3\"}", "{\"auth_token\":\"s3cr3tt\"}",
-        "{\"auth_token\":\"S3CR3T\"}", "{\"user\":\"s3cr3t\"}", "{\"pass\":\"s3cr3t\"}",
+        "{}",
+        "{\"auth_token\":\"\"}",
+        "{\"auth_token\":\"s3cr3\"}",
+        "{\"auth_token\":\"s3cr3tt\"}",
+        "{\"auth_token\":\"S3CR3T\"}",
+        "{\"user\":\"s3cr3t\"}",
+        "{\"pass\":\"s3cr3t\"}",
     ] {
         refuses(&server, options);
     }
@@ -39,14 +44,20 @@ fn auth_001_a_token_must_match() {
 #[test]
 fn auth_001_a_single_user_must_match() {
     for config in [
-        "authorization { user: u, password: p }", "authorization { username: u, pass: p }",
+        "authorization { user: u, password: p }",
+        "authorization { username: u, pass: p }",
         "authorization: { user = \"u\"\n pass = 'p' }",
     ] {
         let server = Server::with_config(config);
         admits(&server, "{\"user\":\"u\",\"pass\":\"p\"}");
         for options in [
-            "{}", "{\"user\":\"u\"}", "{\"pass\":\"p\"}", "{\"user\":\"U\",\"pass\":\"p\"}",
-            "{\"user\":\"u\",\"pass\":\"\"}", "{\"user\":\"u\",\"pass\":\"pp\"}", "{\"auth_token\":\"p\"}",
+            "{}",
+            "{\"user\":\"u\"}",
+            "{\"pass\":\"p\"}",
+            "{\"user\":\"U\",\"pass\":\"p\"}",
+            "{\"user\":\"u\",\"pass\":\"\"}",
+            "{\"user\":\"u\",\"pass\":\"pp\"}",
+            "{\"auth_token\":\"p\"}",
         ] {
             refuses(&server, options);
         }
@@ -58,8 +69,13 @@ fn auth_002_passwords_and_tokens_may_be_bcrypt() {
     let secret = "s3cret";
     for prefix in ["$2a$", "$2b$", "$2y$", "$2x$"] {
         let hash = HASH.replace("$2a$", prefix);
-        let server = Server::with_config(&format!("authorization {{ user: u, password: \"{hash}\" }}"));
-        admits(&server, &format!("{{\"user\":\"u\",\"pass\":\"{secret}\"}}"));
+        let server = Server::with_config(&format!(
+            "authorization {{ user: u, password: \"{hash}\" }}"
+        ));
+        admits(
+            &server,
+            &format!("{{\"user\":\"u\",\"pass\":\"{secret}\"}}"),
+        );
         refuses(&server, "{\"user\":\"u\",\"pass\":\"x\"}");
         refuses(&server, &format!("{{\"user\":\"u\",\"pass\":\"{hash}\"}}"));
         refuses(&server, "{\"user\":\"u\"}");
@@ -70,9 +86,15 @@ fn auth_002_passwords_and_tokens_may_be_bcrypt() {
     let server = Server::with_config(&format!(
         "authorization {{ users: [{{user: a, password: {HASH}}}, {{user: b, password: plain}}] }}"
     ));
-    admits(&server, &format!("{{\"user\":\"a\",\"pass\":\"{secret}\"}}"));
+    admits(
+        &server,
+        &format!("{{\"user\":\"a\",\"pass\":\"{secret}\"}}"),
+    );
     admits(&server, "{\"user\":\"b\",\"pass\":\"plain\"}");
-    refuses(&server, &format!("{{\"user\":\"b\",\"pass\":\"{secret}\"}}"));
+    refuses(
+        &server,
+        &format!("{{\"user\":\"b\",\"pass\":\"{secret}\"}}"),
+    );
 }
 
 #[test]
@@ -91,10 +113,18 @@ fn auth_003_several_users_each_with_their_password() {
 fn auth_003_a_user_twice_is_an_error() {
     let key = KeyPair::new_user().public_key();
     for (users, text) in [
-        ("{user: a, password: b}, {user: a, password: c}".to_owned(), "Duplicate user \"a\" detected".to_owned()),
-        (format!("{{nkey: {key}}}, {{nkey: {key}}}"), format!("Duplicate nkey \"{key}\" detected")),
+        (
+            "{user: a, password: b}, {user: a, password: c}".to_owned(),
+            "Duplicate user \"a\" detected".to_owned(),
+        ),
+        (
+            format!("{{nkey: {key}}}, {{nkey: {key}}}"),
+            format!("Duplicate nkey \"{key}\" detected"),
+        ),
     ] {
-        let run = Server::builder().config(&format!("authorization {{ users: [{users}] }}")).run();
+        let run = Server::builder()
+            .config(&format!("authorization {{ users: [{users}] }}"))
+            .run();
         assert_eq!(run.code, 1);
         assert!(run.stderr.contains(&text), "{}", run.stderr);
     }
@@ -113,16 +143,24 @@ fn auth_004_an_nkey_signs_the_nonce() {
         client.connect(&format!("{{\"nkey\":\"{key}\",\"sig\":\"{text}\"}}"));
         client.quietly("");
         // The signature fits that connection's nonce only.
-        refuses(&server, &format!("{{\"nkey\":\"{key}\",\"sig\":\"{text}\"}}"));
+        refuses(
+            &server,
+            &format!("{{\"nkey\":\"{key}\",\"sig\":\"{text}\"}}"),
+        );
     }
     let mut stranger = server.open();
     let nonce = stranger.info["nonce"].as_str().expect("nonce").to_owned();
     let forged = base64(&other.sign(nonce.as_bytes()).expect("signature"), false);
-    stranger.send(format!("CONNECT {{\"nkey\":\"{key}\",\"sig\":\"{forged}\"}}\r\n"));
+    stranger.send(format!(
+        "CONNECT {{\"nkey\":\"{key}\",\"sig\":\"{forged}\"}}\r\n"
+    ));
     assert_eq!(stranger.closed(), [VIOLATION]);
     refuses(&server, &format!("{{\"nkey\":\"{key}\"}}"));
     refuses(&server, &format!("{{\"nkey\":\"{key}\",\"sig\":\"\"}}"));
-    refuses(&server, &format!("{{\"nkey\":\"{}\",\"sig\":\"AAAA\"}}", other.public_key()));
+    refuses(
+        &server,
+        &format!("{{\"nkey\":\"{}\",\"sig\":\"AAAA\"}}", other.public_key()),
+    );
     refuses(&server, "{}");
 }
 
@@ -131,7 +169,13 @@ fn auth_004_t38_odd_nkeys_and_signatures_are_only_refused() {
     let user = KeyPair::new_user().public_key();
     let server = Server::with_config(&format!("authorization {{ users: [{{nkey: {user}}}] }}"));
     let account = KeyPair::new_account().public_key();
-    let mut keys = vec![String::new(), "U".into(), "UA".into(), user.to_lowercase(), account];
+    let mut keys = vec![
+        String::new(),
+        "U".into(),
+        "UA".into(),
+        user.to_lowercase(),
+        account,
+    ];
     keys.push(format!("{user}A"));
     keys.push(user[..55].to_owned());
     keys.push("U".repeat(56));
@@ -139,8 +183,20 @@ fn auth_004_t38_odd_nkeys_and_signatures_are_only_refused() {
     keys.push("A".repeat(1000));
     keys.push(format!("{}\u{1F680}", &user[..52]));
     for key in keys.iter().chain([&user]) {
-        for signature in ["", "A", "AAAA", "%%%%", "====", &"A".repeat(86), &"A".repeat(2000), "\u{1F680}"] {
-            refuses(&server, &format!("{{\"nkey\":\"{key}\",\"sig\":\"{signature}\"}}"));
+        for signature in [
+            "",
+            "A",
+            "AAAA",
+            "%%%%",
+            "====",
+            &"A".repeat(86),
+            &"A".repeat(2000),
+            "\u{1F680}",
+        ] {
+            refuses(
+                &server,
+                &format!("{{\"nkey\":\"{key}\",\"sig\":\"{signature}\"}}"),
+            );
         }
     }
 }
@@ -148,9 +204,15 @@ fn auth_004_t38_odd_nkeys_and_signatures_are_only_refused() {
 #[test]
 fn auth_004_a_bad_nkey_in_the_file_is_an_error() {
     for key in ["ABC", &KeyPair::new_account().public_key(), &"U".repeat(56)] {
-        let run = Server::builder().config(&format!("authorization {{ users: [{{nkey: {key}}}] }}")).run();
+        let run = Server::builder()
+            .config(&format!("authorization {{ users: [{{nkey: {key}}}] }}"))
+            .run();
         assert_eq!(run.code, 1);
-        assert!(run.stderr.contains("Not a valid public nkey for a user"), "{}", run.stderr);
+        assert!(
+            run.stderr.contains("Not a valid public nkey for a user"),
+            "{}",
+            run.stderr
+        );
     }
 }
 
@@ -161,9 +223,16 @@ fn auth_005_the_no_auth_user_stands_in_for_those_without_credentials() {
          {publish: \"g.>\"}}, {user: u, password: p}] }",
     );
     let refused = "-ERR 'Permissions Violation for Publish to \"x\"'";
-    assert_eq!(server.client().ask("PUB x 0\r\n\r\nPUB g.x 0\r\n\r\n"), [refused]);
-    server.client_with("{\"user\":\"u\",\"pass\":\"p\"}").quietly("PUB x 0\r\n\r\n");
-    server.client_with("{\"user\":\"guest\",\"pass\":\"g\"}").quietly("PUB g.x 0\r\n\r\n");
+    assert_eq!(
+        server.client().ask("PUB x 0\r\n\r\nPUB g.x 0\r\n\r\n"),
+        [refused]
+    );
+    server
+        .client_with("{\"user\":\"u\",\"pass\":\"p\"}")
+        .quietly("PUB x 0\r\n\r\n");
+    server
+        .client_with("{\"user\":\"guest\",\"pass\":\"g\"}")
+        .quietly("PUB g.x 0\r\n\r\n");
     refuses(&server, "{\"user\":\"u\"}");
     refuses(&server, "{\"user\":\"guest\",\"pass\":\"wrong\"}");
     refuses(&server, "{\"auth_token\":\"x\"}");
@@ -176,7 +245,8 @@ fn auth_006_default_permissions_are_for_users_without_their_own() {
             "authorization {{ {key}: {{publish: \"d\"}}\n users: [{{user: a, password: p}}, \
              {{user: b, password: p, permissions: {{publish: \"own\"}}}}] }}"
         ));
-        let refused = |subject| format!("-ERR 'Permissions Violation for Publish to \"{subject}\"'");
+        let refused =
+            |subject| format!("-ERR 'Permissions Violation for Publish to \"{subject}\"'");
         let mut a = server.client_with("{\"user\":\"a\",\"pass\":\"p\"}");
         assert_eq!(a.ask("PUB d 0\r\n\r\nPUB own 0\r\n\r\n"), [refused("own")]);
         let mut b = server.client_with("{\"user\":\"b\",\"pass\":\"p\"}");
@@ -186,8 +256,14 @@ fn auth_006_default_permissions_are_for_users_without_their_own() {
 
 #[test]
 fn auth_007_the_timeout_is_a_number_of_seconds_or_a_duration() {
-    for (text, seconds) in [("1", 1.0), ("0.25", 0.25), ("\"250ms\"", 0.25), ("\"1m\"", 60.0)] {
-        let varz = Server::with_monitor(&format!("authorization {{ token: t, timeout: {text} }}")).json("/varz");
+    for (text, seconds) in [
+        ("1", 1.0),
+        ("0.25", 0.25),
+        ("\"250ms\"", 0.25),
+        ("\"1m\"", 60.0),
+    ] {
+        let varz = Server::with_monitor(&format!("authorization {{ token: t, timeout: {text} }}"))
+            .json("/varz");
         assert_eq!(varz["auth_timeout"].as_f64(), Some(seconds), "{text}");
     }
     let server = Server::with_config("authorization { timeout: 61 }");
@@ -211,10 +287,16 @@ fn auth_008_users_may_be_bound_to_kinds_of_connections() {
     }
     refuses(&server, "{\"user\":\"ws\",\"pass\":\"p\"}");
     let run = Server::builder()
-        .config("authorization { users: [{user: a, password: b, allowed_connection_types: [FOO]}] }")
+        .config(
+            "authorization { users: [{user: a, password: b, allowed_connection_types: [FOO]}] }",
+        )
         .run();
     assert_eq!(run.code, 1);
-    assert!(run.stderr.contains("invalid connection types [\"FOO\"]"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("invalid connection types [\"FOO\"]"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]
@@ -240,17 +322,34 @@ fn t14_anonymous_only_where_meant() {
         ("authorization { token: t }", false),
         ("authorization { user: u, password: p }", false),
         ("authorization { users: [{user: u, password: p}] }", false),
-        ("no_auth_user: u\nauthorization { users: [{user: u, password: p}] }", true),
-        ("authorization { default_permissions: {publish: a}, users: [{user: u, password: p}] }", false),
-        ("authorization { user: u, password: p, permissions: {publish: a} }", false),
+        (
+            "no_auth_user: u\nauthorization { users: [{user: u, password: p}] }",
+            true,
+        ),
+        (
+            "authorization { default_permissions: {publish: a}, users: [{user: u, password: p}] }",
+            false,
+        ),
+        (
+            "authorization { user: u, password: p, permissions: {publish: a} }",
+            false,
+        ),
     ] {
         let server = Server::with_config(config);
         let mut client = server.open();
         client.send("CONNECT {\"verbose\":false}\r\nPING\r\n");
-        assert_eq!(client.raw_line(), if anonymous { "PONG" } else { VIOLATION }, "{config}");
+        assert_eq!(
+            client.raw_line(),
+            if anonymous { "PONG" } else { VIOLATION },
+            "{config}"
+        );
         let mut client = server.open();
         client.send("PING\r\n");
-        assert_eq!(client.raw_line(), if anonymous { "PONG" } else { VIOLATION }, "{config}");
+        assert_eq!(
+            client.raw_line(),
+            if anonymous { "PONG" } else { VIOLATION },
+            "{config}"
+        );
     }
 }
 
@@ -261,10 +360,23 @@ fn auth_023_closed_connections_say_why() {
     assert_eq!(server.open().closed(), ["-ERR 'Authentication Timeout'"]);
     let reasons = wait_until("two closed connections", || {
         let connz = server.json("/connz?state=closed&sort=cid");
-        let list = connz["connections"].as_array().expect("connections").clone();
-        (list.len() == 2).then(|| list.iter().map(|entry| entry["reason"].clone()).collect::<Vec<_>>())
+        let list = connz["connections"]
+            .as_array()
+            .expect("connections")
+            .clone();
+        (list.len() == 2).then(|| {
+            list.iter()
+                .map(|entry| entry["reason"].clone())
+                .collect::<Vec<_>>()
+        })
     });
-    assert_eq!(reasons, [Value::from("Authentication Failure"), Value::from("Authentication Timeout")]);
+    assert_eq!(
+        reasons,
+        [
+            Value::from("Authentication Failure"),
+            Value::from("Authentication Timeout")
+        ]
+    );
 }
 
 #[test]
@@ -278,8 +390,14 @@ fn t20_planted_secrets_show_nowhere() {
     client.quietly("SUB a 1\r\n");
     refuses(&server, "{\"user\":\"u\",\"pass\":\"planted-e\"}");
     for path in [
-        "/", "/varz", "/connz?auth=1&subs=detail", "/connz?state=all&auth=1", "/subsz?subs=1",
-        "/healthz", "/debug/vars", "/stacksz",
+        "/",
+        "/varz",
+        "/connz?auth=1&subs=detail",
+        "/connz?state=all&auth=1",
+        "/subsz?subs=1",
+        "/healthz",
+        "/debug/vars",
+        "/stacksz",
     ] {
         assert!(!server.get(path).body.contains("planted-"), "{path}");
     }
@@ -294,7 +412,10 @@ fn base64(bytes: &[u8], standard: bool) -> String {
     alphabet.extend(if standard { ['+', '/'] } else { ['-', '_'] });
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let word = chunk
+            .iter()
+            .fold(0_u32, |word, byte| word << 8 | u32::from(*byte))
+            << (8 * (3 - chunk.len()));
         for place in 0..=chunk.len() {
             text.push(alphabet[(word >> (18 - 6 * place) & 63) as usize]);
         }

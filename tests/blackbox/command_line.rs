@@ -14,16 +14,22 @@ fn fails(flags: &str, texts: &[&str]) {
     let run = run(flags);
     assert_eq!(run.code, 1, "{flags}: {}", run.stderr);
     for text in texts {
-        assert!(run.stderr.contains(text), "{flags} without {text}: {}", run.stderr);
+        assert!(
+            run.stderr.contains(text),
+            "{flags} without {text}: {}",
+            run.stderr
+        );
     }
 }
 
 #[test]
 fn cfg_078_flags_take_one_or_two_dashes_and_blank_or_equals() {
     for flags in [
-        "-a 127.0.0.1 -p -1 -m -1 -n x", "--addr 127.0.0.1 --port -1 --http_port -1 --name x",
+        "-a 127.0.0.1 -p -1 -m -1 -n x",
+        "--addr 127.0.0.1 --port -1 --http_port -1 --name x",
         "-addr=127.0.0.1 -port=-1 -http_port=-1 -server_name=x",
-        "--net=127.0.0.1 --p=-1 --m=-1 --server_name=x", "-net 127.0.0.1 -p=-1 -m=-1 -name x",
+        "--net=127.0.0.1 --p=-1 --m=-1 --server_name=x",
+        "-net 127.0.0.1 -p=-1 -m=-1 -name x",
     ] {
         let server = Server::builder().own_listener().flags(flags).start();
         assert_eq!(server.client().info["server_name"], "x", "{flags}");
@@ -35,7 +41,12 @@ fn cfg_078_flags_take_one_or_two_dashes_and_blank_or_equals() {
 fn cfg_078_an_unknown_flag_prints_the_usage_and_exits_with_zero() {
     let run = run("-p -1 --nonsense");
     assert_eq!(run.code, 0);
-    assert!(run.stderr.contains("flag provided but not defined: -nonsense"), "{}", run.stderr);
+    assert!(
+        run.stderr
+            .contains("flag provided but not defined: -nonsense"),
+        "{}",
+        run.stderr
+    );
     assert!((run.stdout + &run.stderr).contains("Usage: nats-server [options]"));
 }
 
@@ -53,7 +64,9 @@ fn cfg_078_a_bad_value_is_named() {
 
 #[test]
 fn cfg_078_booleans_take_a_value_only_with_equals() {
-    let server = Server::builder().flags("-D=true -V=false -T=1 -js=false").start();
+    let server = Server::builder()
+        .flags("-D=true -V=false -T=1 -js=false")
+        .start();
     server.client();
     server.logged("[DBG]");
     assert_eq!(server.count_in_log("[TRC]"), 0);
@@ -67,13 +80,50 @@ fn cfg_079_help_names_every_flag() {
         let text = run.stdout + &run.stderr;
         assert!(text.contains("Usage: nats-server [options]"), "{flags}");
         for flag in [
-            "--addr", "--port", "--server_name", "--pid", "--http_port", "--https_port", "--config",
-            "-t ", "--signal", "--client_advertise", "--ports_file_dir", "--log ", "--logtime",
-            "--logtime_utc", "--syslog", "--remote_syslog", "--debug", "--trace", "-VV", "-DV", "-DVV",
-            "--log_size_limit", "--max_traced_msg_len", "--jetstream", "--store_dir", "--user", "--pass",
-            "--auth", "--tls ", "--tlscert", "--tlskey", "--tlsverify", "--tlscacert", "--routes",
-            "--cluster ", "--cluster_name", "--no_advertise", "--cluster_advertise", "--connect_retries",
-            "--cluster_listen", "--profile", "--help", "--version", "--help_tls",
+            "--addr",
+            "--port",
+            "--server_name",
+            "--pid",
+            "--http_port",
+            "--https_port",
+            "--config",
+            "-t ",
+            "--signal",
+            "--client_advertise",
+            "--ports_file_dir",
+            "--log ",
+            "--logtime",
+            "--logtime_utc",
+            "--syslog",
+            "--remote_syslog",
+            "--debug",
+            "--trace",
+            "-VV",
+            "-DV",
+            "-DVV",
+            "--log_size_limit",
+            "--max_traced_msg_len",
+            "--jetstream",
+            "--store_dir",
+            "--user",
+            "--pass",
+            "--auth",
+            "--tls ",
+            "--tlscert",
+            "--tlskey",
+            "--tlsverify",
+            "--tlscacert",
+            "--routes",
+            "--cluster ",
+            "--cluster_name",
+            "--no_advertise",
+            "--cluster_advertise",
+            "--connect_retries",
+            "--cluster_listen",
+            "--profile",
+            "--help",
+            "--version",
+            "--help_tls",
         ] {
             assert!(text.contains(flag), "{flag}");
         }
@@ -83,8 +133,14 @@ fn cfg_079_help_names_every_flag() {
 #[test]
 fn cfg_080_logging_flags() {
     for (flags, debug, trace) in [
-        ("-D", true, false), ("--debug", true, false), ("-V", false, true), ("--trace", false, true),
-        ("-DV", true, true), ("-VV", false, true), ("-DVV", true, true), ("-T", false, false),
+        ("-D", true, false),
+        ("--debug", true, false),
+        ("-V", false, true),
+        ("--trace", false, true),
+        ("-DV", true, true),
+        ("-VV", false, true),
+        ("-DVV", true, true),
+        ("-T", false, false),
     ] {
         let server = Server::builder().flags(flags).start();
         server.client().quietly("SUB a 1\r\n");
@@ -112,25 +168,36 @@ fn cfg_080_the_log_goes_to_the_file_named() {
 #[test]
 fn cfg_081_one_user_or_one_token() {
     let server = Server::builder().flags("--user u --pass p").start();
-    server.client_with("{\"user\":\"u\",\"pass\":\"p\"}").quietly("");
+    server
+        .client_with("{\"user\":\"u\",\"pass\":\"p\"}")
+        .quietly("");
     let mut wrong = server.open();
     wrong.send("CONNECT {\"verbose\":false,\"user\":\"u\",\"pass\":\"q\"}\r\n");
     assert_eq!(wrong.closed(), ["-ERR 'Authorization Violation'"]);
     let server = Server::builder().flags("--auth s3cr3t").start();
-    server.client_with("{\"auth_token\":\"s3cr3t\"}").quietly("");
+    server
+        .client_with("{\"auth_token\":\"s3cr3t\"}")
+        .quietly("");
 }
 
 #[test]
 fn cfg_081_tls_needs_a_certificate_and_a_key() {
-    fails("-p -1 --tls", &["TLS Server certificate must be present and valid"]);
-    fails("-p -1 --tls --tlscert /x", &["TLS Server private key must be present and valid"]);
+    fails(
+        "-p -1 --tls",
+        &["TLS Server certificate must be present and valid"],
+    );
+    fails(
+        "-p -1 --tls --tlscert /x",
+        &["TLS Server private key must be present and valid"],
+    );
 }
 
 #[test]
 fn cfg_082_routes_need_a_cluster() {
-    fails("-p -1 --routes nats://127.0.0.1:1", &[
-        "solicited routes require cluster capabilities, e.g. --cluster",
-    ]);
+    fails(
+        "-p -1 --routes nats://127.0.0.1:1",
+        &["solicited routes require cluster capabilities, e.g. --cluster"],
+    );
 }
 
 #[test]
@@ -151,7 +218,11 @@ fn cfg_083_version_is_one_line_on_standard_output_or_error() {
     for flags in ["-v", "--version", "-version", "version"] {
         let run = run(flags);
         assert_eq!(run.code, 0, "{flags}");
-        assert_eq!(run.stdout + &run.stderr, "nats-server: v2.15.1\n", "{flags}");
+        assert_eq!(
+            run.stdout + &run.stderr,
+            "nats-server: v2.15.1\n",
+            "{flags}"
+        );
     }
 }
 
@@ -163,32 +234,52 @@ fn cfg_083_other_words_are_refused() {
 
 #[test]
 fn cfg_084_t29_secrets_of_the_command_line_are_not_shown() {
-    let server = Server::builder().flags("--user planted-user --pass planted-pass -m -1").start();
+    let server = Server::builder()
+        .flags("--user planted-user --pass planted-pass -m -1")
+        .start();
     let cmdline = server.json("/debug/vars")["cmdline"].to_string();
     assert!(!cmdline.contains("planted"), "{cmdline}");
     for path in ["/varz", "/connz?auth=1", "/subsz", "/"] {
         assert!(!server.get(path).body.contains("planted-pass"), "{path}");
     }
-    let server = Server::builder().flags("--auth=planted-token -m -1").start();
-    assert!(!server.json("/debug/vars")["cmdline"].to_string().contains("planted"));
+    let server = Server::builder()
+        .flags("--auth=planted-token -m -1")
+        .start();
+    assert!(
+        !server.json("/debug/vars")["cmdline"]
+            .to_string()
+            .contains("planted")
+    );
 }
 
 #[test]
 fn cfg_085_the_check_needs_a_file() {
-    fails("-t", &["nats-server: must specify [-c, --config] option to check configuration file syntax"]);
+    fails(
+        "-t",
+        &["nats-server: must specify [-c, --config] option to check configuration file syntax"],
+    );
 }
 
 #[test]
 fn cfg_085_the_check_starts_nothing() {
-    let run = Server::builder().config("port: 1\npid_file: @DIR@/pid").flags("-t").run();
+    let run = Server::builder()
+        .config("port: 1\npid_file: @DIR@/pid")
+        .flags("-t")
+        .run();
     assert_eq!((run.code, run.stdout.as_str()), (0, ""));
     let text = run.stderr;
-    assert!(text.starts_with("nats-server: configuration file ") && text.contains(" is valid (sha256:"), "{text}");
+    assert!(
+        text.starts_with("nats-server: configuration file ") && text.contains(" is valid (sha256:"),
+        "{text}"
+    );
 }
 
 #[test]
 fn cfg_085_a_missing_file_is_an_error() {
-    fails("-c nowhere.conf", &["nats-server: open nowhere.conf: no such file or directory"]);
+    fails(
+        "-c nowhere.conf",
+        &["nats-server: open nowhere.conf: no such file or directory"],
+    );
     fails("-t -c nowhere.conf", &["nowhere.conf"]);
 }
 
@@ -202,6 +293,8 @@ fn cfg_079_relative_paths_are_against_the_working_directory() {
 
 #[test]
 fn cfg_079_flags_show_in_varz() {
-    let server = Server::builder().flags("-m -1 --max_traced_msg_len 5 --log_size_limit 4096").start();
+    let server = Server::builder()
+        .flags("-m -1 --max_traced_msg_len 5 --log_size_limit 4096")
+        .start();
     assert_eq!(server.json("/varz")["config_digest"], json!(""));
 }

@@ -18,7 +18,10 @@ fn core_074_without_header_support_no_responders_is_refused() {
     let server = Server::with_config("no_header_support: true");
     let mut client = server.open();
     client.send("CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}\r\n");
-    assert_eq!(client.closed(), ["-ERR 'no responders requires headers support'"]);
+    assert_eq!(
+        client.closed(),
+        ["-ERR 'no responders requires headers support'"]
+    );
 }
 
 #[test]
@@ -53,9 +56,15 @@ fn core_075_header_sizes_at_their_edges() {
     client.send("SUB a 1\r\nHPUB a 0 2\r\nhi\r\nHPUB a 2 2\r\nhi\r\n");
     // A header of no bytes is still a message with headers.
     let message = client.message();
-    assert_eq!((message.headers.len(), message.payload), (0, b"hi".to_vec()));
+    assert_eq!(
+        (message.headers.len(), message.payload),
+        (0, b"hi".to_vec())
+    );
     let message = client.message();
-    assert_eq!((message.headers, message.payload.len()), (b"hi".to_vec(), 0));
+    assert_eq!(
+        (message.headers, message.payload.len()),
+        (b"hi".to_vec(), 0)
+    );
 }
 
 #[test]
@@ -67,7 +76,10 @@ fn core_054_075_large_header_blocks_arrive_whole() {
     let body = "p".repeat(100_000);
     for mut subscriber in server.clients() {
         subscriber.quietly("SUB a 1\r\n");
-        publisher.send(format!("HPUB a {} {total}\r\n{block}{body}\r\n", block.len()));
+        publisher.send(format!(
+            "HPUB a {} {total}\r\n{block}{body}\r\n",
+            block.len()
+        ));
         let message = subscriber.message();
         assert!(message.headers == block.as_bytes() && message.payload == body.as_bytes());
     }

@@ -41,7 +41,9 @@ fn core_094_a_lame_duck_takes_no_new_clients_and_serves_the_old() {
     let address = server.address();
     server.signal(Signal::USR2);
     assert_eq!(client.info_line()["ldm"], true);
-    wait_until("the listener to close", || TcpStream::connect(address).is_err().then_some(()));
+    wait_until("the listener to close", || {
+        TcpStream::connect(address).is_err().then_some(())
+    });
     let answer = client.ask("SUB a 1\r\nPUB a 1\r\nx\r\n");
     assert_eq!(answer, ["MSG a 1 1", "x"]);
     // Terminating is left to the lame duck itself.
@@ -55,10 +57,15 @@ fn core_094_a_lame_duck_takes_no_new_clients_and_serves_the_old() {
 
 #[test]
 fn core_094_the_signal_flag_starts_lame_duck_mode() {
-    let mut server = Server::builder().flags("-P @DIR@/pid").config(QUICK).start();
+    let mut server = Server::builder()
+        .flags("-P @DIR@/pid")
+        .config(QUICK)
+        .start();
     let mut client = server.client();
     let pid_file = server.dir().file("pid");
-    let run = Server::builder().flags(&format!("-sl=ldm={pid_file}")).run();
+    let run = Server::builder()
+        .flags(&format!("-sl=ldm={pid_file}"))
+        .run();
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert_eq!(client.info_line()["ldm"], true);
     assert_eq!(client.closed(), [""; 0]);
@@ -70,7 +77,11 @@ fn core_095_the_grace_period_must_be_shorter_than_the_duration() {
     let config = "lame_duck_grace_period: \"30s\"\nlame_duck_duration: \"30s\"";
     let run = Server::builder().config(config).run();
     assert_eq!(run.code, 1);
-    assert!(run.stderr.contains("lame duck grace period"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("lame duck grace period"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]

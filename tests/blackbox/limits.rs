@@ -13,7 +13,9 @@ fn core_054_a_payload_of_exactly_the_limit_passes() {
     let body = "x".repeat(1000);
     for mut subscriber in server.clients() {
         subscriber.quietly("SUB a 1\r\n");
-        publisher.send(format!("PUB a 1000\r\n{body}\r\nHPUB a 12 1000\r\n{body}\r\n"));
+        publisher.send(format!(
+            "PUB a 1000\r\n{body}\r\nHPUB a 12 1000\r\n{body}\r\n"
+        ));
         assert_eq!(subscriber.message().payload.len(), 1000);
         assert_eq!(subscriber.message().payload.len(), 988);
     }
@@ -23,12 +25,19 @@ fn core_054_a_payload_of_exactly_the_limit_passes() {
 fn core_054_the_announced_size_is_refused_before_the_payload() {
     let server = Server::with_config("max_payload: 1000");
     for input in [
-        "PUB a 1001\r\n", "HPUB a 12 1001\r\n", "HPUB a 1001 1001\r\n", "PUB a 999999999\r\n",
+        "PUB a 1001\r\n",
+        "HPUB a 12 1001\r\n",
+        "HPUB a 1001 1001\r\n",
+        "PUB a 999999999\r\n",
         "HPUB a 999999999 999999999\r\n",
     ] {
         let mut client = server.client();
         client.send(input);
-        assert_eq!(client.closed(), ["-ERR 'Maximum Payload Violation'"], "{input:?}");
+        assert_eq!(
+            client.closed(),
+            ["-ERR 'Maximum Payload Violation'"],
+            "{input:?}"
+        );
     }
 }
 
@@ -65,8 +74,12 @@ fn core_055_longer_lines_close_whatever_the_verb() {
     let long = "s".repeat(300);
     let error = "-ERR 'maximum control line exceeded'";
     for input in [
-        format!("SUB {long} 1\r\n"), format!("PUB {long} 1\r\nx\r\n"), format!("UNSUB {long}\r\n"),
-        format!("HPUB {long} 1 1\r\nx\r\n"), format!("SUB {long}"), format!("SUB a {long}"),
+        format!("SUB {long} 1\r\n"),
+        format!("PUB {long} 1\r\nx\r\n"),
+        format!("UNSUB {long}\r\n"),
+        format!("HPUB {long} 1 1\r\nx\r\n"),
+        format!("SUB {long}"),
+        format!("SUB a {long}"),
         format!("CONNECT {{\"name\":\"{long}\"}}\r\n"),
     ] {
         let mut client = server.client();
@@ -74,7 +87,9 @@ fn core_055_longer_lines_close_whatever_the_verb() {
         assert_eq!(client.closed(), [error], "{input:?}");
         // The same bytes one by one may not slip through.
         let mut client = server.client();
-        input.bytes().for_each(|byte| client.send_until_closed([byte]));
+        input
+            .bytes()
+            .for_each(|byte| client.send_until_closed([byte]));
         assert_eq!(client.closed(), [error], "split {input:?}");
     }
 }
@@ -177,7 +192,9 @@ fn closed_entry(server: &Server) -> Value {
     wait_until("the closed connection", || {
         let connz = server.json("/connz?state=closed");
         let list = connz["connections"].as_array().expect("connections");
-        list.iter().find(|entry| entry["name"] == "stopped").cloned()
+        list.iter()
+            .find(|entry| entry["name"] == "stopped")
+            .cloned()
     })
 }
 
@@ -191,7 +208,10 @@ fn core_061_too_many_pending_bytes_close_the_slow_consumer() {
     flood(&mut publisher, 256);
     publisher.quietly("PUB b 1\r\nx\r\n");
     neighbour.expect(&["MSG b 1 1", "x"]);
-    assert_eq!(closed_entry(&server)["reason"], "Slow Consumer (Pending Bytes)");
+    assert_eq!(
+        closed_entry(&server)["reason"],
+        "Slow Consumer (Pending Bytes)"
+    );
     let varz = server.json("/varz");
     assert_eq!(varz["slow_consumers"], 1);
     assert_eq!(varz["slow_consumer_stats"]["clients"], 1);
@@ -205,7 +225,10 @@ fn core_062_a_write_past_its_deadline_closes_the_slow_consumer() {
     let mut reader = stopped_reader(&server);
     let mut publisher = server.client();
     flood(&mut publisher, 256);
-    assert_eq!(closed_entry(&server)["reason"], "Slow Consumer (Write Deadline)");
+    assert_eq!(
+        closed_entry(&server)["reason"],
+        "Slow Consumer (Write Deadline)"
+    );
     assert_eq!(server.json("/varz")["slow_consumers"], 1);
     server.logged("Slow Consumer Detected: WriteDeadline of 200ms exceeded");
     publisher.quietly("");
@@ -220,6 +243,7 @@ fn core_063_with_retry_a_slow_consumer_gets_everything_once_it_reads() {
     flood(&mut publisher, 256);
     publisher.quietly("");
     server.logged("Slow Consumer");
+    sockopt::set_socket_recv_buffer_size(reader.socket(), 1 << 20).expect("receive buffer");
     for number in 0..256 {
         assert_eq!(reader.message().payload.len(), 65536, "message {number}");
     }
@@ -235,7 +259,12 @@ fn core_064_fast_producers_are_stalled_and_counted() {
     flood(&mut publisher, 256);
     publisher.quietly("");
     closed_entry(&server);
-    assert!(server.json("/varz")["stalled_clients"].as_u64().expect("count") >= 1);
+    assert!(
+        server.json("/varz")["stalled_clients"]
+            .as_u64()
+            .expect("count")
+            >= 1
+    );
 }
 
 #[test]
@@ -249,6 +278,7 @@ fn core_064_without_stalling_messages_for_the_slow_one_are_dropped() {
     publisher.quietly("");
     assert_eq!(server.json("/varz")["stalled_clients"], 0);
     // It lost messages, not its connection.
+    sockopt::set_socket_recv_buffer_size(reader.socket(), 1 << 20).expect("receive buffer");
     let lines = reader.ask("");
     assert!(lines.len() < 2 * 256, "{}", lines.len());
     reader.quietly("");

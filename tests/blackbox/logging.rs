@@ -9,7 +9,11 @@ use std::fs;
 fn shaped(line: &str, pattern: &str) -> bool {
     line.len() >= pattern.len()
         && line.bytes().zip(pattern.bytes()).all(|(byte, shape)| {
-            if shape == b'0' { byte.is_ascii_digit() } else { byte == shape }
+            if shape == b'0' {
+                byte.is_ascii_digit()
+            } else {
+                byte == shape
+            }
         })
 }
 
@@ -17,8 +21,13 @@ fn shaped(line: &str, pattern: &str) -> bool {
 fn cfg_097_a_line_has_pid_time_and_level() {
     let server = Server::start();
     let line = server.logged("Server is ready");
-    let rest = line.strip_prefix(&format!("[{}] ", server.pid())).expect("pid");
-    assert!(shaped(rest, "0000/00/00 00:00:00.000000 [INF] Server is ready"), "{line}");
+    let rest = line
+        .strip_prefix(&format!("[{}] ", server.pid()))
+        .expect("pid");
+    assert!(
+        shaped(rest, "0000/00/00 00:00:00.000000 [INF] Server is ready"),
+        "{line}"
+    );
 }
 
 #[test]
@@ -40,11 +49,16 @@ fn cfg_098_client_lines_name_address_and_connection() {
     let mut client = server.client_with("{\"name\":\"who\",\"lang\":\"raw\",\"version\":\"9.8\"}");
     let id = client.info["client_id"].as_u64().expect("id");
     let port = client.socket().local_addr().expect("address").port();
-    server.logged(&format!("[DBG] 127.0.0.1:{port} - cid:{id} - Client connection created"));
+    server.logged(&format!(
+        "[DBG] 127.0.0.1:{port} - cid:{id} - Client connection created"
+    ));
     client.send("NONSENSE\r\n");
     client.closed();
     let line = server.logged("Client connection closed");
-    assert!(line.contains(&format!("127.0.0.1:{port} - cid:{id} - \"v9.8:raw:who\"")), "{line}");
+    assert!(
+        line.contains(&format!("127.0.0.1:{port} - cid:{id} - \"v9.8:raw:who\"")),
+        "{line}"
+    );
 }
 
 #[test]
@@ -53,11 +67,19 @@ fn cfg_099_tracing_shows_verbs_in_and_out() {
     let mut client = server.client();
     client.ask("SUB foo.* q 1\r\nPUB foo.a r 5\r\nhello\r\nUNSUB 1\r\n");
     for text in [
-        "<<- [SUB foo.* q 1]", "<<- [PUB foo.a r 5]", "<<- MSG_PAYLOAD: [\"hello\"]", "<<- [UNSUB 1]",
-        "<<- [PING]", "->> [PONG]", "->> [MSG foo.a 1 r 5]",
+        "<<- [SUB foo.* q 1]",
+        "<<- [PUB foo.a r 5]",
+        "<<- MSG_PAYLOAD: [\"hello\"]",
+        "<<- [UNSUB 1]",
+        "<<- [PING]",
+        "->> [PONG]",
+        "->> [MSG foo.a 1 r 5]",
     ] {
         let line = server.logged(text);
-        assert!(line.contains("[TRC] ") && line.contains(" - cid:"), "{line}");
+        assert!(
+            line.contains("[TRC] ") && line.contains(" - cid:"),
+            "{line}"
+        );
     }
 }
 
@@ -66,7 +88,10 @@ fn cfg_043_099_traced_payloads_are_cut() {
     let server = Server::builder().flags("-V --max_traced_msg_len 4").start();
     server.client().quietly("PUB a 10\r\n0123456789\r\n");
     let line = server.logged("MSG_PAYLOAD");
-    assert!(line.contains("[\"0123") && !line.contains("01234"), "{line}");
+    assert!(
+        line.contains("[\"0123") && !line.contains("01234"),
+        "{line}"
+    );
 }
 
 #[test]
@@ -78,7 +103,10 @@ fn cfg_099_t1_secrets_of_connect_are_not_traced() {
          \"sig\":\"planted-3\",\"name\":\"n\"}\r\n",
     );
     let line = server.logged("<<- [CONNECT ");
-    assert!(line.contains("[REDACTED]") && line.contains("\"name\":\"n\""), "{line}");
+    assert!(
+        line.contains("[REDACTED]") && line.contains("\"name\":\"n\""),
+        "{line}"
+    );
     assert!(!server.log().contains("planted"));
 }
 
@@ -89,7 +117,9 @@ fn cfg_101_a_full_log_file_is_renamed() {
         .start();
     let mut client = server.client();
     let backups = || {
-        let files = fs::read_dir(server.dir().path()).expect("directory").flatten();
+        let files = fs::read_dir(server.dir().path())
+            .expect("directory")
+            .flatten();
         let mut names: Vec<String> = files
             .map(|file| file.file_name().into_string().expect("text"))
             .filter(|name| name.starts_with("x.log."))
@@ -110,7 +140,10 @@ fn cfg_101_a_full_log_file_is_renamed() {
     for name in backups().into_iter().chain(["x.log".to_owned()]) {
         logs += &fs::read_to_string(server.dir().file(&name)).expect("log");
     }
-    assert!(logs.contains(&format!("Rotated log, backup saved as \"{backup}\"")), "{logs}");
+    assert!(
+        logs.contains(&format!("Rotated log, backup saved as \"{backup}\"")),
+        "{logs}"
+    );
 }
 
 #[test]
@@ -123,7 +156,9 @@ fn cfg_101_only_so_many_backups_are_kept() {
         client.quietly("PUB a 10\r\n0123456789\r\n".repeat(20));
     }
     wait_until("three files", || {
-        let files = fs::read_dir(server.dir().path()).expect("directory").flatten();
+        let files = fs::read_dir(server.dir().path())
+            .expect("directory")
+            .flatten();
         let logs = files.filter(|file| file.file_name().to_string_lossy().starts_with("x.log"));
         (logs.count() == 3).then_some(())
     });
@@ -136,18 +171,28 @@ fn cfg_087_user_signal_one_reopens_the_log_file() {
     fs::rename(&log, &moved).expect("rename");
     server.signal(Signal::USR1);
     wait_until("the new file", || {
-        fs::read_to_string(&log).ok().filter(|text| text.contains("File log re-opened"))
+        fs::read_to_string(&log)
+            .ok()
+            .filter(|text| text.contains("File log re-opened"))
     });
     server.client();
     wait_until("a line in the new file", || {
-        fs::read_to_string(&log).ok().filter(|text| text.contains("Client connection created"))
+        fs::read_to_string(&log)
+            .ok()
+            .filter(|text| text.contains("Client connection created"))
     });
-    assert!(!fs::read_to_string(&moved).expect("old file").contains("Client connection created"));
+    assert!(
+        !fs::read_to_string(&moved)
+            .expect("old file")
+            .contains("Client connection created")
+    );
 }
 
 #[test]
 fn cfg_080_a_log_file_that_cannot_be_opened_is_fatal() {
-    let run = Server::builder().flags("-a 127.0.0.1 -p -1 -l @DIR@/no/such/x.log").run();
+    let run = Server::builder()
+        .flags("-a 127.0.0.1 -p -1 -l @DIR@/no/such/x.log")
+        .run();
     assert_eq!(run.code, 1);
     assert!(run.stderr.contains("x.log"), "{}", run.stderr);
 }

@@ -10,6 +10,7 @@ mod auth;
 mod command_line;
 mod config;
 mod connect;
+mod connz;
 mod errors;
 mod framing;
 mod headers;

@@ -5,10 +5,17 @@ use serde_json::json;
 
 #[track_caller]
 fn fails(config: &str, texts: &[&str]) -> Finished {
-    let run = Server::builder().config(config).flags("-a 127.0.0.1 -p -1").run();
+    let run = Server::builder()
+        .config(config)
+        .flags("-a 127.0.0.1 -p -1")
+        .run();
     assert_eq!(run.code, 1, "{config}\n{}", run.stderr);
     for text in texts {
-        assert!(run.stderr.contains(text), "{config}\nwithout {text}: {}", run.stderr);
+        assert!(
+            run.stderr.contains(text),
+            "{config}\nwithout {text}: {}",
+            run.stderr
+        );
     }
     run
 }
@@ -16,8 +23,12 @@ fn fails(config: &str, texts: &[&str]) -> Finished {
 #[test]
 fn cfg_018_listen_takes_host_and_port() {
     for config in [
-        "listen: \"127.0.0.1:-1\"", "listen: 127.0.0.1:-1", "host: 127.0.0.1\nport: -1",
-        "net: 127.0.0.1\nport: -1", "host: \"localhost\"\nlisten: -1", "port: -1",
+        "listen: \"127.0.0.1:-1\"",
+        "listen: 127.0.0.1:-1",
+        "host: 127.0.0.1\nport: -1",
+        "net: 127.0.0.1\nport: -1",
+        "host: \"localhost\"\nlisten: -1",
+        "port: -1",
     ] {
         let server = Server::builder().own_listener().config(config).start();
         let port = server.address().port();
@@ -45,7 +56,10 @@ fn cfg_020_the_host_defaults_to_all_interfaces() {
 
 #[test]
 fn cfg_021_a_server_name_has_no_blanks() {
-    fails("server_name: \"a b\"", &["server name cannot contain spaces"]);
+    fails(
+        "server_name: \"a b\"",
+        &["server name cannot contain spaces"],
+    );
     let server = Server::with_config("server_name: unit-7");
     assert_eq!(server.open().info["server_name"], "unit-7");
 }
@@ -53,7 +67,10 @@ fn cfg_021_a_server_name_has_no_blanks() {
 #[test]
 fn cfg_023_monitoring_listens_where_told() {
     for config in [
-        "http: \"127.0.0.1:-1\"", "http: -1", "http_port: -1", "monitor_port: -1",
+        "http: \"127.0.0.1:-1\"",
+        "http: -1",
+        "http_port: -1",
+        "monitor_port: -1",
         "http: localhost:-1",
     ] {
         let server = Server::with_config(config);
@@ -66,7 +83,10 @@ fn cfg_023_monitoring_listens_where_told() {
 
 #[test]
 fn cfg_024_http_and_https_exclude_each_other() {
-    fails("http_port: -1\nhttps_port: -1", &["can't specify both HTTP"]);
+    fails(
+        "http_port: -1\nhttps_port: -1",
+        &["can't specify both HTTP"],
+    );
 }
 
 #[test]
@@ -108,7 +128,10 @@ fn cfg_034_038_the_aliases_mean_the_same() {
 
 #[test]
 fn cfg_039_a_token_limit_must_be_positive() {
-    fails("max_subscription_tokens: 0", &["server.conf:1:", "max_subscription_tokens"]);
+    fails(
+        "max_subscription_tokens: 0",
+        &["server.conf:1:", "max_subscription_tokens"],
+    );
     fails("max_sub_tokens: -1", &["server.conf:1:", "max_sub_tokens"]);
 }
 
@@ -122,7 +145,10 @@ fn cfg_042_write_timeout_has_three_values() {
 
 #[test]
 fn cfg_045_lame_duck_durations_are_text_and_long_enough() {
-    fails("lame_duck_duration: \"10s\"", &["lame_duck_duration", "minimum is 30 seconds"]);
+    fails(
+        "lame_duck_duration: \"10s\"",
+        &["lame_duck_duration", "minimum is 30 seconds"],
+    );
     fails("lame_duck_duration: 40", &["server.conf:1:"]);
     fails("lame_duck_grace_period: 1", &["server.conf:1:"]);
 }
@@ -137,15 +163,32 @@ fn cfg_054_a_large_max_payload_is_warned_of() {
 #[test]
 fn cfg_075_a_start_with_a_contradiction_fails() {
     for (config, texts) in [
-        ("max_payload: 100MB", &["max_payload (104857600) cannot be higher than max_pending (67108864)"][..]),
-        ("lame_duck_grace_period: \"3m\"", &["lame duck grace period"]),
-        ("no_auth_user: x", &["no_auth_user: \"x\" present, but users/nkeys are not defined"]),
+        (
+            "max_payload: 100MB",
+            &["max_payload (104857600) cannot be higher than max_pending (67108864)"][..],
+        ),
+        (
+            "lame_duck_grace_period: \"3m\"",
+            &["lame duck grace period"],
+        ),
+        (
+            "no_auth_user: x",
+            &["no_auth_user: \"x\" present, but users/nkeys are not defined"],
+        ),
         (
             "no_auth_user: x\nauthorization { users: [{user: a, password: b}] }",
-            &["no_auth_user: \"x\" not present as user or nkey in authorization block or account configuration"],
+            &[
+                "no_auth_user: \"x\" not present as user or nkey in authorization block or account configuration",
+            ],
         ),
-        ("authorization { token: t, user: u, password: p }", &["Cannot have a user/pass and token"]),
-        ("authorization { token: t, users: [{user: a, password: b}] }", &["Can not have a token and a users array"]),
+        (
+            "authorization { token: t, user: u, password: p }",
+            &["Cannot have a user/pass and token"],
+        ),
+        (
+            "authorization { token: t, users: [{user: a, password: b}] }",
+            &["Can not have a token and a users array"],
+        ),
         (
             "authorization { user: u, password: p, users: [{user: a, password: b}] }",
             &["Can not have a single user/pass and a users array"],

@@ -16,13 +16,19 @@ fn as_nats_server() -> Builder {
     let target = fs::canonicalize(executable()).expect("executable");
     symlink(target, format!("{bin}/nats-server")).expect("link");
     let path = std::env::var("PATH").unwrap_or_default();
-    builder.env("PATH", &format!("{bin}:{path}")).program(&format!("{bin}/nats-server")).name("nats-server")
+    builder
+        .env("PATH", &format!("{bin}:{path}"))
+        .program(&format!("{bin}/nats-server"))
+        .name("nats-server")
 }
 
 #[test]
 fn proc_001_it_works_under_the_stock_name_as_the_spawned_process() {
     let server = as_nats_server().flags("-P @DIR@/pid").start();
-    assert_eq!(fs::read_to_string(server.dir().file("pid")).expect("pid"), server.pid().to_string());
+    assert_eq!(
+        fs::read_to_string(server.dir().file("pid")).expect("pid"),
+        server.pid().to_string()
+    );
     let name = format!("nats-server_{}.ports", server.pid());
     assert!(server.dir().path().join("ports").join(name).exists());
     server.client().quietly("");
@@ -35,7 +41,9 @@ fn proc_002_it_restarts_at_once_on_the_same_port() {
     let mut clients = first.clients();
     first.signal(Signal::KILL);
     first.exited();
-    clients.iter_mut().for_each(|client| assert_eq!(client.closed(), [""; 0]));
+    clients
+        .iter_mut()
+        .for_each(|client| assert_eq!(client.closed(), [""; 0]));
     let flags = format!("-a 127.0.0.1 -p {port}");
     let second = Server::builder().own_listener().flags(&flags).start();
     assert_eq!(second.address().port(), port);
@@ -44,10 +52,17 @@ fn proc_002_it_restarts_at_once_on_the_same_port() {
 
 #[test]
 fn proc_004_cfg_089_the_pid_file_is_bare_digits_and_stays() {
-    for (config, flags) in [("pid_file: @DIR@/pid", ""), ("pidfile: '@DIR@/pid'", ""), ("", "--pid @DIR@/pid")] {
+    for (config, flags) in [
+        ("pid_file: @DIR@/pid", ""),
+        ("pidfile: '@DIR@/pid'", ""),
+        ("", "--pid @DIR@/pid"),
+    ] {
         let mut server = Server::builder().config(config).flags(flags).start();
         let file = server.dir().file("pid");
-        assert_eq!(fs::read_to_string(&file).expect("pid file"), server.pid().to_string());
+        assert_eq!(
+            fs::read_to_string(&file).expect("pid file"),
+            server.pid().to_string()
+        );
         server.signal(Signal::TERM);
         server.exited();
         assert!(fs::exists(&file).expect("directory"));
@@ -56,20 +71,34 @@ fn proc_004_cfg_089_the_pid_file_is_bare_digits_and_stays() {
 
 #[test]
 fn proc_004_a_pid_file_that_cannot_be_written_is_fatal() {
-    let run = Server::builder().flags("-a 127.0.0.1 -p -1 -P @DIR@/no/such/pid").run();
+    let run = Server::builder()
+        .flags("-a 127.0.0.1 -p -1 -P @DIR@/no/such/pid")
+        .run();
     assert_eq!(run.code, 1);
     assert!(run.stderr.contains("pidfile"), "{}", run.stderr);
 }
 
 #[test]
 fn proc_005_cfg_090_the_ports_file_lists_the_listeners_and_goes() {
-    let mut server = Server::builder().flags("-m -1").name("/some/where/zork").start();
-    let kinds: Vec<&String> = server.listeners().as_object().expect("object").keys().collect();
+    let mut server = Server::builder()
+        .flags("-m -1")
+        .name("/some/where/zork")
+        .start();
+    let kinds: Vec<&String> = server
+        .listeners()
+        .as_object()
+        .expect("object")
+        .keys()
+        .collect();
     assert_eq!(kinds, ["monitoring", "nats"]);
     let [nats, http] = ["nats", "monitoring"].map(|kind| server.listeners()[kind][0].clone());
     assert!(nats.as_str().expect("url").starts_with("nats://127.0.0.1:"));
     assert!(http.as_str().expect("url").starts_with("http://127.0.0.1:"));
-    let file = server.dir().path().join("ports").join(format!("zork_{}.ports", server.pid()));
+    let file = server
+        .dir()
+        .path()
+        .join("ports")
+        .join(format!("zork_{}.ports", server.pid()));
     assert!(file.exists());
     server.signal(Signal::TERM);
     server.exited();
@@ -80,7 +109,12 @@ fn proc_005_cfg_090_the_ports_file_lists_the_listeners_and_goes() {
 fn proc_005_the_directory_may_stand_in_the_file() {
     let server = Server::with_config("ports_file_dir: '@DIR@'");
     // The flag wins.
-    assert!(fs::read_dir(server.dir().file("ports")).expect("directory").next().is_some());
+    assert!(
+        fs::read_dir(server.dir().file("ports"))
+            .expect("directory")
+            .next()
+            .is_some()
+    );
 }
 
 #[test]
@@ -95,11 +129,20 @@ fn proc_006_cfg_100_the_landmarks_stand_in_the_log() {
     let http = format!("Starting http monitor on {}", server.monitor_address());
     let clients = format!("Listening for client connections on {address}");
     for mark in [
-        "[INF] Starting nats-server", "[INF]   Version:  2.15.1", "[INF]   Name:     seen",
-        "[INF]   ID:       N", &http, &clients, "[INF] Server is ready", "Trapped \"interrupt\" signal",
-        "[INF] Initiating Shutdown...", "[INF] Server Exiting..",
+        "[INF] Starting nats-server",
+        "[INF]   Version:  2.15.1",
+        "[INF]   Name:     seen",
+        "[INF]   ID:       N",
+        &http,
+        &clients,
+        "[INF] Server is ready",
+        "Trapped \"interrupt\" signal",
+        "[INF] Initiating Shutdown...",
+        "[INF] Server Exiting..",
     ] {
-        let at = rest.find(mark).unwrap_or_else(|| panic!("{mark} not in turn in {log}"));
+        let at = rest
+            .find(mark)
+            .unwrap_or_else(|| panic!("{mark} not in turn in {log}"));
         rest = &rest[at + mark.len()..];
     }
 }
@@ -108,7 +151,9 @@ fn proc_006_cfg_100_the_landmarks_stand_in_the_log() {
 fn proc_007_a_port_in_use_is_fatal() {
     let holder = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = holder.local_addr().expect("address").port();
-    let run = Server::builder().flags(&format!("-a 127.0.0.1 -p {port}")).run();
+    let run = Server::builder()
+        .flags(&format!("-a 127.0.0.1 -p {port}"))
+        .run();
     assert_eq!(run.code, 1);
     let text = format!(
         "[FTL] Error listening on port: 127.0.0.1:{port}, \
@@ -121,25 +166,42 @@ fn proc_007_a_port_in_use_is_fatal() {
 fn proc_007_two_servers_may_not_share_a_port() {
     let server = Server::start();
     let port = server.address().port();
-    let run = Server::builder().flags(&format!("-a 127.0.0.1 -p {port}")).run();
+    let run = Server::builder()
+        .flags(&format!("-a 127.0.0.1 -p {port}"))
+        .run();
     assert_eq!(run.code, 1);
-    assert!(run.stderr.contains("address already in use"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("address already in use"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]
 fn proc_007_a_monitoring_port_in_use_is_fatal() {
     let holder = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = holder.local_addr().expect("address").port();
-    let run = Server::builder().flags(&format!("-a 127.0.0.1 -p -1 -m {port}")).run();
+    let run = Server::builder()
+        .flags(&format!("-a 127.0.0.1 -p -1 -m {port}"))
+        .run();
     assert_eq!(run.code, 1);
-    assert!(run.stderr.contains("[FTL]") && run.stderr.contains("address already in use"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("[FTL]") && run.stderr.contains("address already in use"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]
 fn proc_007_an_address_of_another_host_is_fatal() {
     let run = Server::builder().flags("-a 192.0.2.1 -p -1").run();
     assert_eq!(run.code, 1);
-    assert!(run.stderr.contains("[FTL] Error listening on port: 192.0.2.1:"), "{}", run.stderr);
+    assert!(
+        run.stderr
+            .contains("[FTL] Error listening on port: 192.0.2.1:"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]
@@ -157,13 +219,26 @@ fn cfg_087_each_signal_is_logged() {
 
 #[test]
 fn cfg_088_the_signal_flag_sends_each_command() {
-    let server = as_nats_server().config("debug: false\n").flags("-P @DIR@/pid").start();
+    let server = as_nats_server()
+        .config("debug: false\n")
+        .flags("-P @DIR@/pid")
+        .start();
     let pid_file = server.dir().file("pid");
     for (target, command, landmark) in [
-        (server.pid().to_string(), "reload", "Reloaded server configuration"),
-        (pid_file, "reopen", "Trapped \"user defined signal 1\" signal"),
+        (
+            server.pid().to_string(),
+            "reload",
+            "Reloaded server configuration",
+        ),
+        (
+            pid_file,
+            "reopen",
+            "Trapped \"user defined signal 1\" signal",
+        ),
     ] {
-        let run = Server::builder().flags(&format!("--signal {command}={target}")).run();
+        let run = Server::builder()
+            .flags(&format!("--signal {command}={target}"))
+            .run();
         assert_eq!(run.code, 0, "{}", run.stderr);
         server.logged(landmark);
     }
@@ -173,7 +248,9 @@ fn cfg_088_the_signal_flag_sends_each_command() {
 fn cfg_088_quit_term_and_stop_end_it() {
     for (command, clean) in [("quit", true), ("term", true), ("stop", false)] {
         let mut server = Server::start();
-        let run = Server::builder().flags(&format!("-sl {command}={}", server.pid())).run();
+        let run = Server::builder()
+            .flags(&format!("-sl {command}={}", server.pid()))
+            .run();
         assert_eq!(run.code, 0, "{}", run.stderr);
         assert_eq!(server.exited().success(), clean, "{command}");
     }
@@ -231,12 +308,27 @@ fn proc_014_a_container_with_variables_pre_stop_hook_and_probes() {
         .env("GOMEMLIMIT", "512MiB")
         .start();
     assert_eq!(server.open().info["server_name"], "nats-0");
-    for probe in ["/healthz", "/healthz?js-server-only=true", "/healthz?js-enabled-only=true"] {
+    for probe in [
+        "/healthz",
+        "/healthz?js-server-only=true",
+        "/healthz?js-enabled-only=true",
+    ] {
         let response = server.get(probe);
-        assert_eq!((response.status, response.json()["status"].clone()), (200, Value::from("ok")));
+        assert_eq!(
+            (response.status, response.json()["status"].clone()),
+            (200, Value::from("ok"))
+        );
     }
     let pid_file = server.dir().file("nats.pid");
-    assert_eq!(Server::builder().flags(&format!("-sl=ldm={pid_file}")).run().code, 0);
+    assert_eq!(
+        Server::builder()
+            .flags(&format!("-sl=ldm={pid_file}"))
+            .run()
+            .code,
+        0
+    );
     assert!(server.exited().success());
-    wait_until("the lame duck's mark", || server.log().contains("lame duck").then_some(()));
+    wait_until("the lame duck's mark", || {
+        server.log().contains("lame duck").then_some(())
+    });
 }

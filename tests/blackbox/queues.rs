@@ -5,13 +5,21 @@ use crate::support::server::Server;
 
 /// Messages each of `members` holds, once `publisher` has sent `count` to `subject`.
 #[track_caller]
-fn share(publisher: &mut Client, members: &mut [Client], subject: &str, count: usize) -> Vec<usize> {
+fn share(
+    publisher: &mut Client,
+    members: &mut [Client],
+    subject: &str,
+    count: usize,
+) -> Vec<usize> {
     publisher.send(format!("PUB {subject} 1\r\nx\r\n").repeat(count));
     members
         .iter_mut()
         .map(|member| {
             let lines = delivered(publisher, member, "");
-            lines.iter().filter(|line| line.starts_with(&format!("MSG {subject} "))).count()
+            lines
+                .iter()
+                .filter(|line| line.starts_with(&format!("MSG {subject} ")))
+                .count()
         })
         .collect()
 }
@@ -45,7 +53,10 @@ fn core_069_different_groups_and_plain_subscriptions_each_get_it() {
     let shares = share(&mut publisher, &mut members, "job", 100);
     let [red, blue] = [0, 1].map(|first| shares.iter().skip(first).step_by(2).sum::<usize>());
     assert_eq!((red, blue), (100, 100));
-    assert_eq!(share(&mut publisher, std::slice::from_mut(&mut plain), "job", 0), [100]);
+    assert_eq!(
+        share(&mut publisher, std::slice::from_mut(&mut plain), "job", 0),
+        [100]
+    );
 }
 
 #[test]
@@ -110,7 +121,11 @@ fn core_070_a_closed_member_never_gets_it() {
         // Closed by the server itself, so its member is gone before the EOF is seen.
         visitor.send("UNSUB 1\r\nPING\r\nBAD\r\n");
         assert_eq!(visitor.closed()[0], "PONG");
-        let lines = delivered(&mut publisher, &mut steady, &"PUB job 1\r\nx\r\n".repeat(10));
+        let lines = delivered(
+            &mut publisher,
+            &mut steady,
+            &"PUB job 1\r\nx\r\n".repeat(10),
+        );
         assert_eq!(lines.len(), 20, "round {round}");
     }
 }
@@ -120,7 +135,13 @@ fn no_responders(subject: &str, reply: &str, sid: &str) -> Vec<String> {
     let size = 32 + subject.len();
     let head = format!("HMSG {reply} {sid} {size} {size}");
     let header = format!("Nats-Subject: {subject}");
-    vec![head, "NATS/1.0 503".into(), header, String::new(), String::new()]
+    vec![
+        head,
+        "NATS/1.0 503".into(),
+        header,
+        String::new(),
+        String::new(),
+    ]
 }
 
 #[test]
@@ -150,7 +171,10 @@ fn core_071_another_connections_inbox_gets_no_answer() {
     let mut owner = server.client();
     owner.quietly("SUB inbox 1\r\n");
     for mut requester in server.clients() {
-        assert_eq!(delivered(&mut requester, &mut owner, "PUB nobody inbox 0\r\n\r\n"), [""; 0]);
+        assert_eq!(
+            delivered(&mut requester, &mut owner, "PUB nobody inbox 0\r\n\r\n"),
+            [""; 0]
+        );
         requester.quietly("");
     }
 }

@@ -25,7 +25,10 @@ fn cfg_091_one_change_that_cannot_be_made_fails_them_all() {
     server.rewrite_config("max_payload: 2000\nserver_name: b\n");
     server.signal(Signal::HUP);
     let line = server.logged("Failed to reload server configuration: ");
-    assert!(line.contains("config reload not supported for ServerName"), "{line}");
+    assert!(
+        line.contains("config reload not supported for ServerName"),
+        "{line}"
+    );
     assert_eq!(server.json("/varz")["max_payload"], 1000);
     assert_eq!(server.open().info["server_name"], "a");
 }
@@ -33,7 +36,11 @@ fn cfg_091_one_change_that_cannot_be_made_fails_them_all() {
 #[test]
 fn cfg_091_a_broken_file_changes_nothing() {
     let server = Server::with_monitor("max_payload: 1000\n");
-    for broken in ["max_payload: [\n", "max_payload: 2000\nfoo: 1\n", "max_payload: $NOWHERE\n"] {
+    for broken in [
+        "max_payload: [\n",
+        "max_payload: 2000\nfoo: 1\n",
+        "max_payload: $NOWHERE\n",
+    ] {
         let before = server.count_in_log("Failed to reload server configuration: ");
         server.rewrite_config(broken);
         server.signal(Signal::HUP);
@@ -94,7 +101,10 @@ fn cfg_093_trace_starts_and_stops() {
     server.logged("<<- [SUB during 1]");
     server.reload("trace: false\n");
     server.client().quietly("SUB after 1\r\n");
-    assert_eq!(server.count_in_log("[SUB before") + server.count_in_log("[SUB after"), 0);
+    assert_eq!(
+        server.count_in_log("[SUB before") + server.count_in_log("[SUB after"),
+        0
+    );
 }
 
 #[test]
@@ -102,12 +112,17 @@ fn cfg_094_a_removed_user_is_put_out_and_others_stay() {
     let server = Server::with_config(USERS);
     let mut leaving: Vec<_> = (0..8).map(|_| server.client_with(U)).collect();
     let mut staying: Vec<_> = (0..8).map(|_| server.client_with(V)).collect();
-    staying.iter_mut().for_each(|client| client.quietly("SUB a 1\r\n"));
+    staying
+        .iter_mut()
+        .for_each(|client| client.quietly("SUB a 1\r\n"));
     server.reload("authorization { users: [{user: v, password: p}] }\n");
     for client in &mut leaving {
         // Stock closes these unspoken; saying why does no harm.
         let lines = client.closed();
-        assert!(lines.is_empty() || lines == ["-ERR 'Authorization Violation'"], "{lines:?}");
+        assert!(
+            lines.is_empty() || lines == ["-ERR 'Authorization Violation'"],
+            "{lines:?}"
+        );
     }
     staying[0].send("PUB a 1\r\nx\r\n");
     for client in &mut staying {
@@ -123,7 +138,9 @@ fn cfg_094_a_changed_password_puts_out() {
     server.reload("authorization { users: [{user: u, password: new}, {user: v, password: p}] }\n");
     assert_eq!(changed.closed(), ["-ERR 'Authorization Violation'"]);
     same.quietly("");
-    server.client_with("{\"user\":\"u\",\"pass\":\"new\"}").quietly("");
+    server
+        .client_with("{\"user\":\"u\",\"pass\":\"new\"}")
+        .quietly("");
     let mut old = server.open();
     old.send("CONNECT {\"verbose\":false,\"user\":\"u\",\"pass\":\"p\"}\r\n");
     assert_eq!(old.closed(), ["-ERR 'Authorization Violation'"]);
@@ -132,13 +149,18 @@ fn cfg_094_a_changed_password_puts_out() {
 #[test]
 fn cfg_094_changed_permissions_apply_to_live_connections() {
     let config = |publish: &str| {
-        format!("authorization {{ users: [{{user: u, password: p, permissions: {{publish: {publish}}}}}] }}\n")
+        format!(
+            "authorization {{ users: [{{user: u, password: p, permissions: {{publish: {publish}}}}}] }}\n"
+        )
     };
     let server = Server::with_config(&config("a"));
     let mut client = server.client_with(U);
     client.quietly("SUB > 1\r\n");
     let refused = |subject| format!("-ERR 'Permissions Violation for Publish to \"{subject}\"'");
-    assert_eq!(client.ask("PUB a 0\r\n\r\nPUB b 0\r\n\r\n"), ["MSG a 1 0", "", &refused("b")]);
+    assert_eq!(
+        client.ask("PUB a 0\r\n\r\nPUB b 0\r\n\r\n"),
+        ["MSG a 1 0", "", &refused("b")]
+    );
     server.reload(&config("b"));
     wait_until("the new permissions", || {
         (client.ask("PUB b 0\r\n\r\n") == ["MSG b 1 0", ""]).then_some(())
@@ -160,7 +182,9 @@ fn cfg_095_fewer_connections_close_the_surplus() {
     let server = Server::with_monitor("max_connections: 10\n");
     let mut clients = server.clients();
     server.reload("max_connections: 3\n");
-    wait_until("the surplus to leave", || (server.json("/connz")["num_connections"] == 3).then_some(()));
+    wait_until("the surplus to leave", || {
+        (server.json("/connz")["num_connections"] == 3).then_some(())
+    });
     let mut closed = 0;
     for client in &mut clients {
         client.send_until_closed("PING\r\n");
@@ -182,7 +206,10 @@ fn cfg_095_a_new_max_payload_holds_for_live_connections() {
     for client in &mut clients {
         let lines = client.ask(format!("PUB a 1500\r\n{}\r\n", "x".repeat(1500)));
         // Stock does not tell them; an INFO with the new figure does no harm.
-        assert!(lines.iter().all(|line| line.starts_with("INFO ")), "{lines:?}");
+        assert!(
+            lines.iter().all(|line| line.starts_with("INFO ")),
+            "{lines:?}"
+        );
         client.send("PUB a 2001\r\n");
         assert_eq!(client.closed(), ["-ERR 'Maximum Payload Violation'"]);
     }

@@ -7,14 +7,18 @@ use crate::support::server::Server;
 fn core_067_invalid_subjects_are_refused_in_sub() {
     let server = Server::start();
     let mut client = server.client();
-    for subject in [".", ".a", "a.", "a..b", ">.a", "a.>.b", "*.>.*", "..", "a.>.>"] {
+    for subject in [
+        ".", ".a", "a.", "a..b", ">.a", "a.>.b", "*.>.*", "..", "a.>.>",
+    ] {
         assert_eq!(
             client.ask(format!("SUB {subject} 1\r\n")),
             ["-ERR 'Invalid Subject'"],
             "{subject}"
         );
     }
-    for subject in ["a", "*", ">", "a.*", "a.>", "*.*.>", "a*", "a.b*.c", "a>b", ">a.b", "a.*b"] {
+    for subject in [
+        "a", "*", ">", "a.*", "a.>", "*.*.>", "a*", "a.b*.c", "a>b", ">a.b", "a.*b",
+    ] {
         client.quietly(format!("SUB {subject} 2\r\nUNSUB 2\r\n"));
     }
 }
@@ -47,15 +51,24 @@ fn core_067_wildcards_match_by_the_book_on_every_connection() {
             }
         }
     }
-    let subjects = ["a", "b", "a.a", "a.b", "b.a", "c.a", "a.b.a", "a.b.c", "b.b.b.b", "a*", "*a.b"];
+    let subjects = [
+        "a", "b", "a.a", "a.b", "b.a", "c.a", "a.b.a", "a.b.c", "b.b.b.b", "a*", "*a.b",
+    ];
     let server = Server::start();
     let mut publisher = server.client();
     for mut subscriber in server.clients() {
-        let all: String =
-            patterns.iter().enumerate().map(|(sid, p)| format!("SUB {p} {sid}\r\n")).collect();
+        let all: String = patterns
+            .iter()
+            .enumerate()
+            .map(|(sid, p)| format!("SUB {p} {sid}\r\n"))
+            .collect();
         subscriber.quietly(all);
         for subject in subjects {
-            let lines = delivered(&mut publisher, &mut subscriber, &format!("PUB {subject} 0\r\n\r\n"));
+            let lines = delivered(
+                &mut publisher,
+                &mut subscriber,
+                &format!("PUB {subject} 0\r\n\r\n"),
+            );
             let mut got: Vec<&str> = lines
                 .iter()
                 .filter(|line| !line.is_empty())
@@ -64,8 +77,11 @@ fn core_067_wildcards_match_by_the_book_on_every_connection() {
                     patterns[sid].as_str()
                 })
                 .collect();
-            let mut want: Vec<&str> =
-                patterns.iter().map(String::as_str).filter(|p| matches(p, subject)).collect();
+            let mut want: Vec<&str> = patterns
+                .iter()
+                .map(String::as_str)
+                .filter(|p| matches(p, subject))
+                .collect();
             got.sort_unstable();
             want.sort_unstable();
             assert_eq!(got, want, "{subject}");
@@ -77,7 +93,10 @@ fn core_067_wildcards_match_by_the_book_on_every_connection() {
 fn core_068_unless_pedantic_publish_subjects_are_not_validated() {
     let server = Server::start();
     let mut client = server.client();
-    assert_eq!(client.ask("SUB > 1\r\nPUB foo.* 1\r\nx\r\n"), ["MSG foo.* 1 1", "x"]);
+    assert_eq!(
+        client.ask("SUB > 1\r\nPUB foo.* 1\r\nx\r\n"),
+        ["MSG foo.* 1 1", "x"]
+    );
     client.quietly("PUB foo..bar 1\r\nx\r\nPUB .a 1\r\nx\r\nPUB a. 1\r\nx\r\n");
 }
 
@@ -86,7 +105,10 @@ fn core_044_068_pedantic_complains_about_a_publish_subject_and_routes_it() {
     let server = Server::start();
     let mut client = server.client_with("{\"pedantic\":true}");
     let error = "-ERR 'Invalid Publish Subject'";
-    assert_eq!(client.ask("SUB > 1\r\nPUB foo.* 1\r\nx\r\n"), [error, "MSG foo.* 1 1", "x"]);
+    assert_eq!(
+        client.ask("SUB > 1\r\nPUB foo.* 1\r\nx\r\n"),
+        [error, "MSG foo.* 1 1", "x"]
+    );
     assert_eq!(client.ask("PUB foo..bar 1\r\nx\r\n"), [error]);
     assert_eq!(client.ask("PUB ok 1\r\nx\r\n"), ["MSG ok 1 1", "x"]);
 }
@@ -98,10 +120,16 @@ fn core_069_every_plain_subscription_gets_its_copy() {
     for mut subscriber in server.clients() {
         subscriber.quietly("SUB a.b 1\r\nSUB a.b 2\r\nSUB a.* 3\r\nSUB a.> 4\r\n");
         let lines = delivered(&mut publisher, &mut subscriber, "PUB a.b 1\r\nx\r\n");
-        let mut heads: Vec<&str> =
-            lines.iter().map(String::as_str).filter(|line| *line != "x").collect();
+        let mut heads: Vec<&str> = lines
+            .iter()
+            .map(String::as_str)
+            .filter(|line| *line != "x")
+            .collect();
         heads.sort_unstable();
-        assert_eq!(heads, ["MSG a.b 1 1", "MSG a.b 2 1", "MSG a.b 3 1", "MSG a.b 4 1"]);
+        assert_eq!(
+            heads,
+            ["MSG a.b 1 1", "MSG a.b 2 1", "MSG a.b 3 1", "MSG a.b 4 1"]
+        );
     }
 }
 
@@ -156,7 +184,9 @@ fn core_041_a_reply_never_overtakes_the_interest_in_it() {
     for round in 0..150 {
         let (requester, index) = (&mut requesters[round % 8], round / 8 % 8);
         // No PING between SUB and PUB: the order on the wire is all the client has.
-        requester.send(format!("SUB inbox.{round} 1\r\nPUB svc.{index} inbox.{round} 1\r\nq\r\n"));
+        requester.send(format!(
+            "SUB inbox.{round} 1\r\nPUB svc.{index} inbox.{round} 1\r\nq\r\n"
+        ));
         let request = responders[index].message();
         responders[index].send(format!("PUB {} 1\r\na\r\n", request.reply));
         requester.expect(&[&format!("MSG inbox.{round} 1 1"), "a"]);
