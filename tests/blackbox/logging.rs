@@ -1,9 +1,10 @@
 //! Section 2.7: the form of log lines, tracing and rotation.
 
 use crate::support::server::Server;
-use crate::support::wait_until;
+use crate::support::{PATIENCE, wait_until};
 use rustix::process::Signal;
 use std::fs;
+use std::net::UdpSocket;
 
 /// Whether `line` has the shape of `pattern`, in which `0` stands for any digit.
 fn shaped(line: &str, pattern: &str) -> bool {
@@ -59,6 +60,42 @@ fn cfg_098_client_lines_name_address_and_connection() {
         line.contains(&format!("127.0.0.1:{port} - cid:{id} - \"v9.8:raw:who\"")),
         "{line}"
     );
+}
+
+#[test]
+fn cfg_098_lines_after_connect_name_account_and_user() {
+    let server = Server::builder()
+        .config("debug: true\nauthorization { users: [{user: ann, password: p}] }")
+        .start();
+    let mut client = server.client_with("{\"user\":\"ann\",\"pass\":\"p\",\"name\":\"\"}");
+    client.send("NONSENSE\r\n");
+    client.closed();
+    let line = server.logged("Client connection closed");
+    assert!(line.contains("\"v1.0:raw\" - \"$G/user:ann\" - "), "{line}");
+}
+
+#[test]
+fn cfg_102_the_log_goes_to_a_remote_syslog() {
+    let receiver = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    receiver.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    let port = receiver.local_addr().expect("address").port();
+    for flags in [
+        format!("-r udp://127.0.0.1:{port}"),
+        format!("--remote_syslog=udp://127.0.0.1:{port}"),
+    ] {
+        let server = Server::builder().flags(&flags).name("tagged").start();
+        let mut datagram = [0; 2048];
+        loop {
+            let count = receiver.recv(&mut datagram).expect("a log line");
+            let text = String::from_utf8_lossy(&datagram[..count]).into_owned();
+            if text.contains("Server is ready") {
+                // Severity notice of facility 0.
+                assert!(text.starts_with("<5>") && text.contains("tagged"), "{text}");
+                break;
+            }
+        }
+        assert!(!server.log().contains("Server is ready"));
+    }
 }
 
 #[test]

@@ -291,6 +291,20 @@ fn proc_009_monitoring_answers_as_soon_as_the_port_is_known() {
 }
 
 #[test]
+fn proc_010_the_configuration_with_which_an_official_sdk_starts_every_server() {
+    let server = Server::builder()
+        .own_listener()
+        .config(
+            "listen: \"127.0.0.1:-1\"\nhttp: \"127.0.0.1:-1\"\nserver_tags: [\"a\"]\n\
+             leafnodes { listen: \"127.0.0.1:-1\" }\n\
+             websocket { listen: \"127.0.0.1:-1\", no_tls: true }\n",
+        )
+        .start();
+    server.client().quietly("");
+    assert_eq!(server.json("/varz")["tags"], serde_json::json!(["a"]));
+}
+
+#[test]
 fn proc_012_the_stock_version_is_told_where_clients_look() {
     let server = Server::builder().flags("-m -1").start();
     assert_eq!(server.open().info["version"], "2.15.1");
