@@ -1,6 +1,7 @@
 //! What an operator meets: log, signals, pid and ports files, landmark lines.
 
 pub mod banner;
+pub mod http;
 pub mod logging;
 pub mod pid_file;
 pub mod ports_file;

@@ -82,6 +82,31 @@ pub struct Counters {
     pub total_fanout: u64,
 }
 
+impl Counters {
+    /// Of several shards together; the largest fan-out is that of any.
+    pub fn sum<'a>(all: impl Iterator<Item = &'a Self>) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            in_msgs: sum.in_msgs + one.in_msgs,
+            in_bytes: sum.in_bytes + one.in_bytes,
+            out_msgs: sum.out_msgs + one.out_msgs,
+            out_bytes: sum.out_bytes + one.out_bytes,
+            connections: sum.connections + one.connections,
+            total_connections: sum.total_connections + one.total_connections,
+            slow_consumers: sum.slow_consumers + one.slow_consumers,
+            stale_connections: sum.stale_connections + one.stale_connections,
+            stalled_clients: sum.stalled_clients + one.stalled_clients,
+            subscriptions: sum.subscriptions + one.subscriptions,
+            inserts: sum.inserts + one.inserts,
+            removes: sum.removes + one.removes,
+            matches: sum.matches + one.matches,
+            cache_hits: sum.cache_hits + one.cache_hits,
+            cache_entries: sum.cache_entries + one.cache_entries,
+            max_fanout: sum.max_fanout.max(one.max_fanout),
+            total_fanout: sum.total_fanout + one.total_fanout,
+        })
+    }
+}
+
 /// One connection, open or closed.
 #[derive(Debug, Clone)]
 pub struct ConnectionReport {

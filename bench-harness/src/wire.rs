@@ -1,0 +1,310 @@
+//! The protocol as a generator needs it: a handshake, blocks of ready-made publishes, and a scanner
+//! that counts messages of one known length.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::error::{BenchError, io_error};
+
+/// A side of the run that makes no progress for this long has failed.
+pub const STALL_MAX: Duration = Duration::from_secs(10);
+/// How often a waiting reader looks whether the run is over.
+pub const READ_TIMEOUT: Duration = Duration::from_millis(100);
+/// Bytes of one publish write: large enough that the system call does not count, small enough to
+/// stay in the L2 cache.
+const BLOCK_SIZE: usize = 64 * 1024;
+/// Bytes of one read.
+const READ_SIZE: usize = 256 * 1024;
+
+const CONNECT: &str = concat!(
+    r#"CONNECT {"verbose":false,"pedantic":false,"echo":true,"headers":true,"no_responders":true,"#,
+    r#""protocol":1,"lang":"rust","version":"1","name":"bench-harness"}"#,
+    "\r\n"
+);
+
+/// One connection that has shaken hands.
+pub struct Connection {
+    stream: TcpStream,
+    role: &'static str,
+}
+
+impl Connection {
+    /// Connects as `role` (a word for error texts) and subscribes to `subject`, if given, with sid
+    /// 1; returns when the server has confirmed both.
+    ///
+    /// # Errors
+    /// [`BenchError::Io`], [`BenchError::Closed`], [`BenchError::Unexpected`].
+    pub fn open(
+        address: SocketAddr,
+        role: &'static str,
+        subject: Option<&str>,
+    ) -> Result<Self, BenchError> {
+        let stream = TcpStream::connect(address).map_err(io_error("connect"))?;
+        stream.set_nodelay(true).map_err(io_error("set no delay"))?;
+        stream
+            .set_read_timeout(Some(READ_TIMEOUT))
+            .map_err(io_error("set a read timeout"))?;
+        stream
+            .set_write_timeout(Some(STALL_MAX))
+            .map_err(io_error("set a write timeout"))?;
+        let mut connection = Self { stream, role };
+        let subscribe = subject
+            .map(|subject| format!("SUB {subject} 1\r\n"))
+            .unwrap_or_default();
+        connection.write(format!("{CONNECT}{subscribe}").as_bytes())?;
+        let messages = connection.barrier(&mut Scanner::control_only(), &mut read_buffer())?;
+        debug_assert_eq!(messages, 0, "a scanner without messages finds none");
+        Ok(connection)
+    }
+
+    /// The socket, to wait on.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Writes all of `bytes`.
+    ///
+    /// # Errors
+    /// [`BenchError::Io`], also when the server does not take it for [`STALL_MAX`].
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), BenchError> {
+        self.stream
+            .write_all(bytes)
+            .map_err(io_error("write to the server"))
+    }
+
+    /// Reads once, answers PINGs, and hands each whole message to `each`.
+    ///
+    /// Finds nothing when [`READ_TIMEOUT`] passes without a byte.
+    ///
+    /// # Errors
+    /// [`BenchError::Io`], [`BenchError::Closed`], [`BenchError::Unexpected`].
+    pub fn receive(
+        &mut self,
+        scanner: &mut Scanner,
+        buffer: &mut [u8],
+        each: impl FnMut(&[u8]),
+    ) -> Result<Found, BenchError> {
+        let carried = scanner.restore(buffer);
+        let read = match self.stream.read(&mut buffer[carried..]) {
+            Ok(0) => return Err(BenchError::Closed { role: self.role }),
+            Ok(read) => read,
+            Err(error) if is_timeout(error.kind()) => 0,
+            Err(source) => {
+                return Err(BenchError::Io {
+                    what: "read from the server",
+                    source,
+                });
+            }
+        };
+        let found = scanner
+            .scan(&buffer[..carried + read], each)
+            .map_err(|line| BenchError::Unexpected {
+                role: self.role,
+                line,
+            })?;
+        for _ in 0..found.pings {
+            self.write(b"PONG\r\n")?;
+        }
+        Ok(found)
+    }
+
+    /// Sends PING and reads up to its PONG; returns the messages that came before it.
+    ///
+    /// # Errors
+    /// As [`Self::receive`]; [`BenchError::Stalled`] without a PONG in [`STALL_MAX`].
+    pub fn barrier(&mut self, scanner: &mut Scanner, buffer: &mut [u8]) -> Result<u64, BenchError> {
+        self.write(b"PING\r\n")?;
+        let deadline = Instant::now() + STALL_MAX;
+        let mut messages = 0;
+        while Instant::now() < deadline {
+            let found = self.receive(scanner, buffer, |_| ())?;
+            messages += found.messages;
+            if found.pongs > 0 {
+                return Ok(messages);
+            }
+        }
+        Err(BenchError::Stalled {
+            role: self.role,
+            seconds: STALL_MAX.as_secs(),
+            received: 0,
+            expected: 1,
+        })
+    }
+}
+
+/// A buffer for [`Connection::receive`]; one serves all connections of a thread.
+pub fn read_buffer() -> Vec<u8> {
+    vec![0; READ_SIZE]
+}
+
+/// As many whole publishes to `subject` with `size` bytes of payload as fit one block, one at
+/// least, and their number.
+pub fn publish_block(subject: &str, size: usize) -> (Vec<u8>, u64) {
+    let mut one = format!("PUB {subject} {size}\r\n").into_bytes();
+    one.resize(one.len() + size, b'x');
+    one.extend_from_slice(b"\r\n");
+    let count = (BLOCK_SIZE / one.len()).max(1);
+    (one.repeat(count), count as u64)
+}
+
+/// What one read held.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// Whole messages.
+    pub messages: u64,
+    /// PINGs of the server.
+    pub pings: u64,
+    /// PONGs of the server.
+    pub pongs: u64,
+}
+
+/// Finds messages that all start alike and are equally long, so that it looks at their first and
+/// last bytes only, however long they are.
+pub struct Scanner {
+    prefix: Vec<u8>,
+    length: usize,
+    carry: Vec<u8>,
+}
+
+impl Scanner {
+    /// For messages that start with `prefix` and are `length` bytes long, head and both line ends
+    /// included. A quarter of the read buffer is the most.
+    pub fn new(prefix: &str, length: usize) -> Self {
+        assert!(
+            length >= prefix.len() + 2 && length <= READ_SIZE / 4,
+            "message of {length} bytes"
+        );
+        Self {
+            prefix: prefix.as_bytes().to_vec(),
+            length,
+            carry: Vec::with_capacity(length),
+        }
+    }
+
+    /// For a connection that gets no messages.
+    pub fn control_only() -> Self {
+        // A blank starts no line of the protocol.
+        Self {
+            prefix: b" ".to_vec(),
+            length: 0,
+            carry: Vec::new(),
+        }
+    }
+
+    /// Puts the unfinished end of the last read in front of `buffer`.
+    fn restore(&mut self, buffer: &mut [u8]) -> usize {
+        buffer[..self.carry.len()].copy_from_slice(&self.carry);
+        self.carry.len()
+    }
+
+    fn scan(&mut self, input: &[u8], mut each: impl FnMut(&[u8])) -> Result<Found, String> {
+        let mut found = Found::default();
+        let mut rest = input;
+        loop {
+            if rest.starts_with(&self.prefix) {
+                let Some((message, after)) = rest.split_at_checked(self.length) else {
+                    break;
+                };
+                if !message.ends_with(b"\r\n") {
+                    return Err(first_line(message));
+                }
+                each(message);
+                found.messages += 1;
+                rest = after;
+            } else if self.prefix.starts_with(rest) {
+                break;
+            } else {
+                let Some(end) = rest.iter().position(|&byte| byte == b'\n') else {
+                    break;
+                };
+                let (line, after) = rest.split_at(end + 1);
+                match line {
+                    b"PING\r\n" => found.pings += 1,
+                    b"PONG\r\n" => found.pongs += 1,
+                    _ if line.starts_with(b"INFO ") => (),
+                    _ => return Err(first_line(line)),
+                }
+                rest = after;
+            }
+        }
+        self.carry.clear();
+        self.carry.extend_from_slice(rest);
+        Ok(found)
+    }
+}
+
+fn first_line(bytes: &[u8]) -> String {
+    let line = bytes
+        .split(|&byte| byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    String::from_utf8_lossy(&line[..line.len().min(200)])
+        .trim_end()
+        .to_owned()
+}
+
+fn is_timeout(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STREAM: &[u8] = b"INFO {}\r\nMSG s 1 2\r\nab\r\nPING\r\nMSG s 1 2\r\nMS\r\nPONG\r\n";
+
+    /// Feeds `input` in two parts, cut at every place.
+    #[track_caller]
+    fn check(input: &[u8], expected: Result<Found, &str>) {
+        for cut in 0..=input.len() {
+            let mut scanner = Scanner::new("MSG s 1 2\r\n", 15);
+            let mut buffer = [0; 256];
+            let mut total = Found::default();
+            let mut error = None;
+            for part in [&input[..cut], &input[cut..]] {
+                let carried = scanner.restore(&mut buffer);
+                buffer[carried..carried + part.len()].copy_from_slice(part);
+                match scanner.scan(&buffer[..carried + part.len()], |_| ()) {
+                    Ok(found) => {
+                        total.messages += found.messages;
+                        total.pings += found.pings;
+                        total.pongs += found.pongs;
+                    }
+                    Err(line) => error = error.or(Some(line)),
+                }
+            }
+            let got = error.as_deref().map_or(Ok(total), Err);
+            assert_eq!(got, expected, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn every_split_gives_the_same_count() {
+        check(
+            STREAM,
+            Ok(Found {
+                messages: 2,
+                pings: 1,
+                pongs: 1,
+            }),
+        );
+    }
+
+    #[test]
+    fn another_length_or_line_is_refused() {
+        check(b"MSG s 1 3\r\nabc\r\n", Err("MSG s 1 3"));
+        check(b"-ERR 'Slow Consumer'\r\n", Err("-ERR 'Slow Consumer'"));
+    }
+
+    #[test]
+    fn a_block_holds_whole_publishes() {
+        let (block, count) = publish_block("s", 16);
+        assert_eq!(block.len() as u64, count * 28);
+        assert!(block.len() <= BLOCK_SIZE && block.len() + 28 > BLOCK_SIZE);
+        assert_eq!(publish_block("s", 100_000).1, 1);
+    }
+}

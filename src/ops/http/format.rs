@@ -1,0 +1,125 @@
+//! Texts as Go writes them: times, durations, JSON.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::time::WallTime;
+
+/// RFC 3339 in UTC with as many digits of the second as there are.
+pub(super) fn time(at: WallTime) -> String {
+    jiff::Timestamp::from_nanosecond(i128::from(at.0))
+        .unwrap_or_default()
+        .to_string()
+}
+
+/// Now.
+pub(super) fn now() -> WallTime {
+    let nanos = jiff::Timestamp::now().as_nanosecond();
+    WallTime(u64::try_from(nanos).unwrap_or_default())
+}
+
+/// From one time to a later one.
+pub(super) fn since(from: WallTime, to: WallTime) -> Duration {
+    Duration::from_nanos(to.0.saturating_sub(from.0))
+}
+
+/// `1y2d3h4m5s`, without leading units that are zero (MON-7).
+pub(super) fn uptime(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let units = [
+        (seconds / 31_536_000, 'y'),
+        (seconds / 86_400 % 365, 'd'),
+        (seconds / 3600 % 24, 'h'),
+        (seconds / 60 % 60, 'm'),
+        (seconds % 60, 's'),
+    ];
+    let first = units
+        .iter()
+        .position(|&(count, _)| count > 0)
+        .unwrap_or(units.len() - 1);
+    units[first..]
+        .iter()
+        .map(|(count, unit)| format!("{count}{unit}"))
+        .collect()
+}
+
+/// A duration as Go's `String` method writes it.
+pub(super) fn duration(time: Duration) -> String {
+    let nanos = time.as_nanos();
+    let fraction = |whole: u128, rest: u128, digits: usize, unit: &str| {
+        let rest = format!("{rest:0digits$}");
+        let rest = rest.trim_end_matches('0');
+        let dot = if rest.is_empty() { "" } else { "." };
+        format!("{whole}{dot}{rest}{unit}")
+    };
+    match nanos {
+        0 => "0s".into(),
+        1..1_000 => format!("{nanos}ns"),
+        1_000..1_000_000 => fraction(nanos / 1_000, nanos % 1_000, 3, "µs"),
+        1_000_000..1_000_000_000 => fraction(nanos / 1_000_000, nanos % 1_000_000, 6, "ms"),
+        _ => {
+            let (seconds, rest) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
+            let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+            let seconds = fraction(seconds % 60, rest, 9, "s");
+            match (hours, minutes) {
+                (0, 0) => seconds,
+                (0, _) => format!("{minutes}m{seconds}"),
+                _ => format!("{hours}h{minutes}m{seconds}"),
+            }
+        }
+    }
+}
+
+/// JSON, indented by two blanks, with the escapes Go adds for HTML.
+pub(super) fn json(value: &impl Serialize) -> String {
+    escape(&serde_json::to_string_pretty(value).unwrap_or_default())
+}
+
+/// The same on one line.
+pub(super) fn compact_json(value: &impl Serialize) -> String {
+    escape(&serde_json::to_string(value).unwrap_or_default())
+}
+
+/// These characters stand in JSON only inside strings.
+fn escape(json: &str) -> String {
+    json.replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_go_writes_them() {
+        let cases = [
+            (0, "0s"),
+            (999, "999ns"),
+            (468_000, "468µs"),
+            (1_500, "1.5µs"),
+            (1_000_000, "1ms"),
+            (1_234_567, "1.234567ms"),
+            (2_000_000_000, "2s"),
+            (90_500_000_000, "1m30.5s"),
+            (7_200_000_000_000, "2h0m0s"),
+        ];
+        for (nanos, expected) in cases {
+            assert_eq!(duration(Duration::from_nanos(nanos)), expected);
+        }
+    }
+
+    #[test]
+    fn mon_007_uptime_has_no_leading_zero_units() {
+        let cases = [
+            (0, "0s"),
+            (61, "1m1s"),
+            (3600, "1h0m0s"),
+            (31_536_000, "1y0d0h0m0s"),
+        ];
+        for (seconds, expected) in cases {
+            assert_eq!(uptime(Duration::from_secs(seconds)), expected);
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Monitoring over HTTP: one thread, one file for each endpoint. Figures come from the shards by
+//! message, so no request ever holds one up for longer than its answer takes to write.
+
+mod accounts;
+mod connz;
+pub mod facts;
+mod format;
+mod healthz;
+mod index;
+mod jetstream;
+mod metrics;
+mod process;
+mod query;
+mod server;
+mod subsz;
+mod varz;
+
+pub use server::{Monitor, MonitorError};

@@ -1,0 +1,277 @@
+//! The HTTP server itself: a library's, on one thread.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use tokio::sync::{Semaphore, oneshot};
+
+use super::facts::ServerFacts;
+use super::process::CpuMeter;
+use super::query::{BadRequest, Parameters};
+use super::{accounts, connz, format, healthz, index, jetstream, metrics, subsz, varz};
+use crate::shard::report::Figures;
+
+/// A request's header must have come by then (MON-1).
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections served at once; more wait to be accepted. Monitoring is for a few tools.
+const CONNECTIONS_MAX: usize = 256;
+/// Pause after a failed accept, usually for want of descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Why monitoring did not start.
+#[derive(Debug, thiserror::Error)]
+#[error("monitoring does not start: {0}")]
+pub struct MonitorError(#[from] std::io::Error);
+
+/// The running monitoring server. Dropping it ends it.
+pub struct Monitor {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Monitor {
+    /// Serves monitoring on `listener` from a thread of its own.
+    ///
+    /// # Errors
+    /// When the thread or its event loop cannot be made.
+    pub fn start(
+        listener: TcpListener,
+        facts: ServerFacts,
+        figures: Arc<dyn Figures>,
+    ) -> Result<Self, MonitorError> {
+        listener.set_nonblocking(true)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(4) // each asks all shards; more at once would only queue there
+            .thread_name("monitor-ask")
+            .build()?;
+        let (stop, stopped) = oneshot::channel();
+        let state = Arc::new(State::new(facts, figures));
+        let thread = std::thread::Builder::new()
+            .name("monitor".into())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = serve(listener, state) => {}
+                        _ = stopped => {}
+                    }
+                });
+                // Answers under way are cut off: the server is going.
+                runtime.shutdown_background();
+            })?;
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join(); // it has nothing to report
+        }
+    }
+}
+
+struct State {
+    facts: ServerFacts,
+    figures: Arc<dyn Figures>,
+    cpu: CpuMeter,
+    requests: Mutex<BTreeMap<String, u64>>,
+    base_path: String,
+}
+
+async fn serve(listener: TcpListener, state: Arc<State>) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return log::error!("Monitoring ends: {error}"),
+    };
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                log::error!("Error accepting monitoring connection: {error}; trying again");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+                continue;
+            }
+        };
+        let state = Arc::clone(&state);
+        tokio::spawn(async move {
+            let answer = service_fn(move |request| respond(Arc::clone(&state), request));
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), answer);
+            // A client that goes away or speaks no HTTP is its own affair.
+            let _ = connection.await;
+            drop(place);
+        });
+    }
+}
+
+async fn respond(
+    state: Arc<State>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let path = request.uri().path().to_owned();
+    let query = request.uri().query().unwrap_or("").to_owned();
+    // Asking the shards blocks, for microseconds as a rule.
+    let answer = tokio::task::spawn_blocking(move || state.answer(&path, &query)).await;
+    Ok(answer.unwrap_or_else(|_| text(StatusCode::INTERNAL_SERVER_ERROR, "internal error")))
+}
+
+impl State {
+    fn new(facts: ServerFacts, figures: Arc<dyn Figures>) -> Self {
+        let base = facts.options.monitor.http_base_path.trim_matches('/');
+        let base_path = if base.is_empty() {
+            String::new()
+        } else {
+            format!("/{base}")
+        };
+        let (cpu, requests) = (CpuMeter::new(), Mutex::default());
+        Self {
+            facts,
+            figures,
+            cpu,
+            requests,
+            base_path,
+        }
+    }
+
+    fn answer(&self, path: &str, query: &str) -> Response<Full<Bytes>> {
+        let Some(endpoint) = path.strip_prefix(&self.base_path) else {
+            return not_found();
+        };
+        let endpoint = if endpoint.is_empty() { "/" } else { endpoint };
+        let parameters = Parameters::parse(query);
+        let answer = match endpoint {
+            "/" => Ok(html(&index::page(self.facts.ramjet_version))),
+            "/varz" => {
+                self.count(endpoint);
+                Ok(json(&self.varz()))
+            }
+            "/connz" => connz::connz(&self.facts, &*self.figures, &parameters).map(|it| json(&it)),
+            "/subsz" | "/subscriptionsz" => {
+                subsz::subsz(&self.facts, &*self.figures, &parameters).map(|it| json(&it))
+            }
+            "/accountz" => {
+                accounts::accountz(&self.facts, &*self.figures, &parameters).map(|it| json(&it))
+            }
+            "/accstatz" => {
+                accounts::accstatz(&self.facts, &*self.figures, &parameters).map(|it| json(&it))
+            }
+            "/jsz" => Ok(json(&jetstream::jsz(&self.facts))),
+            "/ipqueuesz" => Ok(json(&serde_json::json!({}))),
+            "/raftz" => Ok(text(StatusCode::NOT_FOUND, "No Raft nodes registered")),
+            "/healthz" => healthz::healthz(&parameters, true).map(|(status, health)| {
+                let mut response = json_text(format::compact_json(&health));
+                *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
+                response
+            }),
+            "/metrics" => Ok(self.metrics()),
+            _ => return not_found(),
+        };
+        if endpoint != "/varz" {
+            self.count(endpoint);
+        }
+        answer.unwrap_or_else(|BadRequest(why)| text(StatusCode::BAD_REQUEST, &why))
+    }
+
+    /// Counts a request for `/varz`'s own list; only known paths, so the list stays short.
+    fn count(&self, endpoint: &str) {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        *requests.entry(endpoint.into()).or_default() += 1;
+    }
+
+    fn varz(&self) -> serde_json::Value {
+        let counters = accounts::totals(&*self.figures);
+        let requests = self
+            .requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let varz = varz::varz(&self.facts, &counters, &requests, self.cpu.percent());
+        serde_json::to_value(varz).unwrap_or_default()
+    }
+
+    fn metrics(&self) -> Response<Full<Bytes>> {
+        let none = Parameters::parse("");
+        let subsz = subsz::subsz(&self.facts, &*self.figures, &none).ok();
+        let counters = accounts::totals(&*self.figures);
+        let connz = serde_json::json!({
+            "num_connections": counters.connections,
+            "total": counters.connections,
+            "subscriptions": counters.subscriptions,
+            "in_msgs": counters.in_msgs,
+            "in_bytes": counters.in_bytes,
+            "out_msgs": counters.out_msgs,
+            "out_bytes": counters.out_bytes,
+        });
+        let endpoints = [
+            ("varz", self.varz()),
+            ("connz", connz),
+            (
+                "subsz",
+                subsz
+                    .and_then(|it| serde_json::to_value(it).ok())
+                    .unwrap_or_default(),
+            ),
+            (
+                "healthz",
+                serde_json::json!({ "status": 1, "status_value": 1 }),
+            ),
+        ];
+        let body = metrics::write(&self.facts.info.server_id, &endpoints);
+        typed(StatusCode::OK, metrics::CONTENT_TYPE, body)
+    }
+}
+
+fn json(value: &impl Serialize) -> Response<Full<Bytes>> {
+    json_text(format::json(value))
+}
+
+fn json_text(body: String) -> Response<Full<Bytes>> {
+    let mut response = typed(StatusCode::OK, "application/json", body);
+    response
+        .headers_mut()
+        .insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    response
+}
+
+fn html(body: &str) -> Response<Full<Bytes>> {
+    typed(StatusCode::OK, "text/html; charset=utf-8", body.to_owned())
+}
+
+fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
+    typed(status, "text/plain; charset=utf-8", body.to_owned())
+}
+
+fn not_found() -> Response<Full<Bytes>> {
+    text(StatusCode::NOT_FOUND, "404 page not found\n")
+}
+
+fn typed(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}

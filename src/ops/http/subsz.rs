@@ -1,0 +1,107 @@
+//! `/subsz`: subscriptions and the figures of their tables (MON-29).
+
+use serde::Serialize;
+
+use super::connz::SubDetail;
+use super::facts::ServerFacts;
+use super::format;
+use super::query::{BadRequest, Page, Parameters};
+use crate::routing::subject::{is_valid_literal, pattern_matches};
+use crate::shard::report::{Counters, Figures, Query, SubscriptionReport};
+use crate::shard::settings::GLOBAL_ACCOUNT;
+
+#[derive(Serialize)]
+pub(super) struct Subsz<'a> {
+    server_id: &'a str,
+    now: String,
+    #[serde(flatten)]
+    stats: SublistStats,
+    total: usize,
+    offset: i64,
+    limit: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subscriptions_list: Option<Vec<SubDetail>>,
+}
+
+/// Figures of the subscription tables.
+#[derive(Serialize, Default)]
+pub(super) struct SublistStats {
+    num_subscriptions: u64,
+    num_cache: u64,
+    num_inserts: u64,
+    num_removes: u64,
+    num_matches: u64,
+    cache_hit_rate: f64,
+    max_fanout: u64,
+    avg_fanout: f64,
+}
+
+impl SublistStats {
+    /// Of all shards together.
+    pub(super) fn of(counters: &Counters) -> Self {
+        let ratio = |part: u64, whole: u64| {
+            if whole == 0 {
+                0.0
+            } else {
+                part as f64 / whole as f64
+            }
+        };
+        Self {
+            num_subscriptions: counters.subscriptions,
+            num_cache: counters.cache_entries,
+            num_inserts: counters.inserts,
+            num_removes: counters.removes,
+            num_matches: counters.matches,
+            cache_hit_rate: ratio(counters.cache_hits, counters.matches),
+            max_fanout: counters.max_fanout,
+            avg_fanout: ratio(counters.total_fanout, counters.cache_entries),
+        }
+    }
+}
+
+/// Answers a request.
+pub(super) fn subsz<'a>(
+    facts: &'a ServerFacts,
+    figures: &dyn Figures,
+    parameters: &Parameters,
+) -> Result<Subsz<'a>, BadRequest> {
+    let listed = parameters.bool("subs")?;
+    let page = Page::of(parameters)?;
+    let (test, account) = (parameters.text("test"), parameters.text("acc"));
+    if !test.is_empty() && !is_valid_literal(test.as_bytes()) {
+        let text = format!("invalid test subject, must be valid publish subject: {test}");
+        return Err(BadRequest(text));
+    }
+    let known = account.is_empty() || account == GLOBAL_ACCOUNT;
+    let reports = if known {
+        figures.ask(Query::Subscriptions)
+    } else {
+        Vec::new()
+    };
+    let counters = Counters::sum(reports.iter().map(|report| &report.counters));
+    let (list, total) = if listed {
+        let all: Vec<SubscriptionReport> = reports
+            .into_iter()
+            .flat_map(|report| report.subscriptions)
+            .filter(|it| test.is_empty() || pattern_matches(it.subject.as_bytes(), test.as_bytes()))
+            .collect();
+        let total = all.len();
+        let cut = page
+            .cut(all)
+            .into_iter()
+            .map(|it| SubDetail::of(it, true))
+            .collect();
+        (Some(cut), total)
+    } else {
+        (None, 0)
+    };
+    Ok(Subsz {
+        server_id: &facts.info.server_id,
+        now: format::time(format::now()),
+        stats: SublistStats::of(&counters),
+        total,
+        offset: page.offset,
+        limit: page.limit,
+        subscriptions_list: list.filter(|list: &Vec<SubDetail>| !list.is_empty()),
+    })
+}

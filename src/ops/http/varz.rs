@@ -1,0 +1,230 @@
+//! `/varz`: the server in figures (MON-8).
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::facts::ServerFacts;
+use super::{format, process};
+use crate::options::WriteTimeoutPolicy;
+use crate::shard::report::Counters;
+
+#[derive(Serialize)]
+pub(super) struct Varz<'a> {
+    server_id: &'a str,
+    server_name: &'a str,
+    version: &'a str,
+    ramjet_version: &'a str,
+    proto: i64,
+    git_commit: &'a str,
+    go: &'a str,
+    host: &'a str,
+    port: u16,
+    #[serde(skip_serializing_if = "is_default")]
+    auth_required: bool,
+    max_connections: i64,
+    #[serde(skip_serializing_if = "is_default")]
+    max_subscriptions: usize,
+    ping_interval: u64,
+    ping_max: u32,
+    http_host: &'a str,
+    http_port: u16,
+    http_base_path: &'a str,
+    https_port: u16,
+    auth_timeout: Number,
+    max_control_line: usize,
+    max_payload: usize,
+    max_pending: usize,
+    cluster: Empty,
+    gateway: Empty,
+    leaf: Empty,
+    mqtt: Empty,
+    websocket: Empty,
+    jetstream: Empty,
+    tls_timeout: Number,
+    write_deadline: u64,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    write_timeout: &'static str,
+    start: String,
+    now: String,
+    uptime: String,
+    mem: u64,
+    cores: usize,
+    gomaxprocs: usize,
+    cpu: Number,
+    connections: u64,
+    total_connections: u64,
+    routes: u64,
+    remotes: u64,
+    leafnodes: u64,
+    in_msgs: u64,
+    in_bytes: u64,
+    in_client_msgs: u64,
+    in_client_bytes: u64,
+    out_msgs: u64,
+    out_bytes: u64,
+    out_client_msgs: u64,
+    out_client_bytes: u64,
+    slow_consumers: u64,
+    stale_connections: u64,
+    stalled_clients: u64,
+    subscriptions: u64,
+    http_req_stats: &'a BTreeMap<String, u64>,
+    config_load_time: String,
+    config_digest: &'a str,
+    #[serde(skip_serializing_if = "is_default_slice")]
+    tags: &'a [String],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: &'a BTreeMap<String, String>,
+    feature_flags: &'a BTreeMap<String, bool>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    system_account: &'a str,
+    slow_consumer_stats: ByKind,
+    stale_connection_stats: ByKind,
+    disk_io_wait_stats: DiskWaits,
+}
+
+/// A block of a feature that is not in use.
+#[derive(Serialize)]
+struct Empty {}
+
+/// Counts by kind of connection (MON-14).
+#[derive(Serialize)]
+struct ByKind {
+    clients: u64,
+    routes: u64,
+    gateways: u64,
+    leafs: u64,
+}
+
+impl ByKind {
+    fn clients(clients: u64) -> Self {
+        Self {
+            clients,
+            routes: 0,
+            gateways: 0,
+            leafs: 0,
+        }
+    }
+}
+
+/// Nothing waits for a disk yet.
+#[derive(Serialize, Default)]
+struct DiskWaits {
+    waiters: u64,
+    waits: u64,
+    wait_time: u64,
+    max_wait_time: u64,
+}
+
+/// A fraction that is written without a point where it is whole, as Go does.
+#[derive(Clone, Copy)]
+struct Number(f64);
+
+impl Serialize for Number {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.fract() == 0.0 && self.0.abs() < 1e15 {
+            serializer.serialize_i64(self.0 as i64)
+        } else {
+            serializer.serialize_f64(self.0)
+        }
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn is_default_slice(tags: &&[String]) -> bool {
+    tags.is_empty()
+}
+
+/// Seconds a TLS handshake may take; shown whether or not TLS is in use.
+const TLS_TIMEOUT: f64 = 2.0;
+
+/// Puts facts and figures together.
+pub(super) fn varz<'a>(
+    facts: &'a ServerFacts,
+    counters: &Counters,
+    requests: &'a BTreeMap<String, u64>,
+    cpu: f64,
+) -> Varz<'a> {
+    let (info, options) = (&*facts.info, &*facts.options);
+    let limits = &options.client;
+    let now = format::now();
+    Varz {
+        server_id: &info.server_id,
+        server_name: &info.server_name,
+        version: &info.version,
+        ramjet_version: facts.ramjet_version,
+        proto: info.proto,
+        git_commit: &info.git_commit,
+        go: &info.go,
+        host: &info.host,
+        port: info.port,
+        auth_required: info.auth_required,
+        max_connections: limits.max_connections.map_or(-1, |max| max as i64),
+        max_subscriptions: limits.max_subscriptions.unwrap_or(0),
+        ping_interval: limits.ping_interval.as_nanos() as u64,
+        ping_max: limits.ping_max,
+        http_host: facts.http_host(),
+        http_port: facts.http_port,
+        http_base_path: &options.monitor.http_base_path,
+        https_port: 0,
+        auth_timeout: Number(options.auth.timeout.as_secs_f64()),
+        max_control_line: limits.max_control_line,
+        max_payload: limits.max_payload,
+        max_pending: limits.max_pending,
+        cluster: Empty {},
+        gateway: Empty {},
+        leaf: Empty {},
+        mqtt: Empty {},
+        websocket: Empty {},
+        jetstream: Empty {},
+        tls_timeout: Number(TLS_TIMEOUT),
+        write_deadline: limits.write_deadline.as_nanos() as u64,
+        write_timeout: match limits.write_timeout {
+            WriteTimeoutPolicy::Default => "",
+            WriteTimeoutPolicy::Close => "close",
+            WriteTimeoutPolicy::Retry => "retry",
+        },
+        start: format::time(facts.start),
+        now: format::time(now),
+        uptime: format::uptime(format::since(facts.start, now)),
+        mem: process::memory(),
+        cores: process::cores(),
+        gomaxprocs: facts.shards,
+        cpu: Number(cpu),
+        connections: counters.connections,
+        total_connections: counters.total_connections,
+        routes: 0,
+        remotes: 0,
+        leafnodes: 0,
+        in_msgs: counters.in_msgs,
+        in_bytes: counters.in_bytes,
+        in_client_msgs: counters.in_msgs,
+        in_client_bytes: counters.in_bytes,
+        out_msgs: counters.out_msgs,
+        out_bytes: counters.out_bytes,
+        out_client_msgs: counters.out_msgs,
+        out_client_bytes: counters.out_bytes,
+        slow_consumers: counters.slow_consumers,
+        stale_connections: counters.stale_connections,
+        stalled_clients: counters.stalled_clients,
+        subscriptions: counters.subscriptions,
+        http_req_stats: requests,
+        config_load_time: format::time(facts.start),
+        config_digest: &options.config_digest,
+        tags: &options.tags,
+        metadata: &options.metadata,
+        feature_flags: &facts.feature_flags,
+        system_account: if options.no_system_account {
+            ""
+        } else {
+            &options.system_account
+        },
+        slow_consumer_stats: ByKind::clients(counters.slow_consumers),
+        stale_connection_stats: ByKind::clients(counters.stale_connections),
+        disk_io_wait_stats: DiskWaits::default(),
+    }
+}

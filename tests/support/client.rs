@@ -1,0 +1,249 @@
+//! A raw client: text in, lines out. It knows the protocol just enough to keep cases tiny.
+
+use super::PATIENCE;
+use serde_json::{Value, json};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+/// One delivered message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Subject it was published to.
+    pub subject: String,
+    /// Subscription it was delivered to.
+    pub sid: String,
+    /// Reply subject, empty when none.
+    pub reply: String,
+    /// Header block with its blank line, empty for MSG.
+    pub headers: Vec<u8>,
+    /// Payload after the header block.
+    pub payload: Vec<u8>,
+}
+
+/// One connection. Answers the server's pings unless [`Client::raw_line`] reads them.
+pub struct Client {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    start: usize,
+    /// The first INFO, later the newest one read by [`Client::connect`] or [`Client::info_line`].
+    pub info: Value,
+}
+
+impl Client {
+    /// Connects and reads INFO.
+    #[track_caller]
+    pub fn open(address: SocketAddr) -> Self {
+        let mut client = Self::dial(address);
+        client.info_line();
+        client
+    }
+
+    /// Connects and reads nothing.
+    #[track_caller]
+    pub fn dial(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("client port");
+        stream.set_nodelay(true).expect("no delay");
+        stream.set_read_timeout(Some(PATIENCE)).expect("read timeout");
+        stream.set_write_timeout(Some(PATIENCE)).expect("write timeout");
+        Self { stream, buffer: Vec::new(), start: 0, info: Value::Null }
+    }
+
+    /// Sends CONNECT with all features on, overlaid with the fields of `options`, and waits for
+    /// the PONG of a PING; where the protocol promises a second INFO, for that too.
+    #[track_caller]
+    pub fn connect(&mut self, options: &str) {
+        let mut fields = json!({
+            "verbose": false, "pedantic": false, "echo": true, "headers": true,
+            "no_responders": true, "protocol": 1, "lang": "raw", "version": "1.0", "name": "case",
+        });
+        let overlay: Value = serde_json::from_str(options).expect("options are JSON");
+        for (key, value) in overlay.as_object().expect("options are an object") {
+            fields[key] = value.clone();
+        }
+        self.send(format!("CONNECT {fields}\r\n"));
+        if fields["verbose"] == json!(true) {
+            self.expect(&["+OK"]);
+        }
+        self.send("PING\r\n");
+        self.expect(&["PONG"]);
+        if fields["protocol"] == json!(1) {
+            self.info_line();
+        }
+    }
+
+    /// Writes bytes as they are.
+    #[track_caller]
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).expect("send");
+    }
+
+    /// Writes bytes, or as many as the server takes before it closes.
+    pub fn send_until_closed(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.stream.write_all(bytes.as_ref());
+    }
+
+    /// The socket, for options.
+    pub fn socket(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Appends what arrives next to the buffer; false at the end of the stream.
+    #[track_caller]
+    fn fill(&mut self) -> bool {
+        if self.start > 0 {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+        let mut chunk = [0; 65536];
+        match self.stream.read(&mut chunk) {
+            Ok(0) => false,
+            Ok(count) => {
+                self.buffer.extend_from_slice(&chunk[..count]);
+                true
+            }
+            // A server that closes with our bytes unread resets the connection.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("{error} after {:?}", String::from_utf8_lossy(&self.buffer)),
+        }
+    }
+
+    #[track_caller]
+    fn next_line(&mut self) -> Option<String> {
+        loop {
+            let unread = &self.buffer[self.start..];
+            if let Some(end) = memchr::memmem::find(unread, b"\r\n") {
+                let line = String::from_utf8_lossy(&unread[..end]).into_owned();
+                self.start += end + 2;
+                return Some(line);
+            }
+            if !self.fill() {
+                let rest = &self.buffer[self.start..];
+                assert!(rest.is_empty(), "half a line: {:?}", String::from_utf8_lossy(rest));
+                return None;
+            }
+        }
+    }
+
+    /// The next line without its end, pings included.
+    #[track_caller]
+    pub fn raw_line(&mut self) -> String {
+        self.next_line().expect("the server closed the connection")
+    }
+
+    /// The next line without its end; a PING is answered and passed over.
+    #[track_caller]
+    pub fn line(&mut self) -> String {
+        loop {
+            let line = self.raw_line();
+            if line != "PING" {
+                return line;
+            }
+            self.send("PONG\r\n");
+        }
+    }
+
+    /// The next lines must be these.
+    #[track_caller]
+    pub fn expect(&mut self, lines: &[&str]) {
+        for expected in lines {
+            assert_eq!(self.line(), *expected);
+        }
+    }
+
+    /// Reads an INFO line into `info`.
+    #[track_caller]
+    pub fn info_line(&mut self) -> Value {
+        let line = self.line();
+        let json = line.strip_prefix("INFO ").unwrap_or_else(|| panic!("not INFO: {line}"));
+        self.info = serde_json::from_str(json).expect("INFO is JSON");
+        self.info.clone()
+    }
+
+    /// Sends `text` and a PING; gives the lines that come before the PONG.
+    #[track_caller]
+    pub fn ask(&mut self, text: impl AsRef<[u8]>) -> Vec<String> {
+        let mut bytes = text.as_ref().to_vec();
+        bytes.extend_from_slice(b"PING\r\n");
+        self.send(bytes);
+        let mut lines = Vec::new();
+        loop {
+            match self.line() {
+                line if line == "PONG" => return lines,
+                line => lines.push(line),
+            }
+        }
+    }
+
+    /// Sends `text` and waits for the PONG, before which nothing may come.
+    #[track_caller]
+    pub fn quietly(&mut self, text: impl AsRef<[u8]>) {
+        assert_eq!(self.ask(text), [""; 0]);
+    }
+
+    /// Lines until the server closes the connection.
+    #[track_caller]
+    pub fn closed(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.next_line()).filter(|line| line != "PING").collect()
+    }
+
+    /// Reads and forgets bytes until the server closes the connection; gives their number.
+    #[track_caller]
+    pub fn drained(&mut self) -> usize {
+        let mut total = self.buffer.len() - self.start;
+        loop {
+            self.start = self.buffer.len();
+            if !self.fill() {
+                return total;
+            }
+            total += self.buffer.len();
+        }
+    }
+
+    /// The next message; any other line fails.
+    #[track_caller]
+    pub fn message(&mut self) -> Message {
+        let line = self.line();
+        let mut words: Vec<&str> = line.split_whitespace().collect();
+        let verb = words.remove(0);
+        let number = |text: &str| text.parse::<usize>().expect("size");
+        let total = number(words.pop().expect("total size"));
+        let header_size = match verb {
+            "MSG" => 0,
+            "HMSG" => number(words.pop().expect("header size")),
+            _ => panic!("not a message: {line}"),
+        };
+        while self.buffer.len() - self.start < total + 2 {
+            assert!(self.fill(), "closed inside a message: {line}");
+        }
+        let body = &self.buffer[self.start..][..total];
+        let message = Message {
+            subject: words[0].to_owned(),
+            sid: words[1].to_owned(),
+            reply: words.get(2).unwrap_or(&"").to_string(),
+            headers: body[..header_size].to_vec(),
+            payload: body[header_size..].to_vec(),
+        };
+        assert_eq!(&self.buffer[self.start + total..][..2], b"\r\n", "after {line}");
+        self.start += total + 2;
+        message
+    }
+}
+
+/// Has `publisher` send `text`, then a mark that `subscriber` receives after it; gives what
+/// `subscriber` got before the mark. So "nothing arrives" needs no waiting.
+#[track_caller]
+pub fn delivered(publisher: &mut Client, subscriber: &mut Client, text: &str) -> Vec<String> {
+    subscriber.quietly("SUB _MARK mark\r\n");
+    publisher.send(text);
+    publisher.send("PUB _MARK 0\r\n\r\n");
+    let mut lines = Vec::new();
+    loop {
+        match subscriber.line() {
+            line if line == "MSG _MARK mark 0" => break,
+            line => lines.push(line),
+        }
+    }
+    subscriber.expect(&[""]);
+    subscriber.quietly("UNSUB mark\r\n");
+    lines
+}
