@@ -1,5 +1,7 @@
 //! argv -> `Server` -> exit code; nothing else.
-fn main() {
+use ramjet::ops::signals::SignalWatch;
+fn main() -> std::process::ExitCode {
+    let signals = SignalWatch::register().unwrap();
     let a: Vec<String> = std::env::args().collect();
     let g = |n: &str| {
         a.iter()
@@ -7,11 +9,24 @@ fn main() {
             .and_then(|i| a.get(i + 1))
             .cloned()
     };
-    let port = g("-p").and_then(|it| it.parse().ok()).unwrap_or(4222);
-    let mut b = ramjet::Server::builder().host("127.0.0.1").port(port);
-    if let Some(s) = g("--shards") {
-        b = b.shards(s.parse().unwrap())
+    let mut o = ramjet::options::Options::default();
+    if let Some(p) = g("-p") {
+        o.port = p.parse().unwrap()
     }
-    let s = b.start().unwrap();
-    s.wait();
+    if let Some(p) = g("-m") {
+        o.monitor.http_port = p.parse().unwrap()
+    }
+    if let Some(p) = g("-a") {
+        o.host = p
+    }
+    if let Some(p) = g("-l") {
+        o.log.file = Some(p.into())
+    }
+    if let Some(p) = g("--ports_file_dir") {
+        o.ports_file_dir = Some(p.into())
+    }
+    if let Some(s) = g("--shards") {
+        o.shards = Some(s.parse().unwrap())
+    }
+    ramjet::server::run::run(signals, o, &[])
 }

@@ -8,6 +8,7 @@
 
 mod buffers;
 pub mod executor;
+pub mod interfaces;
 pub mod probe;
 pub mod ring;
 pub mod socket;

@@ -1,13 +1,14 @@
 //! A running server, to be steered from any thread.
 
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::figures::Shards;
 use super::lame_duck::{self, LameDuck};
 use crate::io::Socket;
 use crate::io::executor::ShardThread;
+use crate::ops::http::Monitor;
 use crate::protocol::info::ServerInfo;
 use crate::shard::control::{Control, Post};
 use crate::shard::report::{Figures, Query};
@@ -17,7 +18,10 @@ pub struct ServerHandle {
     pub(super) shared: Arc<Shared>,
     pub(super) threads: Vec<ShardThread>,
     pub(super) info: Arc<ServerInfo>,
+    pub(super) monitor: Option<Monitor>,
     pub(super) client_address: SocketAddr,
+    pub(super) monitor_address: Option<SocketAddr>,
+    pub(super) plaintext_passwords: bool,
     pub(super) lame_duck: LameDuck,
 }
 
@@ -76,9 +80,19 @@ impl ServerHandle {
         self.client_address
     }
 
+    /// Address of the monitoring endpoints, if they are on.
+    pub fn monitor_address(&self) -> Option<SocketAddr> {
+        self.monitor_address
+    }
+
     /// What the server says of itself in every INFO.
     pub fn info(&self) -> &ServerInfo {
         &self.info
+    }
+
+    /// Is any configured password or token readable rather than hashed (CFG-76)?
+    pub fn plaintext_passwords(&self) -> bool {
+        self.plaintext_passwords
     }
 
     /// Figures of all shards.
@@ -98,6 +112,11 @@ impl ServerHandle {
         self.shared.wait();
     }
 
+    /// Has lame duck mode begun?
+    pub fn in_lame_duck(&self) -> bool {
+        self.shared.lame_duck.load(Ordering::Acquire)
+    }
+
     /// Makes the server end; returns at once.
     pub fn begin_shutdown(&self) {
         self.shared.end();
@@ -110,6 +129,7 @@ impl ServerHandle {
 
 impl Drop for ServerHandle {
     fn drop(&mut self) {
+        drop(self.monitor.take());
         self.shared.end();
         for thread in self.threads.drain(..) {
             thread.join();

@@ -4,6 +4,8 @@ mod figures;
 mod handle;
 mod identity;
 mod lame_duck;
+pub mod run;
+mod shards;
 mod start;
 
 pub use handle::ServerHandle;

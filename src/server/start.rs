@@ -1,35 +1,21 @@
 //! From options to running shards.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
 use std::time::Instant;
 
 use super::handle::{ServerHandle, Shared};
-use super::identity;
 use super::lame_duck::LameDuck;
+use super::{identity, shards};
 use crate::auth::authenticate::{AuthConfigError, Authenticator};
-use crate::ids::ShardId;
-use crate::io::executor::{self, ShardThread};
 use crate::io::probe::{self, ProbeError};
-use crate::io::ring::Ring;
-use crate::io::wake::Waker;
-use crate::io::{Socket, socket};
+use crate::io::{executor, socket};
 use crate::limits;
-use crate::listener::admission::{Admission, ShardLoad};
-use crate::mesh::batch::Batch;
-use crate::mesh::ring::{Consumer, Producer, ring};
+use crate::ops::banner;
+use crate::ops::http::facts::ServerFacts;
+use crate::ops::http::{Monitor, MonitorError};
 use crate::options::Options;
-use crate::shard::control::{Inbox, Post, inbox};
-use crate::shard::core::Core;
 use crate::shard::settings::Settings;
-use crate::shard::turn::{MeshLink, Parts, Shard};
-use crate::shard::verify::{Verifier, VerifierThreads};
-
-/// Threads that check passwords: logins must not take more of the machine than messages.
-const VERIFIER_THREADS: usize = 1;
-/// Turns after which other tasks of the executor are let in.
-const TURNS_PER_YIELD: u32 = 256;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -41,13 +27,28 @@ pub enum StartError {
     #[error(transparent)]
     Auth(#[from] AuthConfigError),
     /// The client address cannot be listened on (PROC-7).
-    #[error("Error listening on port: {address}, {}", listen_text(address, cause))]
+    #[error("{}", banner::listen_failure(host, *port, cause))]
     Listen {
-        /// `host:port` asked for.
-        address: String,
+        /// Host asked for.
+        host: String,
+        /// Port asked for.
+        port: i32,
         /// What the kernel said.
         cause: std::io::Error,
     },
+    /// The monitoring address cannot be listened on.
+    #[error("{}", banner::monitor_failure(host, *port, cause))]
+    MonitorListen {
+        /// Host asked for.
+        host: String,
+        /// Port asked for.
+        port: i32,
+        /// What the kernel said.
+        cause: std::io::Error,
+    },
+    /// Monitoring does not start.
+    #[error(transparent)]
+    Monitor(#[from] MonitorError),
     /// Options that contradict each other, in stock's words (CFG-75).
     #[error("{0}")]
     Options(&'static str),
@@ -61,16 +62,6 @@ pub enum StartError {
         /// Why.
         cause: std::io::Error,
     },
-}
-
-fn listen_text(address: &str, cause: &std::io::Error) -> String {
-    let what = match cause.kind() {
-        std::io::ErrorKind::AddrInUse => "bind: address already in use".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "bind: permission denied".to_owned(),
-        std::io::ErrorKind::AddrNotAvailable => "bind: cannot assign requested address".to_owned(),
-        _ => cause.to_string(),
-    };
-    format!("\"listen tcp {address}: {what}\"")
 }
 
 /// A NATS server inside this process.
@@ -143,29 +134,15 @@ impl Builder {
 }
 
 fn start(options: Options) -> Result<ServerHandle, StartError> {
-    if options.client.max_payload > options.client.max_pending {
-        return Err(StartError::Options(
-            "max_payload cannot be higher than max_pending",
-        ));
-    }
-    if options.lame_duck_grace_period >= options.lame_duck_duration {
-        return Err(StartError::Options(
-            "lame duck grace period should be strictly lower than lame duck duration",
-        ));
-    }
+    check(&options)?;
     let authenticator = Arc::new(Authenticator::new(&options.auth)?);
     let cpus = executor::allowed_cpus();
-    let shards = options
-        .shards
-        .unwrap_or(cpus.len())
-        .clamp(1, limits::SHARDS_MAX);
+    let asked = options.shards.unwrap_or(cpus.len());
+    let shards = asked.clamp(1, limits::SHARDS_MAX);
     probe::run(shards)?;
 
-    let listener = listen(&options.host, options.port)?;
-    let client_address = listener.local_addr().map_err(|cause| StartError::Listen {
-        address: format!("{}:{}", options.host, options.port),
-        cause,
-    })?;
+    let monitor = listen_monitor(&options)?;
+    let (listener, client_address) = listen(&options.host, options.port)?;
     let info = Arc::new(identity::info(
         &options,
         &authenticator,
@@ -182,180 +159,91 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         max_traced_msg_len: options.log.max_traced_msg_len,
         authenticator,
     });
-
-    let (posts, ends) = wire(shards, options.client.max_connections)
+    let (posts, ends) = shards::wire(shards, options.client.max_connections)
         .map_err(|cause| StartError::Shard { shard: 0, cause })?;
+    // From here on an early return drops the handle, which ends what has been started.
+    let mut handle = ServerHandle {
+        shared: Arc::new(Shared::new(posts)),
+        threads: Vec::with_capacity(shards),
+        monitor: None,
+        info,
+        client_address,
+        monitor_address: monitor.as_ref().map(|(_, address)| *address),
+        plaintext_passwords: settings.authenticator.plaintext_passwords(),
+        lame_duck: LameDuck {
+            duration: options.lame_duck_duration,
+            grace: options.lame_duck_grace_period,
+        },
+    };
+    if let Some((listener, address)) = monitor {
+        let facts = ServerFacts {
+            info: Arc::clone(&handle.info),
+            ramjet_version: identity::OWN_VERSION,
+            options: Arc::new(options),
+            http_port: address.port(),
+            shards,
+            feature_flags: settings.feature_flags.clone(),
+            start: shards::wall_time(),
+        };
+        handle.monitor = Some(Monitor::start(listener, facts, handle.figures())?);
+    }
+    // With fewer shards than CPUs the scheduler finds them a free one better than we could.
     let pin = shards == cpus.len() && executor::may_pin();
     let mut listener = Some(listener);
     let epoch = Instant::now();
-    let mut threads = Vec::with_capacity(shards);
-    let shared = Arc::new(Shared::new(posts));
     for (shard, parts) in ends.into_iter().enumerate() {
-        let settings = Arc::clone(&settings);
-        let listener = listener.take();
         let cpu = pin.then(|| cpus[shard]);
-        let spawned = spawn(shard, shards, cpu, parts, settings, listener, epoch);
-        match spawned {
-            Ok(thread) => threads.push(thread),
-            Err(cause) => {
-                shared.end();
-                threads.into_iter().for_each(ShardThread::join);
-                return Err(StartError::Shard { shard, cause });
-            }
-        }
+        let settings = Arc::clone(&settings);
+        let thread = shards::spawn(shard, shards, cpu, parts, settings, listener.take(), epoch)
+            .map_err(|cause| StartError::Shard { shard, cause })?;
+        handle.threads.push(thread);
     }
-    let lame_duck = LameDuck {
-        duration: options.lame_duck_duration,
-        grace: options.lame_duck_grace_period,
-    };
-    Ok(ServerHandle {
-        shared,
-        threads,
-        info,
-        client_address,
-        lame_duck,
-    })
+    Ok(handle)
 }
 
-fn listen(host: &str, port: i32) -> Result<std::net::TcpListener, StartError> {
+/// Options that contradict each other, in stock's words.
+fn check(options: &Options) -> Result<(), StartError> {
+    if options.client.max_payload > options.client.max_pending {
+        return Err(StartError::Options(
+            "max_payload cannot be higher than max_pending",
+        ));
+    }
+    if options.lame_duck_grace_period >= options.lame_duck_duration {
+        return Err(StartError::Options(
+            "lame duck grace period should be strictly lower than lame duck duration",
+        ));
+    }
+    Ok(())
+}
+
+fn listen_monitor(options: &Options) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
+    let monitor = &options.monitor;
+    if monitor.http_port == 0 {
+        return Ok(None);
+    }
+    let host = if monitor.http_host.is_empty() {
+        &options.host
+    } else {
+        &monitor.http_host
+    };
+    let failed = |error| match error {
+        StartError::Listen { host, port, cause } => StartError::MonitorListen { host, port, cause },
+        other => other,
+    };
+    listen(host, monitor.http_port).map(Some).map_err(failed)
+}
+
+fn listen(host: &str, port: i32) -> Result<(TcpListener, SocketAddr), StartError> {
     let asked = u16::try_from(port).unwrap_or(0);
     let failed = |cause| StartError::Listen {
-        address: format!("{host}:{}", port.max(0)),
+        host: host.to_owned(),
+        port,
         cause,
     };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let addresses: Vec<SocketAddr> = (host, asked).to_socket_addrs().map_err(failed)?.collect();
-    let first = addresses.first().copied();
-    let address = first.ok_or_else(|| failed(std::io::ErrorKind::AddrNotAvailable.into()))?;
-    socket::listen(address).map_err(failed)
-}
-
-/// Posts of all shards, and the parts of each.
-type Wired = (Vec<Post<Socket>>, Vec<Parts<Socket>>);
-
-/// Connects the shards with each other.
-fn wire(shards: usize, max_connections: Option<usize>) -> std::io::Result<Wired> {
-    let wakers = (0..shards)
-        .map(|_| Waker::new())
-        .collect::<Result<Vec<_>, _>>()?;
-    let (posts, inboxes): (Vec<Post<Socket>>, Vec<Inbox<Socket>>) =
-        wakers.iter().map(|waker| inbox(waker.clone())).unzip();
-    let load: Arc<[ShardLoad]> = (0..shards).map(|_| ShardLoad::default()).collect();
-    let verifier: Arc<dyn Verifier<Socket>> = Arc::new(VerifierThreads::start(VERIFIER_THREADS)?);
-    let mut meshes: Vec<Vec<Option<MeshLink>>> = (0..shards)
-        .map(|_| (0..shards).map(|_| None).collect())
-        .collect();
-    for low in 0..shards {
-        for high in low + 1..shards {
-            let (up, down) = (Way::new(), Way::new());
-            meshes[low][high] = Some(link(up.front, down.back, &wakers[high]));
-            meshes[high][low] = Some(link(down.front, up.back, &wakers[low]));
-        }
-    }
-    let mut admission = Some(Admission::new(posts.clone(), max_connections));
-    let parts = meshes
-        .into_iter()
-        .zip(inboxes)
-        .zip(wakers)
-        .zip(&posts)
-        .map(|(((mesh, inbox), waker), post)| Parts {
-            mesh,
-            inbox,
-            waker,
-            load: Arc::clone(&load),
-            admission: admission.take(),
-            verifier: Arc::clone(&verifier),
-            post: post.clone(),
-        })
-        .collect();
-    Ok((posts, parts))
-}
-
-/// One direction between two shards: batches forth, empty ones back.
-struct Way {
-    front: (Producer<Box<Batch>>, Consumer<Box<Batch>>),
-    back: (Consumer<Box<Batch>>, Producer<Box<Batch>>),
-}
-
-impl Way {
-    fn new() -> Self {
-        let (to, from) = ring(limits::MESH_SLOTS);
-        let (spent, spare) = ring(limits::MESH_SLOTS);
-        Self {
-            front: (to, spare),
-            back: (from, spent),
-        }
-    }
-}
-
-fn link(
-    (to, spare): (Producer<Box<Batch>>, Consumer<Box<Batch>>),
-    (from, spent): (Consumer<Box<Batch>>, Producer<Box<Batch>>),
-    waker: &Waker,
-) -> MeshLink {
-    MeshLink {
-        to,
-        from,
-        spent,
-        spare,
-        waker: waker.clone(),
-    }
-}
-
-/// Starts one shard and waits until it runs.
-fn spawn(
-    shard: usize,
-    shards: usize,
-    cpu: Option<usize>,
-    parts: Parts<Socket>,
-    settings: Arc<Settings>,
-    listener: Option<std::net::TcpListener>,
-    epoch: Instant,
-) -> std::io::Result<ShardThread> {
-    let id = ShardId(shard as u8);
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(std::io::Error::other)?;
-    let (started, starting) = sync_channel(1);
-    let thread = executor::spawn(&format!("shard-{shard}"), cpu, move || async move {
-        let _fail_stop = AbortOnPanic;
-        let ring = match Ring::new(parts.waker.clone(), listener, epoch) {
-            Ok(ring) => ring,
-            Err(error) => {
-                let _ = started.send(Err(error)); // the starter waits for exactly this
-                return;
-            }
-        };
-        let core = Core::new(id, shards, settings, seed);
-        let mut shard = Shard::new(id, core, ring, parts);
-        let _ = started.send(Ok(()));
-        while !shard.ended() {
-            for _ in 0..TURNS_PER_YIELD {
-                shard.run_turn();
-                if shard.ending() {
-                    break;
-                }
-            }
-            executor::yield_if_needed().await;
-        }
-    })?;
-    match starting.recv() {
-        Ok(Ok(())) => Ok(thread),
-        Ok(Err(error)) => {
-            thread.join();
-            Err(error)
-        }
-        Err(_) => Err(std::io::Error::other("its thread ended at once")),
-    }
-}
-
-/// Half a server is worse than none: a panic of a shard ends the process, also where the program
-/// that embeds us unwinds.
-struct AbortOnPanic;
-
-impl Drop for AbortOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            std::process::abort();
-        }
-    }
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let address = (bare, asked).to_socket_addrs().map_err(failed)?.next();
+    let address = address.ok_or_else(|| failed(std::io::ErrorKind::AddrNotAvailable.into()))?;
+    let listener = socket::listen(address).map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
 }

@@ -94,11 +94,11 @@ impl<D: Driver> Shard<D> {
     /// One turn, asleep for as long as there is nothing to do.
     pub fn run_turn(&mut self) {
         let now = self.driver.now();
-        if self.core.has_work() {
-            return self.turn(None);
-        }
         if self.congested() {
             return self.turn(Some(CONGESTED_WAIT));
+        }
+        if self.core.has_work() {
+            return self.turn(None);
         }
         // Looking around for 10 to 100 microseconds before sleeping was tried: on request-reply
         // across two shards it cost 1.4 to 2.3 times the CPU and gained no latency.
@@ -165,8 +165,12 @@ impl<D: Driver> Shard<D> {
 
         self.carry_out();
         self.hand_over_batches();
-        while let Some((connection, chunk)) = self.core.next_send() {
-            self.driver.send(connection, chunk);
+        // While a batch waits for a shard that has no room for it nothing leaves for clients: a PONG
+        // must not arrive before the messages it follows are where their receivers are.
+        if !self.congested() {
+            while let Some((connection, chunk)) = self.core.next_send() {
+                self.driver.send(connection, chunk);
+            }
         }
         self.carry_out();
         let load = &self.parts.load[usize::from(self.id.0)];

@@ -31,10 +31,15 @@ fn core_001_the_server_speaks_first_with_one_info_line() {
         bytes.push(byte[0]);
     }
     let line = String::from_utf8(bytes).expect("text");
-    assert!(line.starts_with("INFO {") && line.ends_with("} \r\n"), "{line:?}");
+    assert!(
+        line.starts_with("INFO {") && line.ends_with("} \r\n"),
+        "{line:?}"
+    );
     stream.write_all(b"PING\r\n").expect("ping");
     let mut pong = [0; 6];
-    stream.read_exact(&mut pong).expect("nothing between INFO and PONG");
+    stream
+        .read_exact(&mut pong)
+        .expect("nothing between INFO and PONG");
     assert_eq!(&pong, b"PONG\r\n");
 }
 
@@ -44,7 +49,11 @@ fn core_002_info_always_has_these_fields() {
     let info = server.open().info;
     let id = info["server_id"].as_str().expect("server_id");
     assert!(id.len() == 56 && id.starts_with('N'), "{id}");
-    assert!(id.bytes().all(|byte| matches!(byte, b'A'..=b'Z' | b'2'..=b'7')), "{id}");
+    assert!(
+        id.bytes()
+            .all(|byte| matches!(byte, b'A'..=b'Z' | b'2'..=b'7')),
+        "{id}"
+    );
     assert_eq!(info["server_name"], "here");
     assert_eq!(info["version"], "2.15.1");
     assert_eq!(info["proto"], 1);
@@ -67,10 +76,29 @@ fn core_003_info_leaves_empty_fields_out() {
     let first = server.open();
     let info = first.info.as_object().expect("object");
     for absent in [
-        "auth_required", "tls_required", "tls_verify", "tls_available", "jetstream", "nonce",
-        "cluster", "cluster_dynamic", "domain", "connect_urls", "ws_connect_urls", "ldm",
-        "compression", "connect_info", "remote_account", "acc_is_sys", "import", "export",
-        "route_pool_size", "gateway", "leafnode_urls", "lnoc", "info_on_connect",
+        "auth_required",
+        "tls_required",
+        "tls_verify",
+        "tls_available",
+        "jetstream",
+        "nonce",
+        "cluster",
+        "cluster_dynamic",
+        "domain",
+        "connect_urls",
+        "ws_connect_urls",
+        "ldm",
+        "compression",
+        "connect_info",
+        "remote_account",
+        "acc_is_sys",
+        "import",
+        "export",
+        "route_pool_size",
+        "gateway",
+        "leafnode_urls",
+        "lnoc",
+        "info_on_connect",
     ] {
         assert!(!info.contains_key(absent), "{absent}");
     }
@@ -82,8 +110,10 @@ fn core_003_info_leaves_empty_fields_out() {
 fn core_003_every_connection_has_its_own_client_id() {
     let server = Server::start();
     let clients: Vec<Client> = (0..20).map(|_| server.open()).collect();
-    let ids: HashSet<u64> =
-        clients.iter().map(|client| client.info["client_id"].as_u64().expect("id")).collect();
+    let ids: HashSet<u64> = clients
+        .iter()
+        .map(|client| client.info["client_id"].as_u64().expect("id"))
+        .collect();
     assert_eq!(ids.len(), clients.len());
 }
 
@@ -116,9 +146,8 @@ fn core_007_auth_required_follows_the_configuration() {
 
 #[test]
 fn core_007_with_a_no_auth_user_auth_required_shows_only_in_the_second_info() {
-    let server = Server::with_config(
-        "no_auth_user: u\n authorization { users: [{user: u, password: p}] }",
-    );
+    let server =
+        Server::with_config("no_auth_user: u\n authorization { users: [{user: u, password: p}] }");
     let mut client = server.open();
     assert_eq!(client.info["auth_required"], Value::Null);
     client.connect("{}");
@@ -132,9 +161,16 @@ fn core_008_a_nonce_is_sent_only_where_nkeys_are_configured() {
     let server = Server::with_config(&format!("authorization {{ users: [{{nkey: {NKEY}}}] }}"));
     let mut seen = HashSet::new();
     for _ in 0..20 {
-        let nonce = server.open().info["nonce"].as_str().expect("nonce").to_owned();
+        let nonce = server.open().info["nonce"]
+            .as_str()
+            .expect("nonce")
+            .to_owned();
         assert_eq!(nonce.len(), 15);
-        assert!(nonce.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
+        assert!(
+            nonce
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        );
         assert!(seen.insert(nonce), "a nonce twice");
     }
 }
@@ -193,7 +229,10 @@ fn core_015_connections_over_the_limit_get_info_and_an_error() {
 #[test]
 fn core_015_zero_connections_refuses_all() {
     let server = Server::with_config("max_connections: 0");
-    assert_eq!(server.open().closed(), ["-ERR 'maximum connections exceeded'"]);
+    assert_eq!(
+        server.open().closed(),
+        ["-ERR 'maximum connections exceeded'"]
+    );
 }
 
 #[test]
@@ -210,8 +249,14 @@ fn core_023_unknown_and_odd_fields_of_connect_are_ignored() {
 fn core_024_without_connect_the_defaults_are_verbose_pedantic_and_echo() {
     let server = Server::start();
     let mut client = server.open();
-    assert_eq!(client.ask("SUB a 1\r\nPUB a 1\r\nx\r\n"), ["+OK", "+OK", "MSG a 1 1", "x"]);
-    assert_eq!(client.ask("PUB b.* 0\r\n\r\n"), ["-ERR 'Invalid Publish Subject'", "+OK"]);
+    assert_eq!(
+        client.ask("SUB a 1\r\nPUB a 1\r\nx\r\n"),
+        ["+OK", "+OK", "MSG a 1 1", "x"]
+    );
+    assert_eq!(
+        client.ask("PUB b.* 0\r\n\r\n"),
+        ["-ERR 'Invalid Publish Subject'", "+OK"]
+    );
 }
 
 #[test]
@@ -229,14 +274,23 @@ fn core_025_verbose_acknowledges_each_accepted_operation() {
     assert_eq!(client.ask("UNSUB 1\r\n"), ["+OK"]);
     assert_eq!(client.ask("UNSUB 77\r\n"), ["+OK"]);
     assert_eq!(client.ask("PUB a 2\r\nhi\r\n"), ["+OK"]);
-    assert_eq!(client.ask("HPUB a 12 14\r\nNATS/1.0\r\n\r\nhi\r\n"), ["+OK"]);
+    assert_eq!(
+        client.ask("HPUB a 12 14\r\nNATS/1.0\r\n\r\nhi\r\n"),
+        ["+OK"]
+    );
     assert_eq!(client.ask("PING\r\nPONG\r\n+OK\r\n"), [""; 0]);
 }
 
 #[test]
 fn core_026_protocol_outside_zero_and_one_is_refused() {
-    closes("CONNECT {\"protocol\":2}\r\n", &["-ERR 'invalid client protocol'"]);
-    closes("CONNECT {\"protocol\":-1}\r\n", &["-ERR 'invalid client protocol'"]);
+    closes(
+        "CONNECT {\"protocol\":2}\r\n",
+        &["-ERR 'invalid client protocol'"],
+    );
+    closes(
+        "CONNECT {\"protocol\":-1}\r\n",
+        &["-ERR 'invalid client protocol'"],
+    );
 }
 
 #[test]
@@ -249,7 +303,11 @@ fn core_027_no_responders_needs_headers() {
 
 #[test]
 fn core_028_t7_a_client_may_not_choose_its_account() {
-    for fields in ["\"account\":\"$SYS\"", "\"account\":\"A\"", "\"new_account\":true"] {
+    for fields in [
+        "\"account\":\"$SYS\"",
+        "\"account\":\"A\"",
+        "\"new_account\":true",
+    ] {
         closes(
             &format!("CONNECT {{\"verbose\":false,{fields}}}\r\n"),
             &["-ERR 'Authorization Violation'"],
@@ -274,7 +332,10 @@ fn core_030_a_second_connect_drops_the_subscriptions() {
     let mut client = server.client();
     client.quietly("SUB a 1\r\n");
     client.quietly("CONNECT {\"verbose\":false,\"protocol\":1}\r\nPUB a 1\r\nx\r\n");
-    assert_eq!(client.ask("SUB a 1\r\nPUB a 1\r\nx\r\n"), ["MSG a 1 1", "x"]);
+    assert_eq!(
+        client.ask("SUB a 1\r\nPUB a 1\r\nx\r\n"),
+        ["MSG a 1 1", "x"]
+    );
 }
 
 #[test]
@@ -283,7 +344,11 @@ fn core_031_where_auth_is_required_connect_comes_first() {
     for verb in ["PING\r\n", "SUB a 1\r\n", "PUB a 0\r\n\r\n", "UNSUB 1\r\n"] {
         let mut client = server.open();
         client.send(verb);
-        assert_eq!(client.closed(), ["-ERR 'Authorization Violation'"], "{verb:?}");
+        assert_eq!(
+            client.closed(),
+            ["-ERR 'Authorization Violation'"],
+            "{verb:?}"
+        );
     }
 }
 
@@ -295,9 +360,10 @@ fn core_031_a_no_auth_user_needs_no_connect() {
     );
     let mut client = server.open();
     let refused = "-ERR 'Permissions Violation for Publish to \"no\"'";
-    assert_eq!(client.ask("SUB ok 1\r\nPUB no 0\r\n\r\nPUB ok 1\r\nx\r\n"), [
-        "+OK", refused, "+OK", "MSG ok 1 1", "x"
-    ]);
+    assert_eq!(
+        client.ask("SUB ok 1\r\nPUB no 0\r\n\r\nPUB ok 1\r\nx\r\n"),
+        ["+OK", refused, "+OK", "MSG ok 1 1", "x"]
+    );
 }
 
 /// Every verb in one conversation.
@@ -305,7 +371,13 @@ const CONVERSATION: &str = "CONNECT {\"verbose\":false,\"headers\":true}\r\nPING
     PUB a.b  reply 5\r\nhello\r\nHPUB a.c 17 21\r\nNATS/1.0\r\nA:1\r\n\r\nbody\r\nUNSUB 7\r\n\
     PUB a.b 0\r\n\r\nPONG\r\nPING\r\n";
 const ANSWER: [&str; 7] = [
-    "PONG", "MSG a.b 7 reply 5", "hello", "HMSG a.c 7 17 21", "NATS/1.0", "A:1", "",
+    "PONG",
+    "MSG a.b 7 reply 5",
+    "hello",
+    "HMSG a.c 7 17 21",
+    "NATS/1.0",
+    "A:1",
+    "",
 ];
 
 #[track_caller]

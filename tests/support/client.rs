@@ -43,9 +43,18 @@ impl Client {
     pub fn dial(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("client port");
         stream.set_nodelay(true).expect("no delay");
-        stream.set_read_timeout(Some(PATIENCE)).expect("read timeout");
-        stream.set_write_timeout(Some(PATIENCE)).expect("write timeout");
-        Self { stream, buffer: Vec::new(), start: 0, info: Value::Null }
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("read timeout");
+        stream
+            .set_write_timeout(Some(PATIENCE))
+            .expect("write timeout");
+        Self {
+            stream,
+            buffer: Vec::new(),
+            start: 0,
+            info: Value::Null,
+        }
     }
 
     /// Sends CONNECT with all features on, overlaid with the fields of `options`, and waits for
@@ -118,7 +127,11 @@ impl Client {
             }
             if !self.fill() {
                 let rest = &self.buffer[self.start..];
-                assert!(rest.is_empty(), "half a line: {:?}", String::from_utf8_lossy(rest));
+                assert!(
+                    rest.is_empty(),
+                    "half a line: {:?}",
+                    String::from_utf8_lossy(rest)
+                );
                 return None;
             }
         }
@@ -154,7 +167,9 @@ impl Client {
     #[track_caller]
     pub fn info_line(&mut self) -> Value {
         let line = self.line();
-        let json = line.strip_prefix("INFO ").unwrap_or_else(|| panic!("not INFO: {line}"));
+        let json = line
+            .strip_prefix("INFO ")
+            .unwrap_or_else(|| panic!("not INFO: {line}"));
         self.info = serde_json::from_str(json).expect("INFO is JSON");
         self.info.clone()
     }
@@ -183,7 +198,9 @@ impl Client {
     /// Lines until the server closes the connection.
     #[track_caller]
     pub fn closed(&mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.next_line()).filter(|line| line != "PING").collect()
+        std::iter::from_fn(|| self.next_line())
+            .filter(|line| line != "PING")
+            .collect()
     }
 
     /// Reads and forgets bytes until the server closes the connection; gives their number.
@@ -223,7 +240,11 @@ impl Client {
             headers: body[..header_size].to_vec(),
             payload: body[header_size..].to_vec(),
         };
-        assert_eq!(&self.buffer[self.start + total..][..2], b"\r\n", "after {line}");
+        assert_eq!(
+            &self.buffer[self.start + total..][..2],
+            b"\r\n",
+            "after {line}"
+        );
         self.start += total + 2;
         message
     }

@@ -29,7 +29,11 @@ impl TempDir {
 
     /// The path of `name` in here, as text for flags and configurations.
     pub fn file(&self, name: &str) -> String {
-        self.0.join(name).to_str().expect("temporary paths are text").to_owned()
+        self.0
+            .join(name)
+            .to_str()
+            .expect("temporary paths are text")
+            .to_owned()
     }
 
     /// Writes a file and gives its path.

@@ -42,7 +42,9 @@ pub fn get(address: SocketAddr, path: &str) -> Response {
 #[track_caller]
 pub fn request(address: SocketAddr, method: &str, path: &str) -> Response {
     let mut stream = TcpStream::connect(address).expect("monitoring port");
-    stream.set_read_timeout(Some(PATIENCE)).expect("read timeout");
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("read timeout");
     let request =
         format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("request");
@@ -50,8 +52,17 @@ pub fn request(address: SocketAddr, method: &str, path: &str) -> Response {
     stream.read_to_end(&mut answer).expect("answer");
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let (head, body) = answer.split_once("\r\n\r\n").expect("end of the head");
-    let status = head.split(' ').nth(1).expect("status").parse().expect("status number");
-    let mut response = Response { status, head: head.to_owned(), body: body.to_owned() };
+    let status = head
+        .split(' ')
+        .nth(1)
+        .expect("status")
+        .parse()
+        .expect("status number");
+    let mut response = Response {
+        status,
+        head: head.to_owned(),
+        body: body.to_owned(),
+    };
     if response.header("Transfer-Encoding") == Some("chunked") {
         response.body = join_chunks(body);
     }

@@ -64,7 +64,8 @@ impl Builder {
     /// Adds flags, separated by blanks. `@DIR@` stands for the directory.
     pub fn flags(mut self, flags: &str) -> Self {
         let flags = flags.replace("@DIR@", self.dir.path().to_str().expect("text"));
-        self.flags.extend(flags.split_whitespace().map(str::to_owned));
+        self.flags
+            .extend(flags.split_whitespace().map(str::to_owned));
         self
     }
 
@@ -140,16 +141,23 @@ impl Builder {
         let listeners = wait_until("the ports file", || {
             if let Some(status) = child.0.try_wait().expect("wait") {
                 let log = fs::read_to_string(self.dir.file("stderr.log"));
-                panic!("the server ended with {status}: {}", log.unwrap_or_default());
+                panic!(
+                    "the server ended with {status}: {}",
+                    log.unwrap_or_default()
+                );
             }
             let mark = format!("_{}.ports", child.0.id());
             let found = fs::read_dir(&ports).ok()?.flatten();
-            let file = found.map(|entry| entry.path()).find(|path| {
-                path.to_str().is_some_and(|path| path.ends_with(&mark))
-            })?;
+            let file = found
+                .map(|entry| entry.path())
+                .find(|path| path.to_str().is_some_and(|path| path.ends_with(&mark)))?;
             serde_json::from_str(&fs::read_to_string(file).ok()?).ok()
         });
-        Server { child, listeners, dir: self.dir }
+        Server {
+            child,
+            listeners,
+            dir: self.dir,
+        }
     }
 }
 
@@ -208,7 +216,9 @@ impl Server {
     }
 
     fn listener(&self, kind: &str) -> SocketAddr {
-        let url = self.listeners[kind][0].as_str().unwrap_or_else(|| panic!("no {kind} listener"));
+        let url = self.listeners[kind][0]
+            .as_str()
+            .unwrap_or_else(|| panic!("no {kind} listener"));
         let address = url.split("//").nth(1).expect("scheme and address");
         address.parse().expect("numeric address")
     }
@@ -309,14 +319,19 @@ impl Server {
     #[track_caller]
     pub fn logged(&self, text: &str) -> String {
         wait_until(text, || {
-            self.log().lines().find(|line| line.contains(text)).map(str::to_owned)
+            self.log()
+                .lines()
+                .find(|line| line.contains(text))
+                .map(str::to_owned)
         })
     }
 
     /// Waits for the process to end by itself.
     #[track_caller]
     pub fn exited(&mut self) -> ExitStatus {
-        wait_until("the server to exit", || self.child.0.try_wait().expect("wait"))
+        wait_until("the server to exit", || {
+            self.child.0.try_wait().expect("wait")
+        })
     }
 
     /// Whether the process still runs.
@@ -327,8 +342,16 @@ impl Server {
     /// Resident memory in bytes.
     pub fn resident_size(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("status");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
-        let kib: u64 = line.split_whitespace().nth(1).expect("figure").parse().expect("number");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .expect("VmRSS");
+        let kib: u64 = line
+            .split_whitespace()
+            .nth(1)
+            .expect("figure")
+            .parse()
+            .expect("number");
         kib * 1024
     }
 }

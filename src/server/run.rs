@@ -1,0 +1,146 @@
+//! The server as a program: log, signals, files, and a server between its first and last line.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::identity::{self, COMMIT};
+use super::{Server, ServerHandle, StartError};
+use crate::io::interfaces;
+use crate::ops::banner::{self, Banner, Listening};
+use crate::ops::logging::{self, LogHandle};
+use crate::ops::pid_file;
+use crate::ops::ports_file::{Ports, PortsFile, urls};
+use crate::ops::signals::{SignalEvent, SignalWatch};
+use crate::options::Options;
+
+/// Runs a server until a signal ends it. `inactive` names keys of the configuration that are
+/// known and checked but do nothing yet.
+pub fn run(signals: SignalWatch, options: Options, inactive: &[String]) -> ExitCode {
+    let log = match logging::start(&options.log) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("nats-server: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = match start(&options, inactive) {
+        Ok(started) => {
+            serve(signals, &started, log.clone());
+            drop(started);
+            log::info!("{}", banner::EXITING);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            log::error!(target: logging::FATAL, "{error}");
+            ExitCode::FAILURE
+        }
+    };
+    log.flush();
+    code
+}
+
+/// A server and the files that say so.
+struct Started {
+    server: Arc<ServerHandle>,
+    _ports: Option<PortsFile>,
+}
+
+/// Why the program does not start.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    PidFile(#[from] pid_file::PidFileError),
+}
+
+fn start(options: &Options, inactive: &[String]) -> Result<Started, RunError> {
+    let server = Server::builder().options(options.clone()).start()?;
+    let info = server.info();
+    let flags = identity::feature_flags(options);
+    let lines = Banner {
+        git_commit: COMMIT,
+        cluster: None,
+        name: &info.server_name,
+        id: &info.server_id,
+        feature_flags: if options.feature_flags.is_empty() {
+            &options.feature_flags
+        } else {
+            &flags
+        },
+        config_file: options.config_file.as_deref(),
+        config_digest: &options.config_digest,
+    };
+    for line in lines.lines() {
+        log::info!("{line}");
+    }
+    if !inactive.is_empty() {
+        log::warn!("accepted, not active yet: {}", inactive.join(", "));
+    }
+    if server.plaintext_passwords() {
+        log::warn!("Plaintext passwords detected, use nkeys or bcrypt");
+    }
+    if let Some(path) = &options.pid_file {
+        pid_file::write(path)?;
+    }
+    let interfaces = interfaces::addresses();
+    let mut ports = Ports::default();
+    if let Some(monitor) = server.monitor_address() {
+        let host = match options.monitor.http_host.as_str() {
+            "" => &options.host,
+            host => host,
+        };
+        log::info!(
+            "{}",
+            banner::listening(Listening::Monitor { scheme: "http" }, host, monitor.port())
+        );
+        ports.monitoring = urls("http", monitor, &interfaces);
+    }
+    let clients = server.client_address();
+    log::info!(
+        "{}",
+        banner::listening(Listening::Clients, &options.host, clients.port())
+    );
+    ports.nats = urls("nats", clients, &interfaces);
+    let ports = options.ports_file_dir.as_deref().and_then(|folder| {
+        let written = PortsFile::write(folder, &ports);
+        written.inspect_err(|error| log::error!("{error}")).ok()
+    });
+    log::info!("{}", banner::READY);
+    Ok(Started {
+        server: Arc::new(server),
+        _ports: ports,
+    })
+}
+
+/// Does what signals say until the server ends.
+fn serve(signals: SignalWatch, started: &Started, log: LogHandle) {
+    let server = Arc::downgrade(&started.server);
+    let watching = signals.deliver(move |event| {
+        let Some(server) = server.upgrade() else {
+            return;
+        };
+        match event {
+            SignalEvent::Quit => end(&server),
+            // In lame duck mode the server ends by itself (CORE-96).
+            SignalEvent::Terminate if server.in_lame_duck() => {}
+            SignalEvent::Terminate => end(&server),
+            SignalEvent::ReopenLog => log.reopen(),
+            SignalEvent::LameDuck => server.lame_duck(),
+            SignalEvent::Reload => {
+                log::error!(
+                    "Failed to reload server configuration: not supported yet; restart the server"
+                );
+            }
+        }
+    });
+    if let Err(error) = watching {
+        log::error!("{error}");
+    }
+    started.server.wait();
+}
+
+fn end(server: &ServerHandle) {
+    log::info!("{}", banner::SHUTDOWN);
+    server.begin_shutdown();
+}
