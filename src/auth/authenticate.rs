@@ -128,7 +128,7 @@ impl Authenticator {
         for entry in &options.users {
             let (name, proof) = match &entry.nkey {
                 Some(nkey) if !is_user_nkey(nkey) => return Err(AuthConfigError::BadNkey),
-                Some(nkey) => (nkey, Proof::Signature(verifying_key(nkey))),
+                Some(nkey) => (nkey, Proof::Signature(verifying_key(nkey).map(Box::new))),
                 None => {
                     this.plaintext_passwords |= !is_bcrypt(&entry.password);
                     (&entry.username, this.password(&entry.password))

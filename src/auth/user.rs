@@ -27,7 +27,7 @@ pub(super) enum Proof {
     /// Its name, and the password behind this: plain or bcrypt, `""` too.
     Password(Arc<str>),
     /// A signature of the nonce. Nobody can give one for a key that is none.
-    Signature(Option<KeyPair>),
+    Signature(Option<Box<KeyPair>>),
     /// It is this user by other means: the token, or nobody asks.
     Elsewhere,
 }
