@@ -21,3 +21,6 @@ pub struct Slot {
 /// A subscription's place in its shard's subscription table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SubscriptionId(pub u32);
+
+/// Address and port of a peer: data, not a socket.
+pub type PeerAddress = std::net::SocketAddr;

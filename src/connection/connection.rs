@@ -1,6 +1,5 @@
 //! One client connection: everything the shard knows about it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -8,9 +7,9 @@ use hashbrown::HashTable;
 use crate::auth::authenticate::User;
 use crate::auth::cache::PublishCache;
 use crate::auth::responses::Responses;
-use crate::connection::closed::CloseReason;
+use crate::connection::close_reason::CloseReason;
 use crate::delivery::outbound::Outbound;
-use crate::ids::{ConnectionId, Slot, SubscriptionId};
+use crate::ids::{ConnectionId, PeerAddress, Slot, SubscriptionId};
 use crate::protocol::connect::ConnectOptions;
 use crate::protocol::parser::Limits;
 use crate::time::{Nanos, WallTime};
@@ -136,7 +135,7 @@ pub struct Connection {
     /// Server-wide number.
     pub cid: ConnectionId,
     /// Peer.
-    pub address: SocketAddr,
+    pub address: PeerAddress,
     /// Accepted at.
     pub start: WallTime,
     /// The same on the shard's clock.
@@ -202,7 +201,7 @@ impl Connection {
     pub fn new(
         slot: Slot,
         cid: ConnectionId,
-        address: SocketAddr,
+        address: PeerAddress,
         limits: Limits,
         start: WallTime,
         now: Nanos,

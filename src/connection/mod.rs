@@ -1,6 +1,6 @@
 //! One peer: who it is, how far it has come, what it has asked for.
 
-pub mod closed;
+pub mod close_reason;
 #[allow(clippy::module_inception)]
 pub mod connection;
 pub mod registry;

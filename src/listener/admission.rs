@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::ids::{ConnectionId, ShardId};
-use crate::shard::control::Post;
 
 /// What a shard tells the one that hands out connections. Written by its shard only, once a
 /// turn; on cache lines of its own so that this costs the others nothing.
@@ -18,8 +17,7 @@ pub struct ShardLoad {
 }
 
 /// Decides on accepted connections. Lives on the shard that accepts.
-pub struct Admission<S> {
-    posts: Vec<Post<S>>,
+pub struct Admission {
     max_connections: Option<usize>,
     next_cid: u64,
     shards: Vec<Served>,
@@ -35,15 +33,13 @@ struct Served {
     bytes_recent: u64,
 }
 
-impl<S> Admission<S> {
-    /// Hands connections to the shards behind `posts`; at most `max_connections` at once.
-    pub fn new(posts: Vec<Post<S>>, max_connections: Option<usize>) -> Self {
-        let shards = vec![Served::default(); posts.len()];
+impl Admission {
+    /// Spreads connections over `shards` shards; at most `max_connections` at once.
+    pub fn new(shards: usize, max_connections: Option<usize>) -> Self {
         Self {
-            posts,
             max_connections,
             next_cid: 0,
-            shards,
+            shards: vec![Served::default(); shards],
         }
     }
 
@@ -69,11 +65,6 @@ impl<S> Admission<S> {
         let shard = least_loaded(&loads);
         self.shards[shard].handed += u64::from(!refused);
         (ShardId(shard as u8), ConnectionId(self.next_cid), refused)
-    }
-
-    /// Where to send a connection for `shard`.
-    pub fn post(&self, shard: ShardId) -> &Post<S> {
-        &self.posts[usize::from(shard.0)]
     }
 }
 

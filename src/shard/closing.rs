@@ -1,6 +1,6 @@
 //! The end of a connection, and what is due at a time.
 
-use crate::connection::closed::CloseReason;
+use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, NEVER, Phase};
 use crate::delivery::outbound::Chunk;
 use crate::ids::Slot;

@@ -1,12 +1,11 @@
 //! What the rest of the process asks of a shard. Rare, so through an ordinary queue; messages of
 //! clients never pass through here.
 
-use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
 use std::time::Duration;
 
 use crate::auth::authenticate::PasswordCheck;
-use crate::ids::{ConnectionId, ShardId, Slot};
+use crate::ids::{ConnectionId, PeerAddress, ShardId, Slot};
 use crate::io::wake::Waker;
 use crate::shard::report::{Query, ShardReport};
 
@@ -19,7 +18,7 @@ pub enum Control<S> {
         /// Its number.
         cid: ConnectionId,
         /// Its peer.
-        address: SocketAddr,
+        address: PeerAddress,
         /// There are too many: greet it, say so, close.
         refused: bool,
     },

@@ -4,23 +4,23 @@
 //! It is split in two so that a delivery list can be walked while connections change: `interest`
 //! says who receives, [`Local`] is everything else.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::connection::closed::{CloseReason, ClosedConnections};
+use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, Holds, NEVER};
 use crate::connection::registry::{Connections, Subscriptions};
 use crate::delivery::outbound::{Chunk, ChunkPool};
-use crate::ids::{ConnectionId, ShardId, Slot, SubscriptionId};
+use crate::ids::{ConnectionId, PeerAddress, ShardId, Slot, SubscriptionId};
 use crate::limits;
 use crate::mesh::batch::Batch;
 use crate::mesh::peers::Peers;
 use crate::protocol::parser::Limits;
 use crate::protocol::{encode, error_text};
 use crate::routing::interest::{Interest, InterestChange};
+use crate::shard::closed::ClosedConnections;
 use crate::shard::effects::{Effect, Level};
 use crate::shard::lame_duck::GradualClose;
 use crate::shard::report::Counters;
@@ -112,7 +112,7 @@ impl Core {
 
     /// Takes on an accepted connection and greets it. `refused`: there are too many already; it is
     /// told so and closed (CORE-15).
-    pub fn accept(&mut self, cid: ConnectionId, address: SocketAddr, refused: bool) -> u32 {
+    pub fn accept(&mut self, cid: ConnectionId, address: PeerAddress, refused: bool) -> u32 {
         let local = &mut self.local;
         let (now, wall) = (local.now, local.wall);
         let limits = Limits {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::connection::closed::CloseReason;
+use crate::connection::close_reason::CloseReason;
 use crate::delivery::outbound::SHARED_PAYLOAD_MIN;
 use crate::ids::{ShardId, Slot};
 use crate::limits;

@@ -1,6 +1,6 @@
 //! Bytes from a client to operations, and the operations to what they do.
 
-use crate::connection::closed::CloseReason;
+use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::Phase;
 use crate::limits;
 use crate::protocol::error::ProtocolError;

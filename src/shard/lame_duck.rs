@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::connection::closed::CloseReason;
+use crate::connection::close_reason::CloseReason;
 use crate::shard::core::Core;
 use crate::time::Nanos;
 

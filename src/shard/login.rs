@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::auth::authenticate::{Credentials, Decision, PasswordCheck, RefuseReason, User};
 use crate::auth::cache::PublishCache;
 use crate::auth::responses::Responses;
-use crate::connection::closed::CloseReason;
+use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, Holds, NEVER, Owed, Phase};
 use crate::ids::Slot;
 use crate::limits;

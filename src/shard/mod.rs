@@ -1,5 +1,6 @@
 //! One core and all it owns: the pure parts joined, and the loop that feeds them.
 
+mod closed;
 mod closing;
 pub mod control;
 pub mod core;
@@ -17,3 +18,4 @@ mod subscribe;
 mod timers;
 pub mod turn;
 pub mod verify;
+pub mod wiring;

@@ -1,11 +1,10 @@
 //! What a shard answers when it is asked for figures. Asked and answered by message between two
 //! turns, so monitoring never takes a lock a message would wait for.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ids::ConnectionId;
+use crate::ids::{ConnectionId, PeerAddress};
 use crate::time::WallTime;
 
 /// A question put to every shard.
@@ -113,7 +112,7 @@ pub struct ConnectionReport {
     /// Server-wide number.
     pub cid: ConnectionId,
     /// Peer's address.
-    pub address: SocketAddr,
+    pub address: PeerAddress,
     /// When it was accepted.
     pub start: WallTime,
     /// Last message, subscription or unsubscription.

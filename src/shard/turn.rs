@@ -1,11 +1,10 @@
 //! The loop of one shard: take all that has completed, think, then write once per peer.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::ids::{ConnectionId, ShardId};
+use crate::ids::{ConnectionId, PeerAddress, ShardId};
 use crate::io::wake::Waker;
 use crate::io::{Driver, Event};
 use crate::limits;
@@ -47,12 +46,12 @@ pub struct Parts<S> {
     pub waker: Waker,
     /// Its load, for the one who hands out connections.
     pub load: Arc<[ShardLoad]>,
-    /// Who gets accepted connections; with the shard that accepts.
-    pub admission: Option<Admission<S>>,
+    /// Decides who serves accepted connections; with the shard that accepts.
+    pub admission: Option<Admission>,
+    /// Requests to the other shards, by id.
+    pub posts: Vec<Post<S>>,
     /// Where passwords are checked.
     pub verifier: Arc<dyn Verifier<S>>,
-    /// Requests to this shard itself, for the verifier to answer to.
-    pub post: Post<S>,
 }
 
 /// A shard: the core, what it stands on, and what it is connected to.
@@ -207,7 +206,7 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    fn accepted(&mut self, socket: D::Socket, address: SocketAddr) {
+    fn accepted(&mut self, socket: D::Socket, address: PeerAddress) {
         let Some(admission) = &mut self.parts.admission else {
             return;
         };
@@ -215,7 +214,7 @@ impl<D: Driver> Shard<D> {
         if shard == self.id {
             self.serve(socket, cid, address, refused);
         } else {
-            admission.post(shard).send(Control::Serve {
+            self.parts.posts[usize::from(shard.0)].send(Control::Serve {
                 socket,
                 cid,
                 address,
@@ -224,7 +223,7 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    fn serve(&mut self, socket: D::Socket, cid: ConnectionId, address: SocketAddr, refused: bool) {
+    fn serve(&mut self, socket: D::Socket, cid: ConnectionId, address: PeerAddress, refused: bool) {
         let connection = self.core.accept(cid, address, refused);
         self.driver.attach(connection, socket);
     }
@@ -307,7 +306,11 @@ impl<D: Driver> Shard<D> {
                 Effect::Resume(connection) => self.driver.resume(connection),
                 Effect::Close(connection) => self.driver.close(connection),
                 Effect::Verify(slot, check) => {
-                    self.parts.verifier.verify(slot, check, &self.parts.post);
+                    self.parts.verifier.verify(
+                        slot,
+                        check,
+                        &self.parts.posts[usize::from(self.id.0)],
+                    );
                 }
                 Effect::Log(level, line) => log(level, &line),
             }

@@ -1,8 +1,4 @@
-//! Why connections end, and the memory of those that have.
-
-use std::collections::VecDeque;
-
-use crate::shard::report::ConnectionReport;
+//! Why connections end.
 
 /// Why a connection was closed; the texts are those of `/connz` (MON-23).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,37 +72,5 @@ impl CloseReason {
                 | Self::WriteError
                 | Self::ReadError
         )
-    }
-}
-
-/// The last closed connections of a shard, oldest first; at most `max_closed_clients`.
-#[derive(Debug)]
-pub struct ClosedConnections {
-    ring: VecDeque<ConnectionReport>,
-    max: usize,
-}
-
-impl ClosedConnections {
-    /// Remembers `max` connections.
-    pub fn new(max: usize) -> Self {
-        Self {
-            ring: VecDeque::new(),
-            max,
-        }
-    }
-
-    /// Remembers one more, forgetting the oldest if need be.
-    pub fn push(&mut self, report: ConnectionReport) {
-        if self.ring.len() >= self.max {
-            self.ring.pop_front();
-        }
-        if self.max > 0 {
-            self.ring.push_back(report);
-        }
-    }
-
-    /// All of them, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = &ConnectionReport> {
-        self.ring.iter()
     }
 }
