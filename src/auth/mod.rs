@@ -10,4 +10,6 @@ pub mod responses;
 pub mod user;
 
 #[cfg(test)]
+mod authenticate_tests;
+#[cfg(test)]
 mod naive;
