@@ -80,7 +80,9 @@ impl Client {
     }
 
     pub fn unsubscribe(&mut self, sid: u64, numbers: &[u64]) {
-        let Some(subscription) = self.subscriptions.get_mut(&sid) else { return };
+        let Some(subscription) = self.subscriptions.get_mut(&sid) else {
+            return;
+        };
         if subscription.ended_at.is_none() {
             subscription.ended_at = Some(numbers.to_vec());
             self.say(format!("UNSUB {sid}\r\nPING\r\n").as_bytes());
@@ -106,14 +108,19 @@ impl Client {
     /// Takes in what came; `numbers` is how far each publisher is.
     pub fn listen(&mut self, numbers: &[u64]) {
         self.heard.append(&mut self.wire.borrow_mut().from_server);
-        while let Some(len) = self.heard[self.parsed..].windows(2).position(|it| it == b"\r\n") {
+        while let Some(len) = self.heard[self.parsed..]
+            .windows(2)
+            .position(|it| it == b"\r\n")
+        {
             let line = String::from_utf8_lossy(&self.heard[self.parsed..][..len]).into_owned();
             let words: Vec<&str> = line.split(' ').collect();
             match words[0] {
                 "MSG" => {
                     let size: usize = words[words.len() - 1].parse().expect("a size");
                     let start = self.parsed + len + 2;
-                    let Some(body) = self.heard.get(start..start + size + 2) else { return };
+                    let Some(body) = self.heard.get(start..start + size + 2) else {
+                        return;
+                    };
                     let body = String::from_utf8_lossy(body).into_owned();
                     self.parsed = start + size + 2;
                     self.delivered(words[1], words[2], &body);
@@ -131,16 +138,27 @@ impl Client {
         assert!(body.ends_with("\r\n"), "payload and size agree");
         let mut words = body.split(' ').map(|word| word.trim().parse::<u64>());
         let mut number = || words.next().and_then(Result::ok).expect("a number");
-        let seen = Seen { publisher: number() as usize, number: number() };
+        let seen = Seen {
+            publisher: number() as usize,
+            number: number(),
+        };
         let sid: u64 = sid.parse().expect("a sid");
-        let subscription = self.subscriptions.get_mut(&sid).expect("a sid of this client");
-        assert!(subscription.end_confirmed_at.is_none(), "message after the end was confirmed");
+        let subscription = self
+            .subscriptions
+            .get_mut(&sid)
+            .expect("a sid of this client");
+        assert!(
+            subscription.end_confirmed_at.is_none(),
+            "message after the end was confirmed"
+        );
         subscription.seen.push((subject.into(), seen));
     }
 
     fn confirmed(&mut self, numbers: &[u64]) {
         let awaited = self.awaited.pop_front().expect("a PONG for a PING");
-        let (Awaited::Start(sid) | Awaited::End(sid)) = awaited else { return };
+        let (Awaited::Start(sid) | Awaited::End(sid)) = awaited else {
+            return;
+        };
         let subscription = self.subscriptions.get_mut(&sid).expect("known");
         match awaited {
             Awaited::Start(_) => subscription.confirmed_at = Some(numbers.to_vec()),

@@ -14,7 +14,11 @@ use world::World;
 const SEEDS: u64 = 300;
 
 fn seeds() -> Vec<u64> {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
     match number("RAMJET_SEED") {
         Some(seed) => vec![seed],
         None => (1..=number("RAMJET_SEEDS").unwrap_or(SEEDS)).collect(),

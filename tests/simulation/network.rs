@@ -77,7 +77,11 @@ pub struct SimDriver {
 
 impl SimDriver {
     pub fn new(clock: Rc<RefCell<Clock>>) -> Self {
-        Self { clock, connections: BTreeMap::new(), buffers: Vec::new() }
+        Self {
+            clock,
+            connections: BTreeMap::new(),
+            buffers: Vec::new(),
+        }
     }
 }
 
@@ -96,9 +100,17 @@ impl Driver for SimDriver {
 
     fn attach(&mut self, connection: u32, socket: usize) {
         let wire = SOCKETS.with(|sockets| Rc::clone(&sockets.borrow()[socket]));
-        let attached =
-            Connection { wire, paused: false, ended: false, closing: false, sending: None };
-        assert!(self.connections.insert(connection, attached).is_none(), "the index is free");
+        let attached = Connection {
+            wire,
+            paused: false,
+            ended: false,
+            closing: false,
+            sending: None,
+        };
+        assert!(
+            self.connections.insert(connection, attached).is_none(),
+            "the index is free"
+        );
     }
 
     fn pause(&mut self, connection: u32) {
@@ -118,7 +130,11 @@ impl Driver for SimDriver {
         assert!(it.sending.is_none() && !it.closing, "one send at a time");
         let bytes: Vec<u8> = chunk.slices().flatten().copied().collect();
         assert_eq!(bytes.len(), chunk.len());
-        it.sending = Some(Sending { chunk, bytes, sent: 0 });
+        it.sending = Some(Sending {
+            chunk,
+            bytes,
+            sent: 0,
+        });
     }
 
     fn close(&mut self, connection: u32) {
@@ -140,7 +156,11 @@ impl Driver for SimDriver {
             if it.closing {
                 wire.server_gone = true;
                 if let Some(Sending { chunk, .. }) = it.sending.take() {
-                    events.push(Event::Sent { connection, chunk, complete: false });
+                    events.push(Event::Sent {
+                        connection,
+                        chunk,
+                        complete: false,
+                    });
                 }
                 closed.push(connection);
                 continue;
@@ -148,13 +168,22 @@ impl Driver for SimDriver {
             if let Some(sending) = &mut it.sending {
                 // The client's socket takes a random part, often nothing.
                 let left = sending.bytes.len() - sending.sent;
-                let take = if chance.one_in(3) { 0 } else { left.min(1 + chance.below(4096)) };
-                wire.from_server.extend_from_slice(&sending.bytes[sending.sent..][..take]);
+                let take = if chance.one_in(3) {
+                    0
+                } else {
+                    left.min(1 + chance.below(4096))
+                };
+                wire.from_server
+                    .extend_from_slice(&sending.bytes[sending.sent..][..take]);
                 sending.sent += take;
                 if sending.sent == sending.bytes.len()
                     && let Some(Sending { chunk, .. }) = it.sending.take()
                 {
-                    events.push(Event::Sent { connection, chunk, complete: true });
+                    events.push(Event::Sent {
+                        connection,
+                        chunk,
+                        complete: true,
+                    });
                 }
             }
             if it.paused || it.ended || chance.one_in(4) {
@@ -163,15 +192,24 @@ impl Driver for SimDriver {
             if wire.to_server.is_empty() {
                 if wire.client_gone {
                     it.ended = true;
-                    events.push(Event::Ended { connection, orderly: true });
+                    events.push(Event::Ended {
+                        connection,
+                        orderly: true,
+                    });
                 }
                 continue;
             }
             let take = wire.to_server.len().min(1 + chance.below(300));
             let bytes: Vec<u8> = wire.to_server.drain(..take).collect();
-            let received = Received { buffer: self.buffers.len() as u16, len: take as u32 };
+            let received = Received {
+                buffer: self.buffers.len() as u16,
+                len: take as u32,
+            };
             self.buffers.push(bytes);
-            events.push(Event::Received { connection, received });
+            events.push(Event::Received {
+                connection,
+                received,
+            });
         }
         for connection in closed {
             self.connections.remove(&connection);

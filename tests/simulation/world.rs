@@ -53,9 +53,15 @@ pub struct World {
 impl World {
     pub fn new(seed: u64) -> Self {
         let mut chance = Chance::new(seed);
-        let clock = Rc::new(RefCell::new(Clock { now: 0, chance: Chance::new(seed ^ 0xface) }));
+        let clock = Rc::new(RefCell::new(Clock {
+            now: 0,
+            chance: Chance::new(seed ^ 0xface),
+        }));
         let settings = Arc::new(Settings {
-            limits: ClientLimits { ping_interval: Duration::from_secs(3600), ..Default::default() },
+            limits: ClientLimits {
+                ping_interval: Duration::from_secs(3600),
+                ..Default::default()
+            },
             info: Arc::new(ServerInfo::default()),
             authenticator: Arc::new(Authenticator::new(&AuthOptions::default()).expect("open")),
             auth_timeout: Duration::from_secs(2),
@@ -106,7 +112,12 @@ impl World {
         let shard = self.chance.below(self.shards.len());
         let cid = ConnectionId(self.clients.len() as u64);
         let address = ([127, 0, 0, 1], 1).into();
-        self.posts[shard].send(Control::Serve { socket, cid, address, refused: false });
+        self.posts[shard].send(Control::Serve {
+            socket,
+            cid,
+            address,
+            refused: false,
+        });
     }
 
     pub fn run(&mut self) {
@@ -144,7 +155,10 @@ impl World {
             1 if self.clients.len() < 12 => self.join(),
             2..12 => {
                 let pattern = PATTERNS[self.chance.below(PATTERNS.len())];
-                let queue = self.chance.one_in(3).then(|| QUEUES[self.chance.below(QUEUES.len())]);
+                let queue = self
+                    .chance
+                    .one_in(3)
+                    .then(|| QUEUES[self.chance.below(QUEUES.len())]);
                 let sid = self.next_sid;
                 self.next_sid += 1;
                 self.clients[client].subscribe(sid, pattern, queue);
@@ -160,7 +174,11 @@ impl World {
             18..20 => self.clients[client].ping(),
             _ => {
                 let subject = SUBJECTS[self.chance.below(SUBJECTS.len())];
-                let padding = if self.chance.one_in(20) { 6000 } else { self.chance.below(100) };
+                let padding = if self.chance.one_in(20) {
+                    6000
+                } else {
+                    self.chance.below(100)
+                };
                 self.publish(client, subject, padding);
             }
         }
@@ -171,7 +189,10 @@ impl World {
             return;
         }
         self.numbers[client] += 1;
-        let seen = Seen { publisher: client, number: self.numbers[client] };
+        let seen = Seen {
+            publisher: client,
+            number: self.numbers[client],
+        };
         self.published.insert(seen, subject);
         self.clients[client].publish(subject, seen, padding);
     }
@@ -201,7 +222,11 @@ impl World {
                 true => !client.wire.borrow().server_gone,
                 false => client.waits(),
             });
-            quiet = if before == after && !waiting { quiet + 1 } else { 0 };
+            quiet = if before == after && !waiting {
+                quiet + 1
+            } else {
+                0
+            };
             if quiet > 50 {
                 return;
             }
@@ -211,7 +236,10 @@ impl World {
 
     /// Every byte every client was sent.
     pub fn everything_received(&self) -> Vec<Vec<u8>> {
-        self.clients.iter().map(|client| client.heard.clone()).collect()
+        self.clients
+            .iter()
+            .map(|client| client.heard.clone())
+            .collect()
     }
 
     pub fn check(&self) {
@@ -223,9 +251,15 @@ impl World {
                 for (subject, seen) in &subscription.seen {
                     let said = self.published.get(seen).copied();
                     assert_eq!(said, Some(subject.as_str()), "{context}: right subject");
-                    assert!(pattern_matches(pattern, subject.as_bytes()), "{context}: matches");
+                    assert!(
+                        pattern_matches(pattern, subject.as_bytes()),
+                        "{context}: matches"
+                    );
                     let before = last.insert(seen.publisher, seen.number).unwrap_or(0);
-                    assert!(before < seen.number, "{context}: in order, none twice: {seen:?}");
+                    assert!(
+                        before < seen.number,
+                        "{context}: in order, none twice: {seen:?}"
+                    );
                 }
                 if subscription.queue.is_none() && !client.gone {
                     self.check_complete(subscription, &context);
@@ -237,7 +271,9 @@ impl World {
 
     /// A plain subscription misses nothing between its confirmation and its end.
     fn check_complete(&self, subscription: &crate::client::Subscription, context: &str) {
-        let Some(from) = &subscription.confirmed_at else { return };
+        let Some(from) = &subscription.confirmed_at else {
+            return;
+        };
         let seen: BTreeSet<Seen> = subscription.seen.iter().map(|(_, seen)| *seen).collect();
         for (message, subject) in &self.published {
             let matches = pattern_matches(subscription.pattern.as_bytes(), subject.as_bytes());
@@ -246,7 +282,10 @@ impl World {
             let stayed = subscription.ended_at.is_none();
             let publisher_stayed = !self.clients[message.publisher].gone;
             if matches && after && stayed && publisher_stayed {
-                assert!(seen.contains(message), "{context}: lost {message:?} on {subject}");
+                assert!(
+                    seen.contains(message),
+                    "{context}: lost {message:?} on {subject}"
+                );
             }
         }
     }
@@ -257,7 +296,9 @@ impl World {
         let mut taken: BTreeMap<(&str, Seen), usize> = BTreeMap::new();
         for client in &self.clients {
             for subscription in client.subscriptions.values() {
-                let Some(queue) = &subscription.queue else { continue };
+                let Some(queue) = &subscription.queue else {
+                    continue;
+                };
                 for (_, seen) in &subscription.seen {
                     *taken.entry((queue, *seen)).or_default() += 1;
                 }
@@ -273,13 +314,20 @@ impl World {
                 continue;
             }
             for queue in QUEUES {
-                let has_member = self.clients.iter().filter(|client| !client.gone).any(|client| {
-                    client.subscriptions.values().any(|subscription| {
-                        subscription.queue.as_deref() == Some(queue)
-                            && subscription.ended_at.is_none()
-                            && pattern_matches(subscription.pattern.as_bytes(), subject.as_bytes())
-                    })
-                });
+                let has_member = self
+                    .clients
+                    .iter()
+                    .filter(|client| !client.gone)
+                    .any(|client| {
+                        client.subscriptions.values().any(|subscription| {
+                            subscription.queue.as_deref() == Some(queue)
+                                && subscription.ended_at.is_none()
+                                && pattern_matches(
+                                    subscription.pattern.as_bytes(),
+                                    subject.as_bytes(),
+                                )
+                        })
+                    });
                 let got = taken.contains_key(&(queue, *seen));
                 let context = format!("RAMJET_SEED={} queue {queue} {seen:?}", self.seed);
                 assert_eq!(got, has_member, "{context} on {subject}");
