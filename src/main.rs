@@ -1,32 +1,49 @@
-//! argv -> `Server` -> exit code; nothing else.
+//! argv -> server -> exit code; nothing else.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use ramjet::ops::cli::{self, Command};
+use ramjet::ops::signal_command;
 use ramjet::ops::signals::SignalWatch;
-fn main() -> std::process::ExitCode {
-    let signals = SignalWatch::register().unwrap();
-    let a: Vec<String> = std::env::args().collect();
-    let g = |n: &str| {
-        a.iter()
-            .position(|x| x == n)
-            .and_then(|i| a.get(i + 1))
-            .cloned()
+use ramjet::server::run::run;
+
+fn main() -> ExitCode {
+    // Before any thread starts, so that each inherits the mask.
+    let signals = match SignalWatch::register() {
+        Ok(signals) => signals,
+        Err(error) => return fail(&format!("nats-server: {error}\n"), 1),
     };
-    let mut o = ramjet::options::Options::default();
-    if let Some(p) = g("-p") {
-        o.port = p.parse().unwrap()
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let environment = |name: &str| std::env::var(name).ok();
+    let command = match cli::parse(&arguments, &environment) {
+        Ok(command) => command,
+        Err(error) => {
+            let code = fail(&error.stderr, error.exit_code);
+            print!("{}", error.stdout);
+            return code;
+        }
+    };
+    match command {
+        Command::Run(configured) => {
+            for warning in &configured.warnings {
+                eprintln!("{warning}");
+            }
+            run(signals, configured.options, &configured.inactive)
+        }
+        Command::Signal { command, target } => match signal_command::run(&command, &target) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&format!("nats-server: {error}\n"), 1),
+        },
+        Command::CheckConfig { .. } => fail(&command.message(), 0),
+        Command::PrintVersion | Command::PrintHelp | Command::PrintTlsHelp => {
+            print!("{}", command.message());
+            ExitCode::SUCCESS
+        }
     }
-    if let Some(p) = g("-m") {
-        o.monitor.http_port = p.parse().unwrap()
-    }
-    if let Some(p) = g("-a") {
-        o.host = p
-    }
-    if let Some(p) = g("-l") {
-        o.log.file = Some(p.into())
-    }
-    if let Some(p) = g("--ports_file_dir") {
-        o.ports_file_dir = Some(p.into())
-    }
-    if let Some(s) = g("--shards") {
-        o.shards = Some(s.parse().unwrap())
-    }
-    ramjet::server::run::run(signals, o, &[])
+}
+
+fn fail(message: &str, code: u8) -> ExitCode {
+    eprint!("{message}");
+    ExitCode::from(code)
 }

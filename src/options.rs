@@ -42,6 +42,8 @@ pub struct Options {
     pub metadata: BTreeMap<String, String>,
     /// `feature_flags` as given (CFG-68).
     pub feature_flags: BTreeMap<String, bool>,
+    /// Match every subject anew (CFG-70).
+    pub disable_sublist_cache: bool,
     /// The system account's name (CFG-49).
     pub system_account: String,
     /// `no_system_account`.
@@ -221,6 +223,7 @@ impl Default for Options {
             tags: Vec::new(),
             metadata: BTreeMap::new(),
             feature_flags: BTreeMap::new(),
+            disable_sublist_cache: false,
             system_account: "$SYS".into(),
             no_system_account: false,
             config_file: None,

@@ -1,12 +1,15 @@
 //! What an operator meets: log, signals, pid and ports files, landmark lines.
 
 pub mod banner;
+pub mod cli;
+pub mod config;
 pub mod http;
 pub mod logging;
 pub mod pid_file;
 pub mod ports_file;
 pub mod signal_command;
 pub mod signals;
+mod usage;
 
 /// Name this process was started under: the last part of `argv[0]`, as in the ports file's name
 /// (PROC-5) and the syslog tag (CFG-102).

@@ -1,0 +1,686 @@
+//! Command line -> what to do (CFG-78..85, PROC-3).
+//!
+//! The syntax is that of Go's flag package, because scripts and charts for the stock server use
+//! all of it: one dash or two, `-p 1` and `-p=1`, switches only alone or with `=`, and nothing is
+//! a flag behind the first word that is none.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::config::{self, ConfigErrors, Configured, Environment, Problem, ProblemKind};
+use super::usage;
+use crate::limits::SHARDS_MAX;
+use crate::options::Options;
+use crate::server::COMPATIBLE_VERSION;
+
+/// Name in front of every message, whatever the executable is called: tools match it.
+const NAME: &str = "nats-server";
+
+/// What the command line asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Serve.
+    Run(Box<Configured>),
+    /// `-t`: the file is valid. [`Self::message`] says so, on standard error.
+    CheckConfig {
+        /// The file.
+        path: PathBuf,
+        /// `sha256:..` of what it says.
+        digest: String,
+    },
+    /// `-v`, `version`: [`Self::message`] on standard output.
+    PrintVersion,
+    /// `-h`, `help`: [`Self::message`] on standard output.
+    PrintHelp,
+    /// `--help_tls`: [`Self::message`] on standard output.
+    PrintTlsHelp,
+    /// `--signal`: to be sent to another process.
+    Signal {
+        /// `ldm`, `stop`, `quit`, `term`, `reopen`, `reload`; not checked here.
+        command: String,
+        /// Pid, file with a pid, or a pattern; empty for the one server that runs.
+        target: String,
+    },
+}
+
+impl Command {
+    /// What to print, with its newline; empty for commands that print nothing.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Run(_) | Self::Signal { .. } => String::new(),
+            Self::CheckConfig { path, digest } => format!(
+                "{NAME}: configuration file {} is valid ({digest})\n",
+                path.display()
+            ),
+            Self::PrintVersion => format!("{NAME}: v{COMPATIBLE_VERSION}\n"),
+            Self::PrintHelp => usage::USAGE.to_owned(),
+            Self::PrintTlsHelp => usage::TLS_USAGE.to_owned(),
+        }
+    }
+}
+
+/// A command line or a file that does not lead to a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CliError {
+    /// For standard error, with its newline.
+    pub stderr: String,
+    /// For standard output: the usage, where stock shows it.
+    pub stdout: String,
+    /// 1; 0 for a wrong flag, as in stock.
+    pub exit_code: u8,
+}
+
+impl CliError {
+    fn fatal(text: impl std::fmt::Display) -> Self {
+        Self {
+            stderr: format!("{NAME}: {text}\n"),
+            stdout: String::new(),
+            exit_code: 1,
+        }
+    }
+
+    fn usage(error: &FlagError) -> Self {
+        Self {
+            stderr: format!("{error}\n"),
+            stdout: usage::USAGE.to_owned(),
+            exit_code: 0,
+        }
+    }
+}
+
+/// Why the arguments are not flags.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FlagError {
+    /// `---x`, `-=x`.
+    #[error("bad flag syntax: {0}")]
+    Syntax(String),
+    /// No such flag.
+    #[error("flag provided but not defined: -{0}")]
+    Unknown(String),
+    /// The last argument is a flag that wants a value.
+    #[error("flag needs an argument: -{0}")]
+    MissingValue(String),
+    /// Not a number.
+    #[error("invalid value {value:?} for flag -{name}: parse error")]
+    Number {
+        /// The flag as written.
+        name: String,
+        /// What was given.
+        value: String,
+    },
+    /// A number beyond 64 bits.
+    #[error("invalid value {value:?} for flag -{name}: value out of range")]
+    NumberRange {
+        /// The flag as written.
+        name: String,
+        /// What was given.
+        value: String,
+    },
+    /// Neither true nor false.
+    #[error("invalid boolean value {value:?} for -{name}: parse error")]
+    Switch {
+        /// The flag as written.
+        name: String,
+        /// What was given.
+        value: String,
+    },
+}
+
+/// Turns arguments, without the program's name, into a command. Reads the configuration file, and
+/// nothing else.
+///
+/// # Errors
+/// [`CliError`]: what to print and the exit code.
+pub fn parse(argv: &[OsString], environment: Environment<'_>) -> Result<Command, CliError> {
+    let arguments: Vec<String> = argv
+        .iter()
+        .map(|it| it.to_string_lossy().into_owned())
+        .collect();
+    let (flags, words) = Flags::parse(&arguments).map_err(|error| CliError::usage(&error))?;
+    if flags.is_on(Flag::Version) {
+        return Ok(Command::PrintVersion);
+    }
+    if flags.is_on(Flag::Help) {
+        return Ok(Command::PrintHelp);
+    }
+    if flags.is_on(Flag::HelpTls) {
+        return Ok(Command::PrintTlsHelp);
+    }
+    if let Some(word) = words.first() {
+        return match word.to_lowercase().as_str() {
+            "version" => Ok(Command::PrintVersion),
+            "help" => Ok(Command::PrintHelp),
+            _ => Err(CliError::fatal(format_args!(
+                "unrecognized command: {word:?}"
+            ))),
+        };
+    }
+    if let Some(signal) = flags.text(Flag::Signal).filter(|it| !it.is_empty()) {
+        return parse_signal(signal);
+    }
+    let check_only = flags.is_on(Flag::CheckConfig);
+    if check_only {
+        let Some(path) = flags.config_file() else {
+            return Err(CliError::fatal(
+                "must specify [-c, --config] option to check configuration file syntax",
+            ));
+        };
+        let configured =
+            config::load_with(path, environment, flags.tls_off()).map_err(CliError::fatal)?;
+        if !configured.warnings.is_empty() {
+            return Err(CliError::fatal(ConfigErrors::Values {
+                warnings: configured.warnings,
+                errors: Vec::new(),
+            }));
+        }
+        return Ok(Command::CheckConfig {
+            path: path.to_owned(),
+            digest: configured.options.config_digest,
+        });
+    }
+    let configured = configure(flags, environment).map_err(CliError::fatal)?;
+    Ok(Command::Run(Box::new(configured)))
+}
+
+fn parse_signal(argument: &str) -> Result<Command, CliError> {
+    let parts: Vec<&str> = argument.split('=').collect();
+    match parts.as_slice() {
+        [command] => Ok(Command::Signal {
+            command: (*command).to_owned(),
+            target: String::new(),
+        }),
+        [command, target] => Ok(Command::Signal {
+            command: (*command).to_owned(),
+            target: (*target).to_owned(),
+        }),
+        surplus => Err(CliError::fatal(format_args!(
+            "invalid signal parameters: [{}]",
+            surplus[2..].join(" ")
+        ))),
+    }
+}
+
+/// Options from the file the flags name, if any, and the flags over it, checked against each
+/// other. Also what a reload calls, with the flags of the start (CFG-83, CFG-91).
+///
+/// # Errors
+/// All that is wrong with the file, or the first thing that does not go together.
+pub fn configure(flags: Flags, environment: Environment<'_>) -> Result<Configured, ConfigureError> {
+    let mut configured = match flags.config_file() {
+        Some(path) => config::load_with(path, environment, flags.tls_off())?,
+        None => Configured {
+            options: Options::default(),
+            inactive: Vec::new(),
+            warnings: Vec::new(),
+            flags: Flags::default(),
+        },
+    };
+    flags.apply(&mut configured.options)?;
+    let in_cluster = configured.inactive.iter().any(|it| it == "cluster");
+    for key in flags.inactive(in_cluster)? {
+        if !configured.inactive.contains(&key) {
+            configured.inactive.push(key);
+        }
+    }
+    config::validate(&configured.options)?;
+    configured.flags = flags;
+    Ok(configured)
+}
+
+/// Why file and flags give no options.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigureError {
+    /// The file.
+    #[error(transparent)]
+    File(#[from] ConfigErrors),
+    /// A flag, or file and flags together.
+    #[error("{0}")]
+    Flags(Problem),
+}
+
+impl From<Problem> for ConfigureError {
+    fn from(problem: Problem) -> Self {
+        Self::Flags(problem)
+    }
+}
+
+/// A flag, whichever of its names was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flag {
+    Help,
+    HelpTls,
+    Version,
+    CheckConfig,
+    Signal,
+    Config,
+    Port,
+    Host,
+    Name,
+    ClientAdvertise,
+    Debug,
+    Trace,
+    VerboseTrace,
+    DebugAndTrace,
+    DebugAndVerboseTrace,
+    Logtime,
+    LogtimeUtc,
+    User,
+    Password,
+    Token,
+    HttpPort,
+    HttpsPort,
+    PidFile,
+    PortsFileDir,
+    LogFile,
+    LogSizeLimit,
+    Syslog,
+    RemoteSyslog,
+    MaxTracedMsgLen,
+    Shards,
+    Profile,
+    Routes,
+    Cluster,
+    ClusterAdvertise,
+    NoAdvertise,
+    ConnectRetries,
+    ClusterName,
+    JetStream,
+    StoreDir,
+    Tls,
+    TlsVerify,
+    TlsCert,
+    TlsKey,
+    TlsCaCert,
+}
+
+/// What a flag's value must be.
+#[derive(Clone, Copy)]
+enum Kind {
+    Switch,
+    Number,
+    Text,
+}
+
+/// Every flag with its names (CFG-79..82); the first is the one shown.
+const FLAGS: &[(&[&str], Kind, Flag)] = &[
+    (&["help", "h"], Kind::Switch, Flag::Help),
+    (&["help_tls"], Kind::Switch, Flag::HelpTls),
+    (&["version", "v"], Kind::Switch, Flag::Version),
+    (&["t"], Kind::Switch, Flag::CheckConfig),
+    (&["signal", "sl"], Kind::Text, Flag::Signal),
+    (&["config", "c"], Kind::Text, Flag::Config),
+    (&["port", "p"], Kind::Number, Flag::Port),
+    (&["addr", "a", "net"], Kind::Text, Flag::Host),
+    (&["name", "n", "server_name"], Kind::Text, Flag::Name),
+    (&["client_advertise"], Kind::Text, Flag::ClientAdvertise),
+    (&["debug", "D"], Kind::Switch, Flag::Debug),
+    (&["trace", "V"], Kind::Switch, Flag::Trace),
+    (&["VV"], Kind::Switch, Flag::VerboseTrace),
+    (&["DV"], Kind::Switch, Flag::DebugAndTrace),
+    (&["DVV"], Kind::Switch, Flag::DebugAndVerboseTrace),
+    (&["logtime", "T"], Kind::Switch, Flag::Logtime),
+    (&["logtime_utc"], Kind::Switch, Flag::LogtimeUtc),
+    (&["user"], Kind::Text, Flag::User),
+    (&["pass"], Kind::Text, Flag::Password),
+    (&["auth"], Kind::Text, Flag::Token),
+    (&["http_port", "m"], Kind::Number, Flag::HttpPort),
+    (&["https_port", "ms"], Kind::Number, Flag::HttpsPort),
+    (&["pid", "P"], Kind::Text, Flag::PidFile),
+    (&["ports_file_dir"], Kind::Text, Flag::PortsFileDir),
+    (&["log", "l"], Kind::Text, Flag::LogFile),
+    (&["log_size_limit"], Kind::Number, Flag::LogSizeLimit),
+    (&["syslog", "s"], Kind::Switch, Flag::Syslog),
+    (&["remote_syslog", "r"], Kind::Text, Flag::RemoteSyslog),
+    (&["max_traced_msg_len"], Kind::Number, Flag::MaxTracedMsgLen),
+    (&["shards"], Kind::Number, Flag::Shards),
+    (&["profile"], Kind::Number, Flag::Profile),
+    (&["routes"], Kind::Text, Flag::Routes),
+    (&["cluster", "cluster_listen"], Kind::Text, Flag::Cluster),
+    (&["cluster_advertise"], Kind::Text, Flag::ClusterAdvertise),
+    (&["no_advertise"], Kind::Switch, Flag::NoAdvertise),
+    (&["connect_retries"], Kind::Number, Flag::ConnectRetries),
+    (&["cluster_name"], Kind::Text, Flag::ClusterName),
+    (&["jetstream", "js"], Kind::Switch, Flag::JetStream),
+    (&["store_dir", "sd"], Kind::Text, Flag::StoreDir),
+    (&["tls"], Kind::Switch, Flag::Tls),
+    (&["tlsverify"], Kind::Switch, Flag::TlsVerify),
+    (&["tlscert"], Kind::Text, Flag::TlsCert),
+    (&["tlskey"], Kind::Text, Flag::TlsKey),
+    (&["tlscacert"], Kind::Text, Flag::TlsCaCert),
+];
+
+/// Flags without effect in this version.
+const INACTIVE: [Flag; 10] = [
+    Flag::HttpsPort,
+    Flag::Profile,
+    Flag::Routes,
+    Flag::Cluster,
+    Flag::ClusterAdvertise,
+    Flag::NoAdvertise,
+    Flag::ConnectRetries,
+    Flag::ClusterName,
+    Flag::JetStream,
+    Flag::StoreDir,
+];
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Setting {
+    Switch(bool),
+    Number(i64),
+    Text(String),
+}
+
+impl Setting {
+    /// Whether it asks for anything.
+    fn is_set(&self) -> bool {
+        match self {
+            Self::Switch(on) => *on,
+            Self::Number(number) => *number != 0,
+            Self::Text(text) => !text.is_empty(),
+        }
+    }
+}
+
+/// The flags of a command line, in their order. Kept, because a reload puts them over the file
+/// again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Flags {
+    set: Vec<(Flag, Setting)>,
+}
+
+impl Flags {
+    /// Splits arguments into flags and the words behind them.
+    ///
+    /// # Errors
+    /// The first argument that is no flag of ours, or lacks its value.
+    pub fn parse(arguments: &[String]) -> Result<(Self, &[String]), FlagError> {
+        let mut flags = Self::default();
+        let mut rest = arguments;
+        while let [argument, after @ ..] = rest {
+            if argument.len() < 2 || !argument.starts_with('-') {
+                break;
+            }
+            rest = after;
+            if argument == "--" {
+                break;
+            }
+            let body = argument.strip_prefix("--").unwrap_or(&argument[1..]);
+            if body.starts_with(['-', '=']) {
+                return Err(FlagError::Syntax(argument.clone()));
+            }
+            let (name, attached) = match body.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (body, None),
+            };
+            let Some((_, kind, flag)) = FLAGS.iter().find(|(names, ..)| names.contains(&name))
+            else {
+                return Err(FlagError::Unknown(name.to_owned()));
+            };
+            let setting = match (kind, attached) {
+                (Kind::Switch, None) => Setting::Switch(true),
+                (Kind::Switch, Some(value)) => Setting::Switch(switch(name, value)?),
+                (Kind::Number | Kind::Text, _) => {
+                    let value = match (attached, rest) {
+                        (Some(value), _) => value,
+                        (None, [value, after @ ..]) => {
+                            rest = after;
+                            value
+                        }
+                        (None, []) => return Err(FlagError::MissingValue(name.to_owned())),
+                    };
+                    if let Kind::Number = kind {
+                        Setting::Number(number(name, value)?)
+                    } else {
+                        Setting::Text(value.to_owned())
+                    }
+                }
+            };
+            flags.set.push((*flag, setting));
+        }
+        Ok((flags, rest))
+    }
+
+    /// The last setting of a flag.
+    fn setting(&self, flag: Flag) -> Option<&Setting> {
+        let found = self.set.iter().rev().find(|(it, _)| *it == flag);
+        found.map(|(_, setting)| setting)
+    }
+
+    fn is_on(&self, flag: Flag) -> bool {
+        self.setting(flag) == Some(&Setting::Switch(true))
+    }
+
+    fn text(&self, flag: Flag) -> Option<&str> {
+        match self.setting(flag) {
+            Some(Setting::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The file named by `-c`.
+    pub fn config_file(&self) -> Option<&Path> {
+        self.text(Flag::Config)
+            .filter(|it| !it.is_empty())
+            .map(Path::new)
+    }
+
+    /// `--tls=false` takes the file's `tls` block away.
+    fn tls_off(&self) -> bool {
+        self.setting(Flag::Tls) == Some(&Setting::Switch(false))
+    }
+
+    /// Puts the flags over options that hold defaults or a file's values (CFG-83).
+    ///
+    /// # Errors
+    /// A number that cannot be served.
+    pub fn apply(&self, options: &mut Options) -> Result<(), Problem> {
+        for (flag, setting) in &self.set {
+            apply_setting(*flag, setting, options)?;
+        }
+        // These three come after all others, wherever they stand.
+        for (flag, debug, verbose) in [
+            (Flag::DebugAndTrace, true, false),
+            (Flag::DebugAndVerboseTrace, true, true),
+            (Flag::VerboseTrace, false, true),
+        ] {
+            if let Some(Setting::Switch(on)) = self.setting(flag) {
+                options.log.trace = *on;
+                if debug {
+                    options.log.debug = *on;
+                }
+                if verbose {
+                    options.log.trace_verbose = *on;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Names of the flags that do nothing yet. `in_cluster` says that the file has a cluster.
+    ///
+    /// # Errors
+    /// TLS was asked for: without it, a server that should be closed would be open.
+    fn inactive(&self, in_cluster: bool) -> Result<Vec<String>, Problem> {
+        let problem = |kind| Err(Problem { origin: None, kind });
+        let is_tls = |flag: Flag| {
+            matches!(
+                flag,
+                Flag::Tls | Flag::TlsVerify | Flag::TlsCert | Flag::TlsKey | Flag::TlsCaCert
+            )
+        };
+        if !self.tls_off() && self.set.iter().any(|(flag, _)| is_tls(*flag)) {
+            let missing = |flag| self.text(flag).is_none_or(str::is_empty);
+            if missing(Flag::TlsCert) {
+                let text = "TLS Server certificate must be present and valid";
+                return problem(ProblemKind::Stock(text));
+            }
+            if missing(Flag::TlsKey) {
+                let text = "TLS Server private key must be present and valid";
+                return problem(ProblemKind::Stock(text));
+            }
+            let what = "--tls";
+            let cure = "remove the --tls flags to start without encryption";
+            return problem(ProblemKind::NotEnforced { what, cure });
+        }
+        let is_set = |flag| self.setting(flag).is_some_and(Setting::is_set);
+        if is_set(Flag::Routes) && !in_cluster && !is_set(Flag::Cluster) {
+            let text = "solicited routes require cluster capabilities, e.g. --cluster";
+            return problem(ProblemKind::Stock(text));
+        }
+        Ok(FLAGS
+            .iter()
+            .filter(|(_, _, flag)| INACTIVE.contains(flag) && is_set(*flag))
+            .map(|(names, ..)| format!("--{}", names[0]))
+            .collect())
+    }
+}
+
+fn apply_setting(flag: Flag, setting: &Setting, options: &mut Options) -> Result<(), Problem> {
+    let path = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
+    let filled = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    match (flag, setting) {
+        (Flag::Port, Setting::Number(port)) => {
+            options.port = match bounded("--port", *port, -1, 65535)? {
+                0 => Options::default().port,
+                port => port,
+            };
+        }
+        (Flag::HttpPort, Setting::Number(port)) => {
+            options.monitor.http_port = bounded("--http_port", *port, -1, 65535)?;
+        }
+        (Flag::Shards, Setting::Number(count)) => {
+            let max = i64::try_from(SHARDS_MAX).unwrap_or(i64::MAX);
+            let count: usize = bounded("--shards", *count, 0, max)?;
+            options.shards = (count > 0).then_some(count);
+        }
+        (Flag::LogSizeLimit, Setting::Number(bytes)) => options.log.size_limit = *bytes,
+        (Flag::MaxTracedMsgLen, Setting::Number(bytes)) => {
+            options.log.max_traced_msg_len = usize::try_from(*bytes).unwrap_or(0);
+        }
+        (Flag::Debug, Setting::Switch(on)) => options.log.debug = *on,
+        (Flag::Trace, Setting::Switch(on)) => options.log.trace = *on,
+        (Flag::Logtime, Setting::Switch(on)) => options.log.logtime = *on,
+        (Flag::LogtimeUtc, Setting::Switch(on)) => options.log.logtime_utc = *on,
+        (Flag::Syslog, Setting::Switch(on)) => options.log.syslog = *on,
+        (flag, Setting::Text(text)) => match flag {
+            Flag::Host => {
+                options.host = filled(text).unwrap_or_else(|| Options::default().host);
+            }
+            Flag::Name => options.server_name = filled(text),
+            Flag::ClientAdvertise => options.client_advertise = filled(text),
+            Flag::User => options.auth.username = filled(text),
+            Flag::Password => options.auth.password = filled(text),
+            Flag::Token => options.auth.token = filled(text),
+            Flag::PidFile => options.pid_file = path(text),
+            Flag::PortsFileDir => options.ports_file_dir = path(text),
+            Flag::LogFile => options.log.file = path(text),
+            Flag::RemoteSyslog => options.log.remote_syslog.clone_from(text),
+            _ => {}
+        },
+        _ => {}
+    }
+    Ok(())
+}
+
+fn bounded<T: TryFrom<i64>>(key: &str, value: i64, min: i64, max: i64) -> Result<T, Problem> {
+    let out_of_range = || Problem {
+        origin: None,
+        kind: ProblemKind::OutOfRange {
+            key: key.to_owned(),
+            value,
+            min,
+            max,
+        },
+    };
+    if !(min..=max).contains(&value) {
+        return Err(out_of_range());
+    }
+    T::try_from(value).map_err(|_| out_of_range())
+}
+
+fn switch(name: &str, value: &str) -> Result<bool, FlagError> {
+    match value {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(FlagError::Switch {
+            name: name.to_owned(),
+            value: value.to_owned(),
+        }),
+    }
+}
+
+/// Decimal, or with the prefix of another base: `0x`, `0o`, `0`, `0b`.
+fn number(name: &str, value: &str) -> Result<i64, FlagError> {
+    use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+
+    let (sign, digits) = match value.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", value.strip_prefix('+').unwrap_or(value)),
+    };
+    let lower = digits.to_ascii_lowercase();
+    let (radix, digits) = match lower.as_bytes() {
+        [b'0', b'x', ..] => (16, &lower[2..]),
+        [b'0', b'b', ..] => (2, &lower[2..]),
+        [b'0', b'o', ..] => (8, &lower[2..]),
+        [b'0', _, ..] => (8, &lower[1..]),
+        _ => (10, lower.as_str()),
+    };
+    let name = name.to_owned();
+    let value = value.to_owned();
+    if digits.starts_with(['+', '-']) {
+        return Err(FlagError::Number { name, value });
+    }
+    i64::from_str_radix(&format!("{sign}{digits}"), radix).map_err(|error| match error.kind() {
+        PosOverflow | NegOverflow => FlagError::NumberRange { name, value },
+        _ => FlagError::Number { name, value },
+    })
+}
+
+/// Arguments fit to be shown: values of `--user`, `--pass`, `--auth` and the credentials in URLs
+/// of `--routes` and `--cluster` are replaced by `[REDACTED]` (CFG-84).
+pub fn redacted(arguments: &[String]) -> Vec<String> {
+    let mut shown = Vec::with_capacity(arguments.len());
+    let mut secret: Option<fn(&str) -> String> = None;
+    for argument in arguments {
+        if let Some(redact) = secret.take() {
+            shown.push(redact(argument));
+            continue;
+        }
+        let body = argument.trim_start_matches('-');
+        let dashes = argument.len() - body.len();
+        let (name, value) = match body.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (body, None),
+        };
+        let redact: fn(&str) -> String = match name {
+            "user" | "pass" | "auth" => |_| "[REDACTED]".to_owned(),
+            "routes" | "cluster" | "cluster_listen" => redacted_urls,
+            _ => |value| value.to_owned(),
+        };
+        match value {
+            Some(value) if (1..=2).contains(&dashes) => {
+                shown.push(format!("{}{name}={}", &argument[..dashes], redact(value)));
+            }
+            None if (1..=2).contains(&dashes) => {
+                shown.push(argument.clone());
+                secret = Some(redact);
+            }
+            _ => shown.push(argument.clone()),
+        }
+    }
+    shown
+}
+
+fn redacted_urls(list: &str) -> String {
+    let redact = |url: &str| {
+        let (scheme, rest) = url.split_once("://")?;
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (_, host) = authority.rsplit_once('@')?;
+        Some(format!("{scheme}://[REDACTED]@{host}{path}"))
+    };
+    let urls = list.split(',');
+    let urls: Vec<String> = urls
+        .map(|url| redact(url).unwrap_or_else(|| url.to_owned()))
+        .collect();
+    urls.join(",")
+}

@@ -1,0 +1,506 @@
+//! Top-level keys -> [`Options`] (CFG-18..74).
+//!
+//! Three kinds: keys that act today; keys of features to come, whose blocks are checked and noted
+//! as inactive; and keys that protect. The rule for the last: a key whose absence would let in
+//! somebody who should be kept out is refused with an error, never ignored, because a server that
+//! starts open is worse than one that does not start. These are `tls` unless `allow_non_tls` lets
+//! plain connections in anyway and no certificate is asked for, users in `accounts` (beside those
+//! of the system account), `operator`, `resolver`, `trusted_keys`, `auth_callout` and
+//! `proxy_required`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::error::{Origin, ProblemKind};
+use super::report::{Report, strict_duration, type_in};
+use super::value::{Map, Node, Value};
+use super::{authorization, duration, inactive, listen};
+use crate::limits::SHARDS_MAX;
+use crate::options::{Options, WriteTimeoutPolicy};
+
+/// Nanoseconds of the least `lame_duck_duration` a file may set (CFG-45).
+const LAME_DUCK_MIN: i64 = 30_000_000_000;
+
+/// What a protecting key says to do.
+const REMOVE: &str = "remove it to start without this protection";
+
+/// What the keys of a file say, and what is to be said about them.
+pub struct Keys<'r> {
+    report: &'r mut Report,
+    options: &'r mut Options,
+    /// The `tls` block that cannot be left out: where, and which of its demands.
+    tls: Option<(Origin, &'static str, bool)>,
+    allow_non_tls: bool,
+}
+
+/// Reads the keys of a file into `options`, which hold the defaults. With `tls_off` (the flag
+/// `--tls=false`) a `tls` block means nothing, as in stock.
+pub fn read(map: &Map, tls_off: bool, options: &mut Options, report: &mut Report) {
+    // First, because other keys depend on it.
+    if let Some(value) = map.find("system_account").or(map.find("system")) {
+        match value.text() {
+            Ok(name) if !name.is_empty() => options.system_account = name.to_owned(),
+            Ok(_) => {}
+            Err(_) => {
+                let text = "system account name must be a string";
+                report.error(value, ProblemKind::Stock(text));
+            }
+        }
+    }
+    let mut keys = Keys {
+        report,
+        options,
+        tls: None,
+        allow_non_tls: false,
+    };
+    for (key, value) in map.iter() {
+        let text = String::from_utf8_lossy(key);
+        let name = text.to_lowercase();
+        if let Err(kind) = keys.active(&name, key, value) {
+            keys.report.error(value, kind);
+        }
+    }
+    match keys.tls.take() {
+        Some((origin, what, verifies)) if !tls_off && (verifies || !keys.allow_non_tls) => {
+            let cure = if verifies {
+                "remove the block to start without checking certificates"
+            } else {
+                "remove the block to start without encryption, or set allow_non_tls: true"
+            };
+            let kind = ProblemKind::NotEnforced { what, cure };
+            keys.report.error_at(&origin, kind);
+        }
+        Some(_) => keys.report.inactive("tls"),
+        None => {}
+    }
+}
+
+impl Keys<'_> {
+    /// Keys that act in this version; the others go to [`Self::dormant`].
+    fn active(&mut self, name: &str, key: &[u8], value: &Value) -> Result<(), ProblemKind> {
+        let options = &mut *self.options;
+        match name {
+            "listen" => {
+                let (host, port) = listen::parse(value)?;
+                options.port = or_default(bounded(name, port, -1, 65535)?, 4222);
+                set_host(options, &host);
+            }
+            "port" => options.port = or_default(port(name, value)?, 4222),
+            "host" | "net" => set_host(options, value.text()?),
+            "server_name" => {
+                let text = value.text()?;
+                if text.contains(' ') {
+                    return Err(ProblemKind::Stock("server name cannot contain spaces"));
+                }
+                options.server_name = (!text.is_empty()).then(|| text.to_owned());
+            }
+            "client_advertise" => options.client_advertise = filled(value)?,
+            "http" => {
+                let (host, port) = listen::parse(value)?;
+                options.monitor.http_port = bounded(name, port, -1, 65535)?;
+                options.monitor.http_host = host;
+            }
+            "http_port" | "monitor_port" => options.monitor.http_port = port(name, value)?,
+            "http_base_path" => options.monitor.http_base_path = base_path(value.text()?),
+            "debug" => options.log.debug = value.boolean()?,
+            "trace" => options.log.trace = value.boolean()?,
+            "trace_verbose" => {
+                options.log.trace_verbose = value.boolean()?;
+                options.log.trace = options.log.trace_verbose;
+            }
+            "trace_headers" => {
+                options.log.trace_headers = value.boolean()?;
+                options.log.trace = options.log.trace_headers;
+            }
+            "logtime" => options.log.logtime = value.boolean()?,
+            "logtime_utc" => options.log.logtime_utc = value.boolean()?,
+            "logfile" | "log_file" => options.log.file = filled(value)?.map(PathBuf::from),
+            "logfile_size_limit" | "log_size_limit" => options.log.size_limit = value.integer()?,
+            "logfile_max_num" | "log_max_num" => options.log.max_num = value.integer()?,
+            "syslog" => options.log.syslog = value.boolean()?,
+            "remote_syslog" => options.log.remote_syslog = value.text()?.to_owned(),
+            "pidfile" | "pid_file" => options.pid_file = filled(value)?.map(PathBuf::from),
+            "ports_file_dir" => options.ports_file_dir = filled(value)?.map(PathBuf::from),
+            "max_traced_msg_len" => {
+                options.log.max_traced_msg_len = usize::try_from(value.integer()?).unwrap_or(0);
+            }
+            "lame_duck_duration" => options.lame_duck_duration = lame_duck_duration(value)?,
+            "lame_duck_grace_period" => {
+                options.lame_duck_grace_period = lame_duck_grace_period(value)?;
+            }
+            "authorization" => {
+                if let Some(auth) = authorization::read_top_level(self.report, value) {
+                    let no_auth_user = options.auth.no_auth_user.take();
+                    options.auth = auth;
+                    options.auth.no_auth_user = no_auth_user;
+                }
+            }
+            "no_auth_user" => options.auth.no_auth_user = filled(value)?,
+            // Read before all others.
+            "system_account" | "system" => {}
+            "no_system_account" | "no_system" | "no_sys_acc" => {
+                options.no_system_account = value.boolean()?;
+            }
+            "disable_sublist_cache" | "no_sublist_cache" => {
+                options.disable_sublist_cache = value.boolean()?;
+            }
+            "server_tags" => options.tags = tags(value)?,
+            "server_metadata" => self.metadata(value)?,
+            "feature_flags" => self.feature_flags(value)?,
+            "shards" => {
+                let max = i64::try_from(SHARDS_MAX).unwrap_or(i64::MAX);
+                let count: usize = bounded(name, value.integer()?, 0, max)?;
+                options.shards = (count > 0).then_some(count);
+            }
+            _ => return self.client_limits(name, key, value),
+        }
+        Ok(())
+    }
+
+    fn client_limits(&mut self, name: &str, key: &[u8], value: &Value) -> Result<(), ProblemKind> {
+        let client = &mut self.options.client;
+        match name {
+            "max_control_line" => {
+                client.max_control_line = byte_limit(name, value, client.max_control_line)?;
+            }
+            "max_payload" => client.max_payload = byte_limit(name, value, client.max_payload)?,
+            "max_pending" => {
+                let bytes: usize = bounded(name, value.integer()?, 0, i64::MAX)?;
+                if bytes != 0 {
+                    client.max_pending = bytes;
+                }
+            }
+            "max_connections" | "max_conn" => {
+                // Zero refuses everybody, as in stock; only the flag-less default is 65536.
+                client.max_connections = positive(value.integer()?);
+            }
+            "max_subscriptions" | "max_subs" => {
+                client.max_subscriptions = positive(value.integer()?);
+            }
+            "max_sub_tokens" | "max_subscription_tokens" => {
+                let count = value.integer()?;
+                let tokens = u8::try_from(count);
+                client.max_subscription_tokens = Some(match tokens {
+                    Ok(tokens) if tokens > 0 => tokens,
+                    Err(_) if count > 0 => return Err(ProblemKind::TooBig(name.to_owned())),
+                    _ => return Err(ProblemKind::NotPositive(name.to_owned())),
+                });
+            }
+            "ping_interval" => {
+                if let Some(time) = positive_duration(self.report, name, value)? {
+                    client.ping_interval = time;
+                }
+            }
+            "ping_max" => {
+                let count: u32 = bounded(name, value.integer()?, 0, i64::from(u32::MAX))?;
+                if count != 0 {
+                    client.ping_max = count;
+                }
+            }
+            "write_deadline" => {
+                if let Some(time) = positive_duration(self.report, name, value)? {
+                    client.write_deadline = time;
+                }
+            }
+            "write_timeout" => {
+                client.write_timeout = match value.text()? {
+                    "default" => WriteTimeoutPolicy::Default,
+                    "close" => WriteTimeoutPolicy::Close,
+                    "retry" => WriteTimeoutPolicy::Retry,
+                    _ => {
+                        return Err(ProblemKind::Stock(
+                            "write_timeout must be 'default', 'close' or 'retry'",
+                        ));
+                    }
+                };
+            }
+            "max_closed_clients" => {
+                let count: usize = bounded(name, value.integer()?, 0, i64::from(u32::MAX))?;
+                if count != 0 {
+                    client.max_closed_clients = count;
+                }
+            }
+            "no_header_support" => client.no_header_support = value.boolean()?,
+            "no_fast_producer_stall" => client.no_fast_producer_stall = value.boolean()?,
+            _ => return self.dormant(name, key, value),
+        }
+        Ok(())
+    }
+
+    /// Keys of features to come, and keys nobody knows.
+    fn dormant(&mut self, name: &str, key: &[u8], value: &Value) -> Result<(), ProblemKind> {
+        let report = &mut *self.report;
+        // Whether the key would do something in stock; a feature switched off is no news.
+        let mut noted = true;
+        match name {
+            "cluster" => inactive::links::cluster(report, value),
+            "gateway" => inactive::links::gateway(report, value),
+            "leaf" | "leafnodes" => inactive::links::leafnodes(report, value),
+            "websocket" | "ws" => inactive::listeners::websocket(report, value),
+            "mqtt" => inactive::listeners::mqtt(report, value),
+            "proxies" => inactive::listeners::proxies(report, value),
+            "jetstream" => noted = inactive::jetstream::jetstream(report, value),
+            "mappings" | "maps" => inactive::accounts::mappings(report, value),
+            "accounts" => {
+                if inactive::accounts::accounts(report, value, &self.options.system_account) {
+                    let what = "users in accounts";
+                    let cure = "move them to the authorization block, or leave only the users of \
+                                the system account";
+                    return Err(ProblemKind::NotEnforced { what, cure });
+                }
+            }
+            "tls" => {
+                inactive::tls::tls(report, name, value);
+                if let Node::Map(map) = &value.node {
+                    let verifies = inactive::tls::verifies(map);
+                    let what = if verifies { "tls with verify" } else { "tls" };
+                    self.tls = Some((value.origin.clone(), what, verifies));
+                }
+                return Ok(());
+            }
+            "allow_non_tls" => {
+                self.allow_non_tls = value.boolean()?;
+                noted = self.allow_non_tls;
+            }
+            "ocsp" => inactive::tls::ocsp(report, value),
+            "ocsp_cache" => inactive::tls::ocsp_cache(report, value),
+            "operator" | "operators" | "roots" | "root" | "root_operators" | "root_operator" => {
+                return Err(not_enforced("operator"));
+            }
+            "resolver" | "account_resolver" | "accounts_resolver" => {
+                return Err(not_enforced("resolver"));
+            }
+            "trusted" | "trusted_keys" => return Err(not_enforced("trusted_keys")),
+            "default_sentinel" => {
+                value.text()?;
+                return Err(ProblemKind::Stock(
+                    "default sentinel requires operators and accounts",
+                ));
+            }
+            "resolver_tls" => inactive::tls::tls(report, name, value),
+            "resolver_preload" => {
+                let text = "preload should be a map of account_public_key:account_jwt";
+                let Node::Map(map) = &value.node else {
+                    return Err(ProblemKind::Stock(text));
+                };
+                for (_, jwt) in map.iter() {
+                    if !matches!(jwt.node, Node::String(_)) {
+                        let text = "preload map value should be a string JWT";
+                        report.error(jwt, ProblemKind::Stock(text));
+                    }
+                }
+            }
+            "resolver_pinned_accounts" => {
+                let what = super::report::TextsError {
+                    in_array: "error parsing resolver_pinned_accounts: unsupported type in array ",
+                    alone: "error parsing resolver_pinned_accounts: unsupported type ",
+                };
+                report.texts(what, value);
+            }
+            "https" => {
+                let (_, port) = listen::parse(value)?;
+                noted = port != 0;
+            }
+            "https_port"
+            | "prof_port"
+            | "prof_block_rate"
+            | "connect_error_reports"
+            | "reconnect_error_reports" => noted = value.integer()? != 0,
+            "proxy_protocol" => noted = value.boolean()?,
+            "store_dir" | "storedir" => _ = value.text()?,
+            "default_js_domain" => {
+                let text = "error default_js_domain config: unsupported type ";
+                let Node::Map(map) = &value.node else {
+                    return Err(type_in(text, value));
+                };
+                for (_, domain) in map.iter() {
+                    report.keep(domain, domain.text());
+                }
+            }
+            _ => {
+                report.unknown_field(key, value);
+                return Ok(());
+            }
+        }
+        if noted {
+            self.report.inactive(name);
+        }
+        Ok(())
+    }
+
+    fn metadata(&mut self, value: &Value) -> Result<(), ProblemKind> {
+        let Node::Map(map) = &value.node else {
+            return Err(type_in("error parsing metadata: unsupported type ", value));
+        };
+        for (key, value) in map.iter() {
+            let key = String::from_utf8_lossy(key).into_owned();
+            if let Some(text) = self.report.keep(value, value.text()) {
+                self.options.metadata.insert(key, text.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn feature_flags(&mut self, value: &Value) -> Result<(), ProblemKind> {
+        let Node::Map(map) = &value.node else {
+            return Err(type_in(
+                "error parsing feature flags: unsupported type ",
+                value,
+            ));
+        };
+        for (key, value) in map.iter() {
+            let key = String::from_utf8_lossy(key).into_owned();
+            if let Node::Bool(flag) = value.node {
+                self.options.feature_flags.insert(key, flag);
+            } else {
+                let found = format!("{key:?}: expected bool, got {}", value.node.type_name());
+                let text = "error parsing feature flag ";
+                self.report
+                    .error(value, ProblemKind::TypeIn { text, found });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn not_enforced(what: &'static str) -> ProblemKind {
+    ProblemKind::NotEnforced { what, cure: REMOVE }
+}
+
+/// Empty text means the default, as in stock.
+fn filled(value: &Value) -> Result<Option<String>, ProblemKind> {
+    let text = value.text()?;
+    Ok((!text.is_empty()).then(|| text.to_owned()))
+}
+
+fn set_host(options: &mut Options, host: &str) {
+    options.host = if host.is_empty() { "0.0.0.0" } else { host }.to_owned();
+}
+
+fn or_default(number: i32, default: i32) -> i32 {
+    if number == 0 { default } else { number }
+}
+
+fn port(name: &str, value: &Value) -> Result<i32, ProblemKind> {
+    bounded(name, value.integer()?, -1, 65535)
+}
+
+/// `value`, where it can be served.
+fn bounded<T: TryFrom<i64>>(name: &str, value: i64, min: i64, max: i64) -> Result<T, ProblemKind> {
+    let out_of_range = || ProblemKind::OutOfRange {
+        key: name.to_owned(),
+        value,
+        min,
+        max,
+    };
+    if !(min..=max).contains(&value) {
+        return Err(out_of_range());
+    }
+    T::try_from(value).map_err(|_| out_of_range())
+}
+
+/// Bytes up to 2^31 - 1; zero means the default.
+fn byte_limit(name: &str, value: &Value, default: usize) -> Result<usize, ProblemKind> {
+    let bytes = value.integer()?;
+    if bytes > i64::from(i32::MAX) {
+        return Err(ProblemKind::TooBig(name.to_owned()));
+    }
+    let bytes = bounded(name, bytes, 0, i64::from(i32::MAX))?;
+    Ok(if bytes == 0 { default } else { bytes })
+}
+
+fn positive(count: i64) -> Option<usize> {
+    usize::try_from(count).ok().filter(|it| *it > 0)
+}
+
+/// `None` for zero, which means the default, and for errors, which are noted.
+fn positive_duration(
+    report: &mut Report,
+    name: &str,
+    value: &Value,
+) -> Result<Option<Duration>, ProblemKind> {
+    let Some(nanos) = report.duration(name, value) else {
+        return Ok(None);
+    };
+    let nanos: u64 = bounded(name, nanos, 0, i64::MAX)?;
+    Ok((nanos > 0).then(|| Duration::from_nanos(nanos)))
+}
+
+fn lame_duck_duration(value: &Value) -> Result<Duration, ProblemKind> {
+    let nanos = strict_duration(value, "error parsing lame_duck_duration: ")?;
+    if nanos < LAME_DUCK_MIN {
+        return Err(ProblemKind::LameDuckDuration(duration::Shown(nanos)));
+    }
+    Ok(Duration::from_nanos(nanos.unsigned_abs()))
+}
+
+fn lame_duck_grace_period(value: &Value) -> Result<Duration, ProblemKind> {
+    let nanos = strict_duration(value, "error parsing lame_duck_grace_period: ")?;
+    match u64::try_from(nanos) {
+        Ok(0) => Ok(Options::default().lame_duck_grace_period),
+        Ok(nanos) => Ok(Duration::from_nanos(nanos)),
+        Err(_) => Err(ProblemKind::Stock(
+            "invalid lame_duck_grace_period, needs to be positive",
+        )),
+    }
+}
+
+/// Lower case, without blanks around, each once (CFG-66).
+fn tags(value: &Value) -> Result<Vec<String>, ProblemKind> {
+    let mut tags: Vec<String> = Vec::new();
+    let mut add = |text: &str| {
+        let tag = text.trim().to_lowercase();
+        if !tag.is_empty() && !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    };
+    match &value.node {
+        Node::String(_) => add(value.text()?),
+        Node::Array(values) => {
+            for value in values {
+                if !matches!(value.node, Node::String(_)) {
+                    return Err(ProblemKind::Stock(
+                        "error parsing tags: unsupported type *conf.token where string is expected",
+                    ));
+                }
+                add(value.text()?);
+            }
+        }
+        _ => return Err(type_in("error parsing tags: unsupported type ", value)),
+    }
+    Ok(tags)
+}
+
+/// With a slash in front and without one at the end; `.`, `..` and doubled slashes resolved
+/// (CFG-25).
+fn base_path(text: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in text.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => _ = parts.pop(),
+            name => parts.push(name),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// CFG-25.
+    #[test]
+    fn base_paths() {
+        for (text, expected) in [
+            ("", "/"),
+            ("/", "/"),
+            ("a", "/a"),
+            ("/a/", "/a"),
+            ("a//b/../c", "/a/c"),
+            ("../x", "/x"),
+        ] {
+            assert_eq!(base_path(text), expected);
+        }
+    }
+}

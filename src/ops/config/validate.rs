@@ -1,0 +1,97 @@
+//! What must hold between keys, whichever of file and flags set them (CFG-75, CFG-76).
+
+use super::duration::Shown;
+use super::error::{Problem, ProblemKind};
+use crate::options::Options;
+
+/// Payloads above this are warned about (CORE-54).
+const PAYLOAD_WARNED: usize = 8 * 1024 * 1024;
+
+/// Checks options that are complete. The first problem is the answer, in stock's order.
+///
+/// # Errors
+/// What does not go together.
+pub fn validate(options: &Options) -> Result<(), Problem> {
+    check(options).map_err(|kind| Problem { origin: None, kind })
+}
+
+fn check(options: &Options) -> Result<(), ProblemKind> {
+    let (grace, duration) = (options.lame_duck_grace_period, options.lame_duck_duration);
+    if grace >= duration {
+        let shown = |it: std::time::Duration| Shown(signed(it.as_nanos()));
+        return Err(ProblemKind::LameDuckGrace {
+            grace: shown(grace),
+            duration: shown(duration),
+        });
+    }
+    let client = &options.client;
+    if client.max_payload > client.max_pending {
+        return Err(ProblemKind::PayloadOverPending {
+            max_payload: signed(client.max_payload as u128),
+            max_pending: signed(client.max_pending as u128),
+        });
+    }
+    if options
+        .server_name
+        .as_deref()
+        .is_some_and(|it| it.contains(' '))
+    {
+        return Err(ProblemKind::Stock("server name cannot contain spaces"));
+    }
+    let auth = &options.auth;
+    if let Some(name) = &auth.no_auth_user {
+        if auth.users.is_empty() {
+            return Err(ProblemKind::NoAuthUserWithoutUsers(name.clone()));
+        }
+        let known = |it: &crate::options::UserOptions| match &it.nkey {
+            Some(nkey) => nkey == name,
+            None => it.username == *name,
+        };
+        if !auth.users.iter().any(known) {
+            return Err(ProblemKind::NoAuthUserUnknown(name.clone()));
+        }
+    }
+    Ok(())
+}
+
+fn signed(number: u128) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// What is said in the log once the server starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum StartWarning {
+    /// CFG-76.
+    #[error("Plaintext passwords detected, use nkeys or bcrypt")]
+    PlaintextPasswords,
+    /// CORE-54.
+    #[error(
+        "Maximum payloads over 8.00 MB are generally discouraged and could lead to poor performance"
+    )]
+    LargePayload,
+}
+
+/// The warnings options give rise to, for the log.
+pub fn start_warnings(options: &Options) -> Vec<StartWarning> {
+    let mut warnings = Vec::new();
+    if options.client.max_payload > PAYLOAD_WARNED {
+        warnings.push(StartWarning::LargePayload);
+    }
+    let auth = &options.auth;
+    let single = auth.password.iter();
+    let users = auth.users.iter().filter(|it| it.nkey.is_none());
+    if single
+        .chain(users.map(|it| &it.password))
+        .any(|it| !is_bcrypt(it))
+    {
+        warnings.push(StartWarning::PlaintextPasswords);
+    }
+    warnings
+}
+
+/// `$2a$10$` and its kin (AUTH-2).
+fn is_bcrypt(text: &str) -> bool {
+    ["$2a$", "$2b$", "$2x$", "$2y$"]
+        .iter()
+        .any(|it| text.starts_with(it))
+}
