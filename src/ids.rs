@@ -24,3 +24,6 @@ pub struct SubscriptionId(pub u32);
 
 /// Address and port of a peer: data, not a socket.
 pub type PeerAddress = std::net::SocketAddr;
+
+/// The account of everybody who is in no other (AUTH-28).
+pub const GLOBAL_ACCOUNT: &str = "$G";

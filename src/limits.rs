@@ -12,10 +12,22 @@ pub const BACKLOG_MAX: usize = 64 * 1024;
 
 /// Bytes waiting for a receiver from which on its publishers are held back.
 /// At a GB a second that is a millisecond, longer than any publisher takes to go on.
-pub const RECEIVER_HIGH: usize = 1024 * 1024;
-/// Bytes waiting at which its publishers go on.
-pub const RECEIVER_LOW: usize = RECEIVER_HIGH / 4;
-const _: () = assert!(RECEIVER_LOW < RECEIVER_HIGH);
+const RECEIVER_HIGH: usize = 1024 * 1024;
+
+/// [`RECEIVER_HIGH`], or three quarters of `max_pending` where that is less, as in stock (CORE-64).
+pub const fn receiver_high(max_pending: usize) -> usize {
+    let quarters = max_pending / 4 * 3;
+    if quarters < RECEIVER_HIGH {
+        quarters
+    } else {
+        RECEIVER_HIGH
+    }
+}
+
+/// Bytes waiting for a receiver at which its publishers go on.
+pub const fn receiver_low(max_pending: usize) -> usize {
+    receiver_high(max_pending) / 4
+}
 
 /// Longest time a publisher is held back at once. A receiver that is slower than that grows
 /// towards `max_pending` and is judged by stock's rules, as in stock (CORE-64).

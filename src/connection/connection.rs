@@ -9,8 +9,9 @@ use crate::auth::cache::PublishCache;
 use crate::auth::responses::Responses;
 use crate::connection::close_reason::CloseReason;
 use crate::delivery::outbound::Outbound;
-use crate::ids::{ConnectionId, PeerAddress, Slot, SubscriptionId};
+use crate::ids::{ConnectionId, GLOBAL_ACCOUNT, PeerAddress, Slot, SubscriptionId};
 use crate::protocol::connect::ConnectOptions;
+use crate::protocol::log_prefix::{LogIdentity, LogKind, log_prefix};
 use crate::protocol::parser::Limits;
 use crate::time::{Nanos, WallTime};
 
@@ -119,7 +120,7 @@ pub struct KeepAlive {
     /// PINGs sent and not answered.
     pub outstanding: u32,
     /// When the last one left.
-    pub sent_at: Nanos,
+    pub sent_at: Option<Nanos>,
     /// Last round trip; `None` until one was measured.
     pub rtt: Option<std::time::Duration>,
     /// Last message, subscription or PING from the peer.
@@ -188,6 +189,8 @@ pub struct Connection {
     pub stallers: u32,
     /// When this connection, as a receiver, last asked for a publisher to be held back.
     pub pressed_at: Nanos,
+    /// When a write began that is past its deadline and goes on (CORE-63).
+    pub late_since: Option<Nanos>,
     /// Times it was held back.
     pub stalls: u64,
     /// What is due when.
@@ -235,6 +238,7 @@ impl Connection {
             traffic: Traffic::default(),
             stallers: 0,
             pressed_at: NEVER,
+            late_since: None,
             stalls: 0,
             deadlines: Deadlines {
                 auth: NEVER,
@@ -249,6 +253,26 @@ impl Connection {
                 ..KeepAlive::default()
             },
         }
+    }
+
+    /// What stands in front of its log lines (CFG-98).
+    pub fn log_prefix(&self) -> String {
+        let prefix = log_prefix(self.address, LogKind::Client, self.cid.0);
+        if !self.connected {
+            return prefix;
+        }
+        let options = &self.options;
+        let identity = LogIdentity {
+            version: &options.version,
+            lang: &options.lang,
+            name: &options.name,
+            account: GLOBAL_ACCOUNT,
+            nkey: &options.nkey,
+            user: &options.user,
+            jwt_user: "",
+            has_token: !options.auth_token.is_empty(),
+        };
+        identity.extend_prefix(&prefix)
     }
 
     /// Is it on its way out?

@@ -5,6 +5,7 @@ use crate::connection::connection::{Connection, NEVER, Phase};
 use crate::delivery::outbound::Chunk;
 use crate::ids::Slot;
 use crate::limits;
+use crate::options::WriteTimeoutPolicy;
 use crate::shard::core::Core;
 use crate::shard::effects::{Effect, Level};
 use crate::shard::query;
@@ -74,6 +75,8 @@ impl Core {
         let Some(connection) = local.connections.at(index) else {
             return;
         };
+        let bytes = chunk.len();
+        let late_since = connection.late_since.take();
         let more = connection.outbound.sent(chunk, &mut local.pool);
         connection.deadlines.write = NEVER;
         connection.progress_at = now;
@@ -89,8 +92,16 @@ impl Core {
         if more && !std::mem::replace(&mut connection.dirty, true) {
             local.dirty.push(index);
         }
+        if let Some(since) = late_since {
+            self.recovered(index, since, bytes);
+        }
+        let local = &mut self.local;
+        let Some(connection) = local.connections.at(index) else {
+            return;
+        };
         if !connection.stalled_sources.is_empty()
-            && connection.outbound.pending() <= limits::RECEIVER_LOW
+            && connection.outbound.pending()
+                <= limits::receiver_low(local.settings.limits.max_pending)
         {
             self.release_sources(index);
         }
@@ -168,9 +179,11 @@ impl Core {
         }
     }
 
-    /// A write did not end in time (CORE-62).
+    /// A write did not end in time (CORE-62): a client is closed unless the configuration says to
+    /// go on with it (CORE-63).
     fn write_due(&mut self, index: u32) {
-        let deadline = self.local.settings.limits.write_deadline;
+        let (now, limits) = (self.local.now, &self.local.settings.limits);
+        let (deadline, policy) = (limits.write_deadline, limits.write_timeout);
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
@@ -179,11 +192,29 @@ impl Core {
             return;
         }
         let pending = connection.outbound.pending();
-        self.local.counters.slow_consumers += 1;
+        let first = connection.late_since.is_none();
+        if policy == WriteTimeoutPolicy::Retry {
+            connection.deadlines.write = now + deadline;
+            connection.late_since.get_or_insert(now - deadline);
+        }
+        if first {
+            self.local.counters.slow_consumers += 1;
+            let text = format!(
+                "Slow Consumer Detected: WriteDeadline of {deadline:?} exceeded with 1 chunks of {pending} total bytes."
+            );
+            self.local.log(Level::Info, index, &text);
+        }
+        if policy != WriteTimeoutPolicy::Retry {
+            self.close(index, CloseReason::SlowConsumerWriteDeadline);
+        }
+    }
+
+    /// A write that was past its deadline is done after all.
+    fn recovered(&mut self, index: u32, since: Nanos, bytes: usize) {
+        let took = self.local.now.since(since).as_secs_f64();
         let text = format!(
-            "Slow Consumer Detected: WriteDeadline of {deadline:?} exceeded with 1 chunks of {pending} total bytes."
+            "Slow Consumer Recovered: Flush took {took:.3}s with 1 chunks of {bytes} total bytes."
         );
         self.local.log(Level::Info, index, &text);
-        self.close(index, CloseReason::SlowConsumerWriteDeadline);
     }
 }

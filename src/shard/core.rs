@@ -246,8 +246,15 @@ impl Core {
         self.local.append(index, |out| out.extend_from_slice(bytes));
     }
 
+    /// Appends a `+OK` line.
+    pub(super) fn send_ok(&mut self, index: u32) {
+        self.send(index, encode::OK);
+        self.local.trace_out(index, "OK", None);
+    }
+
     /// Appends an `-ERR` line.
     pub(super) fn send_error(&mut self, index: u32, text: impl AsRef<[u8]>) {
+        self.local.trace_out(index, "-ERR", Some(text.as_ref()));
         self.local
             .append(index, |out| encode::err_line(out, text.as_ref()));
     }
@@ -293,12 +300,12 @@ impl Local {
         self.secret.next_u64()
     }
 
-    /// Logs a line about a connection, with its address and number in front (CFG-98).
+    /// Logs a line about a connection, with what is known of it in front (CFG-98).
     pub(super) fn log(&mut self, level: Level, index: u32, text: &str) {
         let Some(connection) = self.connections.at(index) else {
             return;
         };
-        let line = format!("{} - cid:{} - {text}", connection.address, connection.cid.0);
+        let line = format!("{} - {text}", connection.log_prefix());
         self.effects.push(Effect::Log(level, line));
     }
 

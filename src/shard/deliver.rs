@@ -136,7 +136,11 @@ impl Local {
         if !std::mem::replace(&mut connection.dirty, true) {
             self.dirty.push(member.connection);
         }
-        if pending > limits::RECEIVER_HIGH {
+        if self.settings.trace {
+            let sid = subscription.sid.clone();
+            self.trace_delivery(member.connection, &sid, message);
+        }
+        if pending > limits::receiver_high(self.settings.limits.max_pending) {
             self.pressed(member.connection, pending, message.source);
         }
         true
@@ -158,6 +162,9 @@ impl Local {
         let Some(connection) = self.connections.at(index) else {
             return;
         };
+        if self.settings.limits.no_fast_producer_stall {
+            return;
+        }
         let moving = self.now.since(connection.progress_at) < limits::PROGRESS_MAX;
         let Some((shard, slot)) = source else { return };
         if !moving && pending <= max_pending / 4 * 3 {

@@ -155,6 +155,9 @@ impl Core {
         };
         match parser::next_op(input, &connection.limits) {
             Ok(Progress::Op { op, used }) => {
+                if self.local.settings.trace {
+                    self.local.trace_in(index, &op, input);
+                }
                 self.execute(index, &op);
                 Step::Used(used)
             }

@@ -7,12 +7,12 @@ use crate::auth::cache::PublishCache;
 use crate::auth::responses::Responses;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, Holds, NEVER, Owed, Phase};
+use crate::ids::GLOBAL_ACCOUNT;
 use crate::ids::Slot;
 use crate::limits;
 use crate::protocol::{encode, error_text};
 use crate::shard::core::Core;
 use crate::shard::effects::{Effect, Level};
-use crate::shard::settings::GLOBAL_ACCOUNT;
 use std::sync::Arc;
 
 /// What `allowed_connection_types` calls a plain TCP client (AUTH-8).
@@ -83,6 +83,8 @@ impl Core {
         }
         let line = info.line();
         self.send(index, &line);
+        let json = line.get(5..).unwrap_or_default().trim_ascii();
+        self.local.trace_out(index, "INFO", Some(json));
     }
 
     /// The first byte of an operation on a connection that has not proved itself: only a CONNECT
@@ -216,7 +218,7 @@ impl Core {
             return self.close(index, CloseReason::NoRespondersRequiresHeaders);
         }
         if options.verbose {
-            self.send(index, encode::OK);
+            self.send_ok(index);
         }
     }
 
@@ -277,9 +279,10 @@ impl Core {
 
     fn pay(&mut self, index: u32, owed: Owed) {
         match owed {
-            Owed::Ok => self.send(index, encode::OK),
+            Owed::Ok => self.send_ok(index),
             Owed::Pong => {
                 self.send(index, encode::PONG);
+                self.local.trace_out(index, "PONG", None);
                 let Some(connection) = self.local.connections.at(index) else {
                     return;
                 };
@@ -301,7 +304,7 @@ impl Core {
         };
         let keep_alive = &mut connection.keep_alive;
         if keep_alive.outstanding > 0 {
-            keep_alive.rtt = Some(now.since(keep_alive.sent_at));
+            keep_alive.rtt = keep_alive.sent_at.map(|sent_at| now.since(sent_at));
         }
         keep_alive.outstanding = 0;
     }
@@ -318,8 +321,9 @@ impl Core {
         };
         connection.deadlines.ping = now + interval;
         let keep_alive = &mut connection.keep_alive;
-        let rtt_fresh = keep_alive.rtt.is_some()
-            && now.since(keep_alive.sent_at.max(connection.start_at)) < limits::RTT_VALID;
+        let rtt_fresh = keep_alive
+            .sent_at
+            .is_some_and(|sent_at| now.since(sent_at) < limits::RTT_VALID);
         if now.since(keep_alive.last_in) < interval && rtt_fresh {
             return;
         }
@@ -331,8 +335,9 @@ impl Core {
             return self.close(index, CloseReason::StaleConnection);
         }
         keep_alive.outstanding += 1;
-        keep_alive.sent_at = now;
+        keep_alive.sent_at = Some(now);
         self.send(index, encode::PING);
+        self.local.trace_out(index, "PING", None);
     }
 
     /// No CONNECT came in time (CORE-58).

@@ -16,6 +16,7 @@ pub mod report;
 pub mod settings;
 mod subscribe;
 mod timers;
+mod tracing;
 pub mod turn;
 pub mod verify;
 pub mod wiring;

@@ -47,7 +47,7 @@ impl Core {
         };
         let (verbose, slot) = (connection.options.verbose, connection.slot);
         if verbose {
-            self.send(index, encode::OK);
+            self.send_ok(index);
         }
         if publish.subject == USER_INFO
             && let Some(reply) = publish.reply

@@ -7,11 +7,12 @@ use serde_json::json;
 use crate::connection::connection::Connection;
 use crate::connection::registry::Subscription;
 use crate::ids::ConnectionId;
+use crate::ids::GLOBAL_ACCOUNT;
 use crate::shard::core::Core;
 use crate::shard::report::{
     ConnectionQuery, ConnectionReport, Counters, Query, ShardReport, SubscriptionReport,
 };
-use crate::shard::settings::{GLOBAL_ACCOUNT, Settings};
+use crate::shard::settings::Settings;
 use crate::time::{Nanos, WallTime};
 
 impl Core {

@@ -7,9 +7,6 @@ use crate::auth::authenticate::Authenticator;
 use crate::options::ClientLimits;
 use crate::protocol::info::ServerInfo;
 
-/// The account of everybody who is in no other.
-pub const GLOBAL_ACCOUNT: &str = "$G";
-
 /// Settings of all shards.
 #[derive(Clone)]
 pub struct Settings {

@@ -7,8 +7,8 @@ use super::facts::ServerFacts;
 use super::format;
 use super::query::{BadRequest, Parameters};
 use super::subsz::SublistStats;
+use crate::ids::GLOBAL_ACCOUNT;
 use crate::shard::report::{Counters, Figures, Query};
-use crate::shard::settings::GLOBAL_ACCOUNT;
 
 #[derive(Serialize)]
 pub(super) struct Accountz<'a> {

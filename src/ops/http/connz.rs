@@ -8,11 +8,11 @@ use super::facts::ServerFacts;
 use super::format;
 use super::query::{BadRequest, Page, Parameters};
 use crate::ids::ConnectionId;
+use crate::ids::GLOBAL_ACCOUNT;
 use crate::routing::subject::pattern_matches;
 use crate::shard::report::{
     ConnectionQuery, ConnectionReport, Figures, Query, ShardReport, SubscriptionReport,
 };
-use crate::shard::settings::GLOBAL_ACCOUNT;
 use crate::time::WallTime;
 
 #[derive(Serialize)]

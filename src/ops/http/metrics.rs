@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use serde_json::Value;
 
 /// The format's name.
-pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Fields of `/varz` that are settings or texts in the exporter's eyes too and make no metric.
 const LEFT_OUT: [&str; 2] = ["http_req_stats", "feature_flags"];

@@ -6,9 +6,9 @@ use super::connz::SubDetail;
 use super::facts::ServerFacts;
 use super::format;
 use super::query::{BadRequest, Page, Parameters};
+use crate::ids::GLOBAL_ACCOUNT;
 use crate::routing::subject::{is_valid_literal, pattern_matches};
 use crate::shard::report::{Counters, Figures, Query, SubscriptionReport};
-use crate::shard::settings::GLOBAL_ACCOUNT;
 
 #[derive(Serialize)]
 pub(super) struct Subsz<'a> {
