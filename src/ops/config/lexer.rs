@@ -707,7 +707,7 @@ impl<'a> Lexer<'a> {
         loop {
             match self.next() {
                 'b' | 'B' | 'i' | 'I' => {}
-                c if ends_number(c) || c.is_ascii_digit() => {
+                c if ends_number(c) => {
                     self.back();
                     self.emit(ItemKind::Integer);
                     return self.resume();
