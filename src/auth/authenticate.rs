@@ -1,30 +1,23 @@
 //! From a CONNECT's credentials to a user.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
-use data_encoding::{BASE64, BASE64URL_NOPAD};
-use nkeys::KeyPair;
-use subtle::ConstantTimeEq;
+pub use super::nkey::is_user_nkey;
+pub use super::password::{PasswordCheck, is_bcrypt};
+pub use super::user::User;
 
-use super::permissions::Permissions;
+use super::nkey::{signed, verifying_key};
+use super::password::same;
+use super::user::Proof;
 use crate::options::AuthOptions;
 
-/// Who a connection is.
-#[derive(Debug)]
-pub struct User {
-    /// What monitoring shows: the name, the public nkey, or that a token was used.
-    pub name: Arc<str>,
-    /// What it may do; `None` is everything.
-    pub permissions: Option<Arc<Permissions>>,
-    /// Kinds of connection it may use; empty is all (AUTH-8).
-    allowed_connection_types: Vec<String>,
-    proxy_required: bool,
-    password: String,
-}
+/// What monitoring shows where a token was the only thing presented.
+const TOKEN_SHOWN: &str = "[REDACTED]";
 
 /// What a client presents. Empty is absent.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Credentials<'a> {
     /// `user`.
     pub user: &'a str,
@@ -46,36 +39,22 @@ pub enum Decision {
     /// Good: it is this user, or nobody in particular.
     Accept(Option<Arc<User>>),
     /// Not good. The client hears the same whatever the reason (CORE-51).
-    Refuse,
-    /// A bcrypt comparison decides, which takes too long for a shard.
+    Refuse(RefuseReason),
+    /// A bcrypt comparison decides, which takes too long for a shard: call
+    /// [`PasswordCheck::run`] on another thread, then [`PasswordCheck::finish`].
     Verify(PasswordCheck),
 }
 
-/// A password to be compared with a bcrypt hash on a thread that may take its time.
-#[derive(Debug)]
-pub struct PasswordCheck {
-    hash: String,
-    presented: String,
-    user: Option<Arc<User>>,
+/// Why credentials are not good, for monitoring and events (AUTH-23).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefuseReason {
+    /// `Authentication Failure`: wrong, missing, or not for this kind of connection.
+    Credentials,
+    /// `Proxy Required`: the user may connect only through a proxy, and did not.
+    ProxyRequired,
 }
 
-impl PasswordCheck {
-    /// Compares; takes milliseconds to seconds, by the hash's cost.
-    pub fn run(&self) -> bool {
-        bcrypt::verify(&self.presented, &self.hash).unwrap_or(false)
-    }
-
-    /// What follows from the comparison.
-    pub fn finish(self, matches: bool) -> Decision {
-        if matches {
-            Decision::Accept(self.user)
-        } else {
-            Decision::Refuse
-        }
-    }
-}
-
-/// Why an `authorization` block cannot be used; texts are stock's where it has one.
+/// Why an `authorization` block cannot be used; texts are stock's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthConfigError {
     /// AUTH-5.
@@ -83,6 +62,9 @@ pub enum AuthConfigError {
         "no_auth_user: \"{0}\" not present as user or nkey in authorization block or account configuration"
     )]
     NoAuthUserUnknown(String),
+    /// AUTH-5.
+    #[error("no_auth_user: \"{0}\" present, but users/nkeys are not defined")]
+    NoAuthUserWithoutUsers(String),
     /// AUTH-3.
     #[error("Duplicate user \"{0}\" detected")]
     DuplicateUser(String),
@@ -92,19 +74,48 @@ pub enum AuthConfigError {
     /// AUTH-1.
     #[error("Cannot have a user/pass and token")]
     UserAndToken,
+    /// AUTH-1.
+    #[error("Can not have a single user/pass and a users array")]
+    UserAndUsers,
+    /// AUTH-1.
+    #[error("Can not have a token and a users array")]
+    TokenAndUsers,
     /// Not the public key of a user.
-    #[error("Not a valid public nkey for a user: \"{0}\"")]
-    BadNkey(String),
+    #[error("Not a valid public nkey for a user")]
+    BadNkey,
+}
+
+/// Do the parts of one `authorization` block of a file go together (AUTH-1)?
+///
+/// To be asked before the command line is laid over it: `--user` and `--auth` may meet any block,
+/// and [`Authenticator::begin`] knows which of them counts then.
+///
+/// # Errors
+/// Which two do not.
+pub fn check_block(block: &AuthOptions) -> Result<(), AuthConfigError> {
+    let given = |text: &Option<String>| text.as_ref().is_some_and(|it| !it.is_empty());
+    let (user, password) = (given(&block.username), given(&block.password));
+    let token = given(&block.token);
+    match block {
+        _ if (user || password) && token => Err(AuthConfigError::UserAndToken),
+        AuthOptions { users, .. } if users.is_empty() => Ok(()),
+        _ if user => Err(AuthConfigError::UserAndUsers),
+        _ if token => Err(AuthConfigError::TokenAndUsers),
+        _ => Ok(()),
+    }
 }
 
 /// Knows everybody who may connect. Built once, shared by all shards.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Authenticator {
     users: HashMap<String, Arc<User>>,
     nkeys: HashMap<String, Arc<User>>,
-    single: Option<(String, String)>,
-    token: Option<String>,
+    single: Option<Arc<User>>,
+    token: Option<Arc<str>>,
     no_auth_user: Option<Arc<User>>,
+    /// Some hash that is in use: compared with where there is nothing to compare with.
+    decoy: Option<Arc<str>>,
+    plaintext_passwords: bool,
 }
 
 impl Authenticator {
@@ -113,32 +124,18 @@ impl Authenticator {
     /// # Errors
     /// [`AuthConfigError`] names what contradicts itself.
     pub fn new(options: &AuthOptions) -> Result<Self, AuthConfigError> {
-        let mut this = Self {
-            token: options.token.clone(),
-            ..Self::default()
-        };
-        if let Some(name) = &options.username {
-            this.single = Some((name.clone(), options.password.clone().unwrap_or_default()));
-        }
-        if this.single.is_some() && this.token.is_some() {
-            return Err(AuthConfigError::UserAndToken);
-        }
+        let mut this = Self::default();
         for entry in &options.users {
-            let name = entry.nkey.as_ref().unwrap_or(&entry.username);
-            let user = Arc::new(User {
-                name: name.as_str().into(),
-                permissions: entry
-                    .permissions
-                    .as_ref()
-                    .map(|it| Arc::new(Permissions::new(it))),
-                allowed_connection_types: entry.allowed_connection_types.clone(),
-                proxy_required: entry.proxy_required,
-                password: entry.password.clone(),
-            });
-            let (table, duplicate): (_, fn(String) -> AuthConfigError) = match &entry.nkey {
-                Some(nkey) if !is_user_nkey(nkey) => {
-                    return Err(AuthConfigError::BadNkey(nkey.clone()));
+            let (name, proof) = match &entry.nkey {
+                Some(nkey) if !is_user_nkey(nkey) => return Err(AuthConfigError::BadNkey),
+                Some(nkey) => (nkey, Proof::Signature(verifying_key(nkey).map(Box::new))),
+                None => {
+                    this.plaintext_passwords |= !is_bcrypt(&entry.password);
+                    (&entry.username, this.password(&entry.password))
                 }
+            };
+            let user = Arc::new(User::new(entry, name, proof));
+            let (table, duplicate): (_, fn(String) -> AuthConfigError) = match entry.nkey {
                 Some(_) => (&mut this.nkeys, AuthConfigError::DuplicateNkey),
                 None => (&mut this.users, AuthConfigError::DuplicateUser),
             };
@@ -146,19 +143,42 @@ impl Authenticator {
                 return Err(duplicate(name.clone()));
             }
         }
-        if let Some(name) = &options.no_auth_user {
-            let user = this
-                .users
-                .get(name)
-                .or_else(|| this.nkeys.get(name))
-                .cloned();
-            let unknown = || AuthConfigError::NoAuthUserUnknown(name.clone());
-            this.no_auth_user = Some(user.ok_or_else(unknown)?);
+        // What is empty is not set: a password without a user is no single user (AUTH-1).
+        let set = |text: &Option<String>| text.clone().filter(|it| !it.is_empty());
+        let password = set(&options.password).unwrap_or_default();
+        this.plaintext_passwords |= !password.is_empty() && !is_bcrypt(&password);
+        this.single = set(&options.username).map(|name| {
+            let proof = this.password(&password);
+            Arc::new(User::unrestricted(&name, proof))
+        });
+        this.token = set(&options.token).map(Into::into);
+        if let Some(token) = &this.token
+            && is_bcrypt(token)
+        {
+            this.decoy.get_or_insert_with(|| Arc::clone(token));
+        }
+        if let Some(name) = set(&options.no_auth_user) {
+            if options.users.is_empty() {
+                return Err(AuthConfigError::NoAuthUserWithoutUsers(name));
+            }
+            let user = this.nkeys.get(&name).or_else(|| this.users.get(&name));
+            this.no_auth_user = Some(match user {
+                Some(user) => Arc::clone(user),
+                None => return Err(AuthConfigError::NoAuthUserUnknown(name)),
+            });
         }
         Ok(this)
     }
 
-    /// Must clients prove who they are?
+    fn password(&mut self, password: &str) -> Proof {
+        let password = Arc::from(password);
+        if is_bcrypt(&password) {
+            self.decoy.get_or_insert_with(|| Arc::clone(&password));
+        }
+        Proof::Password(password)
+    }
+
+    /// Must clients prove who they are (CORE-7)? What the INFO after the CONNECT says.
     pub fn required(&self) -> bool {
         self.single.is_some()
             || self.token.is_some()
@@ -176,131 +196,181 @@ impl Authenticator {
         !self.nkeys.is_empty()
     }
 
-    /// Is any password or token not a hash (CFG-76)?
+    /// Is any password not a hash (CFG-76)? An empty one of `users` counts, a token does not.
     pub fn plaintext_passwords(&self) -> bool {
-        let users = self.users.values().map(|user| user.password.as_str());
-        let single = self.single.iter().map(|(_, password)| password.as_str());
-        let token = self.token.iter().map(String::as_str);
-        users
-            .chain(single)
-            .chain(token)
-            .any(|secret| !secret.is_empty() && !is_bcrypt(secret))
+        self.plaintext_passwords
     }
 
-    /// The user that connections without credentials become on any first operation (CORE-31). It
-    /// must be allowed to connect this way, as any other (T39).
+    /// The user that connections without credentials become on any first operation (CORE-31): one
+    /// with a name, not an nkey. It must be allowed to connect this way, as any other (T39).
     pub fn no_auth_user(&self, connection_type: &str) -> Option<Arc<User>> {
-        self.no_auth_user
-            .clone()
-            .filter(|user| user.may_use(connection_type))
+        let user = self.no_auth_user.as_ref()?;
+        let Proof::Password(password) = &user.proof else {
+            return None;
+        };
+        let may = !is_bcrypt(password) && !user.proxy_required && user.may_use(connection_type);
+        may.then(|| Arc::clone(user))
     }
 
     /// Decides on credentials; `nonce` is what the client was given to sign.
+    ///
+    /// The methods in stock's order: nkey, name and password of `users`, then the token or else
+    /// the single user. Where passwords are hashes, a name nobody has costs the client a
+    /// comparison too.
     pub fn begin(&self, credentials: &Credentials<'_>, nonce: &[u8]) -> Decision {
         if !self.required() {
-            return Decision::Accept(None);
+            return Decision::Accept(credentials.shown_name().map(unproven));
         }
-        let anonymous = credentials.user.is_empty()
+        let connection_type = credentials.connection_type;
+        let nobody = credentials.user.is_empty()
             && credentials.pass.is_empty()
-            && credentials.token.is_empty()
-            && credentials.nkey.is_empty();
-        if anonymous && let Some(user) = &self.no_auth_user {
-            return if user.may_use(credentials.connection_type) {
-                Decision::Accept(Some(Arc::clone(user)))
-            } else {
-                Decision::Refuse
+            && credentials.token.is_empty();
+        let implied = self.no_auth_user.as_ref().filter(|_| nobody);
+
+        if !self.nkeys.is_empty() {
+            let user = match (credentials.nkey, implied) {
+                ("", Some(user)) if matches!(user.proof, Proof::Signature(_)) => Some(user),
+                ("", _) => None,
+                (nkey, _) => match self.nkeys.get(nkey) {
+                    Some(user) => Some(user),
+                    None => return Decision::Refuse(RefuseReason::Credentials),
+                },
             };
+            if let Some(user) = user {
+                return self.by_signature(user, credentials, nonce);
+            }
         }
-        if !self.nkeys.is_empty() && !credentials.nkey.is_empty() {
-            return match self.nkeys.get(credentials.nkey) {
-                Some(user)
-                    if user.may_use(credentials.connection_type)
-                        && signed(credentials.nkey, credentials.sig, nonce) =>
-                {
+        if !self.users.is_empty() {
+            // `no_auth_user` presents its own password, and so fails if that is a hash.
+            if let Some(user) = implied
+                && let Proof::Password(password) = &user.proof
+            {
+                return if !user.may_use(connection_type) || is_bcrypt(password) {
+                    Decision::Refuse(RefuseReason::Credentials)
+                } else if user.proxy_required {
+                    Decision::Refuse(RefuseReason::ProxyRequired)
+                } else {
                     Decision::Accept(Some(Arc::clone(user)))
-                }
-                _ => Decision::Refuse,
-            };
-        }
-        if !self.users.is_empty() && !credentials.user.is_empty() {
-            return match self.users.get(credentials.user) {
-                Some(user) if user.may_use(credentials.connection_type) => {
-                    compare(&user.password, credentials.pass, Some(Arc::clone(user)))
-                }
-                _ => Decision::Refuse,
-            };
+                };
+            }
+            if !credentials.user.is_empty() {
+                return match self.users.get(credentials.user) {
+                    Some(user) if user.may_use(connection_type) => {
+                        self.by_password(user, credentials)
+                    }
+                    _ => self.refuse_slowly(credentials.pass, RefuseReason::Credentials),
+                };
+            }
         }
         if let Some(token) = &self.token {
-            let user = anonymous_user("[REDACTED]");
-            return compare(token, credentials.token, Some(user));
+            let name = credentials.shown_name().unwrap_or(TOKEN_SHOWN);
+            return compare(token, credentials.token, || unproven(name));
         }
-        if let Some((name, password)) = &self.single {
-            if !bool::from(name.as_bytes().ct_eq(credentials.user.as_bytes())) {
-                return Decision::Refuse;
-            }
-            return compare(password, credentials.pass, Some(anonymous_user(name)));
+        match &self.single {
+            Some(user) if same(&user.name, credentials.user) => self.by_password(user, credentials),
+            Some(_) => self.refuse_slowly(credentials.pass, RefuseReason::Credentials),
+            None => Decision::Refuse(RefuseReason::Credentials),
         }
-        Decision::Refuse
     }
-}
 
-impl User {
-    fn may_use(&self, connection_type: &str) -> bool {
+    fn by_signature(
+        &self,
+        user: &Arc<User>,
+        credentials: &Credentials<'_>,
+        nonce: &[u8],
+    ) -> Decision {
+        // Who may come without credentials need not sign either.
+        let implied = self
+            .no_auth_user
+            .as_ref()
+            .is_some_and(|it| Arc::ptr_eq(it, user));
+        let proven = implied
+            || matches!(&user.proof, Proof::Signature(Some(key))
+                if signed(key, credentials.sig, nonce));
+        if !user.may_use(credentials.connection_type) {
+            Decision::Refuse(RefuseReason::Credentials)
+        } else if user.proxy_required {
+            Decision::Refuse(RefuseReason::ProxyRequired)
+        } else if proven {
+            Decision::Accept(Some(Arc::clone(user)))
+        } else {
+            Decision::Refuse(RefuseReason::Credentials)
+        }
+    }
+
+    fn by_password(&self, user: &Arc<User>, credentials: &Credentials<'_>) -> Decision {
         // No proxy is trusted yet, so who must come through one cannot come at all (CORE-93).
-        !self.proxy_required
-            && (self.allowed_connection_types.is_empty()
-                || self
-                    .allowed_connection_types
-                    .iter()
-                    .any(|allowed| allowed == connection_type))
+        if user.proxy_required {
+            return self.refuse_slowly(credentials.pass, RefuseReason::ProxyRequired);
+        }
+        match &user.proof {
+            Proof::Password(password) => compare(password, credentials.pass, || Arc::clone(user)),
+            Proof::Signature(_) | Proof::Elsewhere => Decision::Refuse(RefuseReason::Credentials),
+        }
+    }
+
+    /// No, after as long as it takes to find a password wrong.
+    fn refuse_slowly(&self, presented: &str, reason: RefuseReason) -> Decision {
+        match &self.decoy {
+            Some(hash) => {
+                Decision::Verify(PasswordCheck::decoy(Arc::clone(hash), presented, reason))
+            }
+            None => Decision::Refuse(reason),
+        }
     }
 }
 
-fn anonymous_user(name: &str) -> Arc<User> {
-    Arc::new(User {
-        name: name.into(),
-        permissions: None,
-        allowed_connection_types: Vec::new(),
-        proxy_required: false,
-        password: String::new(),
-    })
-}
-
-fn compare(stored: &str, presented: &str, user: Option<Arc<User>>) -> Decision {
+fn compare(stored: &Arc<str>, presented: &str, user: impl FnOnce() -> Arc<User>) -> Decision {
     if is_bcrypt(stored) {
-        let (hash, presented) = (stored.to_owned(), presented.to_owned());
-        return Decision::Verify(PasswordCheck {
-            hash,
-            presented,
-            user,
-        });
-    }
-    if bool::from(stored.as_bytes().ct_eq(presented.as_bytes())) {
-        Decision::Accept(user)
+        let check = PasswordCheck::new(Arc::clone(stored), presented, user());
+        Decision::Verify(check)
+    } else if same(stored, presented) {
+        Decision::Accept(Some(user()))
     } else {
-        Decision::Refuse
+        Decision::Refuse(RefuseReason::Credentials)
     }
 }
 
-/// Is this a bcrypt hash rather than a password (AUTH-2)?
-pub fn is_bcrypt(secret: &str) -> bool {
-    ["$2a$", "$2b$", "$2x$", "$2y$"]
-        .iter()
-        .any(|prefix| secret.starts_with(prefix))
+/// Somebody who may do everything under a name of its own choice: all that is known of who
+/// presents the token, or need not present anything.
+fn unproven(name: &str) -> Arc<User> {
+    Arc::new(User::unrestricted(name, Proof::Elsewhere))
 }
 
-/// Is this the public key of a user? Malformed ones of any kind are not (T38).
-pub fn is_user_nkey(nkey: &str) -> bool {
-    nkey.starts_with('U') && KeyPair::from_public_key(nkey).is_ok()
+impl<'a> Credentials<'a> {
+    /// The name monitoring shows where none was proven.
+    fn shown_name(&self) -> Option<&'a str> {
+        let token = if self.token.is_empty() {
+            ""
+        } else {
+            TOKEN_SHOWN
+        };
+        [self.nkey, self.user, token]
+            .into_iter()
+            .find(|name| !name.is_empty())
+    }
 }
 
-/// Has the owner of `nkey` signed `nonce`? The signature may be spelled in either base64 (AUTH-4).
-fn signed(nkey: &str, sig: &str, nonce: &[u8]) -> bool {
-    let sig = BASE64URL_NOPAD
-        .decode(sig.as_bytes())
-        .or_else(|_| BASE64.decode(sig.as_bytes()));
-    match (KeyPair::from_public_key(nkey), sig) {
-        (Ok(key), Ok(sig)) if sig.len() == 64 => key.verify(nonce, &sig).is_ok(),
-        _ => false,
+/// Without the secrets.
+impl fmt::Debug for Credentials<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("user", &self.user)
+            .field("nkey", &self.nkey)
+            .field("connection_type", &self.connection_type)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Without the secrets.
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticator")
+            .field("users", &self.users.len())
+            .field("nkeys", &self.nkeys.len())
+            .field("single", &self.single)
+            .field("token", &self.token.is_some())
+            .field("no_auth_user", &self.no_auth_user)
+            .finish_non_exhaustive()
     }
 }

@@ -2,5 +2,14 @@
 
 pub mod authenticate;
 pub mod cache;
+pub mod nkey;
+pub mod password;
+mod pattern_set;
 pub mod permissions;
 pub mod responses;
+pub mod user;
+
+#[cfg(test)]
+mod authenticate_tests;
+#[cfg(test)]
+mod naive;

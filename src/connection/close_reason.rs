@@ -9,6 +9,8 @@ pub enum CloseReason {
     AuthenticationTimeout,
     /// Wrong credentials.
     AuthenticationFailure,
+    /// Right credentials perhaps, but not through the proxy they are for.
+    ProxyRequired,
     /// More than `max_pending` queued.
     SlowConsumerPendingBytes,
     /// One write took longer than `write_deadline`.
@@ -44,6 +46,7 @@ impl CloseReason {
             Self::ClientClosed => "Client Closed",
             Self::AuthenticationTimeout => "Authentication Timeout",
             Self::AuthenticationFailure => "Authentication Failure",
+            Self::ProxyRequired => "Proxy Required",
             Self::SlowConsumerPendingBytes => "Slow Consumer (Pending Bytes)",
             Self::SlowConsumerWriteDeadline => "Slow Consumer (Write Deadline)",
             Self::WriteError => "Write Error",

@@ -68,6 +68,10 @@ impl Chunk {
 
 /// Empty chunks of a shard, so that an idle connection holds no buffer.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::vec_box,
+    reason = "chunks travel to the driver and back as boxes"
+)]
 pub struct ChunkPool {
     free: Vec<Box<Chunk>>,
 }

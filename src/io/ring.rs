@@ -457,8 +457,9 @@ impl Driver for Ring {
 impl Vectors {
     fn boxed() -> Box<Self> {
         // SAFETY: all-zero is a valid empty msghdr.
+        let header = unsafe { std::mem::zeroed() };
         Box::new(Self {
-            header: unsafe { std::mem::zeroed() },
+            header,
             parts: Vec::new(),
         })
     }

@@ -111,6 +111,10 @@ mod tests {
         assert_eq!(pick(&[(1, 0), (0, 0)]), 1);
         assert_eq!(pick(&[(1, 0), (1, 0), (1, 0)]), 0);
         assert_eq!(pick(&[(1, 900), (1, 100)]), 1);
-        assert_eq!(pick(&[(10, 0), (1, 10)]), 1);
+        assert_eq!(
+            pick(&[(10, 0), (1, 10)]),
+            0,
+            "ten that sleep cost less than one that talks"
+        );
     }
 }

@@ -172,10 +172,11 @@ impl Batch {
         self.urgent = true;
         let start = self.bytes.len();
         let shared = matches!(message.body, Body::Shared(_));
-        let mut flags = u8::from(message.reply.is_some()) * HAS_REPLY
-            | u8::from(message.header_len.is_some()) * HAS_HEADER
-            | u8::from(shared) * IS_SHARED
-            | u8::from(message.plain) * IS_PLAIN;
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        let mut flags = flag(message.reply.is_some(), HAS_REPLY)
+            | flag(message.header_len.is_some(), HAS_HEADER)
+            | flag(shared, IS_SHARED)
+            | flag(message.plain, IS_PLAIN);
         self.bytes.extend_from_slice(&[MESSAGE, flags]);
         self.slot(message.source);
         self.field(message.subject);

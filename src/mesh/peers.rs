@@ -181,13 +181,9 @@ mod tests {
             assert!(batch.urgent && batch.answer_wanted);
             assert_eq!(batch.items().count(), 1);
             assert_eq!(peers.next_reached(), None);
-            peers.received(
-                shard,
-                &Batch {
-                    applied: 1,
-                    ..Batch::default()
-                },
-            );
+            let mut answer = Batch::default();
+            answer.applied = 1;
+            peers.received(shard, &answer);
         }
         assert_eq!(peers.next_reached(), Some(slot));
         assert!(peers.take(ShardId(0), Box::default).is_none());
@@ -196,13 +192,9 @@ mod tests {
     #[test]
     fn an_answer_is_given_even_with_nothing_else_to_say() {
         let mut peers = Peers::new(ShardId(0), 2);
-        peers.received(
-            ShardId(1),
-            &Batch {
-                answer_wanted: true,
-                ..Batch::default()
-            },
-        );
+        let mut question = Batch::default();
+        question.answer_wanted = true;
+        peers.received(ShardId(1), &question);
         peers.applied(ShardId(1));
         let batch = peers
             .take(ShardId(1), Box::default)

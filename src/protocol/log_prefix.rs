@@ -1,6 +1,6 @@
 //! What stands in front of a connection's log lines (CFG-98).
 
-use std::net::SocketAddr;
+use crate::ids::PeerAddress;
 
 use super::trace::push_quoted;
 
@@ -42,7 +42,7 @@ impl LogKind {
 
 /// A connection as its lines name it from the start: `127.0.0.1:4321 - cid:5`. A line is this,
 /// ` - ` and the text.
-pub fn log_prefix(peer: SocketAddr, kind: LogKind, id: u64) -> String {
+pub fn log_prefix(peer: PeerAddress, kind: LogKind, id: u64) -> String {
     format!("{peer} - {}:{id}", kind.label())
 }
 

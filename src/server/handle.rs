@@ -21,7 +21,6 @@ pub struct ServerHandle {
     pub(super) monitor: Option<Monitor>,
     pub(super) client_address: SocketAddr,
     pub(super) monitor_address: Option<SocketAddr>,
-    pub(super) plaintext_passwords: bool,
     pub(super) lame_duck: LameDuck,
 }
 
@@ -88,11 +87,6 @@ impl ServerHandle {
     /// What the server says of itself in every INFO.
     pub fn info(&self) -> &ServerInfo {
         &self.info
-    }
-
-    /// Is any configured password or token readable rather than hashed (CFG-76)?
-    pub fn plaintext_passwords(&self) -> bool {
-        self.plaintext_passwords
     }
 
     /// Figures of all shards.

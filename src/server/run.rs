@@ -1,5 +1,6 @@
 //! The server as a program: log, signals, files, and a server between its first and last line.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -7,23 +8,62 @@ use super::identity::{self, COMMIT};
 use super::{Server, ServerHandle, StartError};
 use crate::io::interfaces;
 use crate::ops::banner::{self, Banner, Listening};
+use crate::ops::cli::{self, Command};
+use crate::ops::config::{self, Configured};
 use crate::ops::logging::{self, LogHandle};
-use crate::ops::pid_file;
 use crate::ops::ports_file::{Ports, PortsFile, urls};
 use crate::ops::signals::{SignalEvent, SignalWatch};
-use crate::options::Options;
+use crate::ops::{pid_file, signal_command};
 
-/// Runs a server until a signal ends it. `inactive` names keys of the configuration that are
-/// known and checked but do nothing yet.
-pub fn run(signals: SignalWatch, options: Options, inactive: &[String]) -> ExitCode {
+/// The program: `argv` without the program's own name.
+pub fn main(argv: &[OsString]) -> ExitCode {
+    // First of all: a signal must find us prepared, however early it comes (PROC-2).
+    let signals = match SignalWatch::register() {
+        Ok(signals) => signals,
+        Err(error) => return fail(&error),
+    };
+    let environment = |name: &str| std::env::var(name).ok();
+    let command = match cli::parse(argv, &environment) {
+        Ok(command) => command,
+        Err(error) => {
+            print!("{}", error.stdout);
+            eprint!("{}", error.stderr);
+            return ExitCode::from(error.exit_code);
+        }
+    };
+    match &command {
+        Command::Run(configured) => return run(signals, configured),
+        Command::CheckConfig { .. } => eprint!("{}", command.message()),
+        Command::PrintVersion | Command::PrintHelp | Command::PrintTlsHelp => {
+            print!("{}", command.message());
+        }
+        Command::Signal { command, target } => {
+            if let Err(error) = signal_command::run(command, target) {
+                return fail(&error);
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("nats-server: {error}");
+    ExitCode::FAILURE
+}
+
+/// Runs a server until a signal ends it.
+fn run(signals: SignalWatch, configured: &Configured) -> ExitCode {
+    let options = &configured.options;
+    for warning in &configured.warnings {
+        eprintln!("nats-server: {warning}");
+    }
     let log = match logging::start(&options.log) {
         Ok(log) => log,
         Err(error) => {
-            eprintln!("nats-server: {error}");
-            return ExitCode::FAILURE;
+            return fail(&error);
         }
     };
-    let code = match start(&options, inactive) {
+    let code = match start(configured) {
         Ok(started) => {
             serve(signals, &started, log.clone());
             drop(started);
@@ -54,7 +94,8 @@ enum RunError {
     PidFile(#[from] pid_file::PidFileError),
 }
 
-fn start(options: &Options, inactive: &[String]) -> Result<Started, RunError> {
+fn start(configured: &Configured) -> Result<Started, RunError> {
+    let options = &configured.options;
     let server = Server::builder().options(options.clone()).start()?;
     let info = server.info();
     let flags = identity::feature_flags(options);
@@ -74,11 +115,11 @@ fn start(options: &Options, inactive: &[String]) -> Result<Started, RunError> {
     for line in lines.lines() {
         log::info!("{line}");
     }
-    if !inactive.is_empty() {
-        log::warn!("accepted, not active yet: {}", inactive.join(", "));
+    if let Some(warning) = configured.inactive_line() {
+        log::warn!("{warning}");
     }
-    if server.plaintext_passwords() {
-        log::warn!("Plaintext passwords detected, use nkeys or bcrypt");
+    for warning in config::start_warnings(options) {
+        log::warn!("{warning}");
     }
     if let Some(path) = &options.pid_file {
         pid_file::write(path)?;

@@ -9,12 +9,11 @@ use crate::ids::ShardId;
 use crate::io::Socket;
 use crate::io::executor::{self, ShardThread};
 use crate::io::ring::Ring;
-use crate::shard::control::Post;
 use crate::shard::core::Core;
 use crate::shard::settings::Settings;
 use crate::shard::turn::{Parts, Shard};
 use crate::shard::verify::VerifierThreads;
-use crate::shard::wiring;
+use crate::shard::wiring::{self, Wired};
 use crate::time::WallTime;
 
 /// Threads that check passwords: logins must not take more of the machine than messages.
@@ -26,7 +25,7 @@ const TURNS_PER_YIELD: u32 = 256;
 pub(super) fn wire(
     shards: usize,
     max_connections: Option<usize>,
-) -> std::io::Result<(Vec<Post<Socket>>, Vec<Parts<Socket>>)> {
+) -> std::io::Result<Wired<Socket>> {
     let verifier = Arc::new(VerifierThreads::start(VERIFIER_THREADS)?);
     wiring::wire(shards, max_connections, verifier)
 }

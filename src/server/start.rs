@@ -169,7 +169,6 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         info,
         client_address,
         monitor_address: monitor.as_ref().map(|(_, address)| *address),
-        plaintext_passwords: settings.authenticator.plaintext_passwords(),
         lame_duck: LameDuck {
             duration: options.lame_duck_duration,
             grace: options.lame_duck_grace_period,

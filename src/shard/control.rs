@@ -74,7 +74,7 @@ pub struct Inbox<S> {
 
 impl<S> Inbox<S> {
     /// The next request, if there is one.
-    pub fn next(&mut self) -> Option<Control<S>> {
+    pub fn take(&mut self) -> Option<Control<S>> {
         self.waiting
             .take()
             .or_else(|| self.receiver.try_recv().ok())

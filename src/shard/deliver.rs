@@ -126,6 +126,9 @@ impl Local {
         self.counters.out_bytes += size;
         if let Some(responses) = &mut connection.responses
             && let Some(reply) = reply
+            && let Some(user) = &connection.user
+            && let Some(permissions) = &user.permissions
+            && !permissions.can_publish(reply)
         {
             responses.grant(reply, self.now);
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::auth::authenticate::{Credentials, Decision, PasswordCheck, User};
+use crate::auth::authenticate::{Credentials, Decision, PasswordCheck, RefuseReason, User};
 use crate::auth::cache::PublishCache;
 use crate::auth::responses::Responses;
 use crate::connection::close_reason::CloseReason;
@@ -100,7 +100,7 @@ impl Core {
             self.authenticated(index, Some(user));
             return true;
         }
-        self.authentication_failed(index);
+        self.authentication_failed(index, RefuseReason::Credentials);
         false
     }
 
@@ -161,7 +161,7 @@ impl Core {
                 self.authenticated(slot.index, user);
                 self.connected(slot.index);
             }
-            Decision::Refuse => self.authentication_failed(slot.index),
+            Decision::Refuse(reason) => self.authentication_failed(slot.index, reason),
             Decision::Verify(check) => {
                 connection.holds.add(Holds::VERIFY);
                 self.local.effects.push(Effect::Verify(slot, check));
@@ -205,7 +205,7 @@ impl Core {
         };
         let options = &connection.options;
         if options.new_account || !options.account.is_empty() {
-            return self.authentication_failed(index);
+            return self.authentication_failed(index, RefuseReason::Credentials);
         }
         if !(0..=1).contains(&options.protocol) {
             self.send_error(index, error_text::INVALID_CLIENT_PROTOCOL);
@@ -220,7 +220,7 @@ impl Core {
         }
     }
 
-    fn authentication_failed(&mut self, index: u32) {
+    fn authentication_failed(&mut self, index: u32, reason: RefuseReason) {
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
@@ -228,7 +228,11 @@ impl Core {
         self.local
             .log(Level::Error, index, &format!("authentication error{who}"));
         self.send_error(index, error_text::AUTHORIZATION_VIOLATION);
-        self.close(index, CloseReason::AuthenticationFailure);
+        let reason = match reason {
+            RefuseReason::Credentials => CloseReason::AuthenticationFailure,
+            RefuseReason::ProxyRequired => CloseReason::ProxyRequired,
+        };
+        self.close(index, reason);
     }
 
     /// PING: a PONG once the other shards know this connection's interest.
@@ -345,6 +349,8 @@ fn who_tried(connection: &Connection) -> String {
         format!(" - Nkey {:?}", options.nkey)
     } else if !options.user.is_empty() {
         format!(" - User {:?}", options.user)
+    } else if !options.auth_token.is_empty() {
+        " - Token \"[REDACTED]\"".into()
     } else {
         String::new()
     }

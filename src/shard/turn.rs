@@ -150,7 +150,7 @@ impl<D: Driver> Shard<D> {
 
         // Interest first: a message read below must see what was told before it was sent.
         self.take_batches();
-        while let Some(control) = self.parts.inbox.next() {
+        while let Some(control) = self.parts.inbox.take() {
             self.control(control);
         }
         let mut events = std::mem::take(&mut self.events);

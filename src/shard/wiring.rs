@@ -12,7 +12,10 @@ use crate::shard::control::{Inbox, Post, inbox};
 use crate::shard::turn::{MeshLink, Parts};
 use crate::shard::verify::Verifier;
 
-/// Posts of all shards, and the parts of each, by id. The first one accepts connections, at most
+/// Posts of all shards, and the parts of each, by id.
+pub type Wired<S> = (Vec<Post<S>>, Vec<Parts<S>>);
+
+/// Connects all shards of a server. The first one accepts connections, at most
 /// `max_connections` at once.
 ///
 /// # Errors
@@ -21,7 +24,7 @@ pub fn wire<S: Send + 'static>(
     shards: usize,
     max_connections: Option<usize>,
     verifier: Arc<dyn Verifier<S>>,
-) -> io::Result<(Vec<Post<S>>, Vec<Parts<S>>)> {
+) -> io::Result<Wired<S>> {
     let wakers = (0..shards)
         .map(|_| Waker::new())
         .collect::<Result<Vec<_>, _>>()?;

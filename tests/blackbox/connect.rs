@@ -339,6 +339,17 @@ fn core_030_a_second_connect_drops_the_subscriptions() {
 }
 
 #[test]
+fn core_030_a_second_connect_keeps_what_it_does_not_name() {
+    let server = Server::start();
+    let mut client = server.client_with("{\"echo\":false}");
+    client.quietly("CONNECT {}\r\nSUB a 1\r\nPUB a 1\r\nx\r\nHPUB a 1 1\r\nx\r\n");
+    assert_eq!(
+        client.ask("CONNECT {\"verbose\":true}\r\nSUB a 1\r\n"),
+        ["+OK", "+OK"]
+    );
+}
+
+#[test]
 fn core_031_where_auth_is_required_connect_comes_first() {
     let server = Server::with_config("authorization { token: t }");
     for verb in ["PING\r\n", "SUB a 1\r\n", "PUB a 0\r\n\r\n", "UNSUB 1\r\n"] {

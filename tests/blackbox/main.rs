@@ -6,4 +6,22 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod auth;
+mod command_line;
+mod config;
 mod connect;
+mod connz;
+mod errors;
+mod framing;
+mod headers;
+mod hostile;
+mod lame_duck;
+mod limits;
+mod logging;
+mod monitoring;
+mod options;
+mod permissions;
+mod process;
+mod queues;
+mod reload;
+mod subjects;

@@ -1,0 +1,189 @@
+//! In steady state a message costs no allocation: publish, 1:1, fan-out, and across shards.
+//!
+//! The cores are driven by hand, so that what is counted is theirs alone.
+
+#![allow(unsafe_code)] // A global allocator is unsafe by its nature.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ramjet::auth::authenticate::Authenticator;
+use ramjet::ids::{ConnectionId, ShardId};
+use ramjet::mesh::batch::Batch;
+use ramjet::options::{AuthOptions, ClientLimits};
+use ramjet::protocol::info::ServerInfo;
+use ramjet::shard::core::Core;
+use ramjet::shard::settings::Settings;
+use ramjet::time::{Nanos, WallTime};
+
+/// Counts what the thread that asks for it allocates.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: hands everything on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Turns before counting begins: buffers find their size, caches fill.
+const WARM_UP: usize = 200;
+const TURNS: usize = 1000;
+const MESSAGES_PER_TURN: usize = 20;
+
+/// Some cores, connected by hand.
+struct Shards {
+    cores: Vec<Core>,
+    spare: Vec<Box<Batch>>,
+    now: u64,
+    next_cid: u64,
+    delivered: u64,
+}
+
+impl Shards {
+    fn new(count: usize) -> Self {
+        let settings = Arc::new(Settings {
+            limits: ClientLimits {
+                ping_interval: Duration::from_secs(3600),
+                ..Default::default()
+            },
+            info: Arc::new(ServerInfo::default()),
+            authenticator: Arc::new(Authenticator::new(&AuthOptions::default()).expect("open")),
+            auth_timeout: Duration::from_secs(2),
+            feature_flags: BTreeMap::new(),
+            debug: false,
+            trace: false,
+            trace_headers: false,
+            max_traced_msg_len: 0,
+        });
+        let core = |at| Core::new(ShardId(at as u8), count, Arc::clone(&settings), [1; 32]);
+        let cores = (0..count).map(core).collect();
+        Self {
+            cores,
+            spare: Vec::new(),
+            now: 0,
+            next_cid: 0,
+            delivered: 0,
+        }
+    }
+
+    fn connect(&mut self, shard: usize, says: &str) -> u32 {
+        self.next_cid += 1;
+        let address = ([127, 0, 0, 1], 4222).into();
+        let connection = self.cores[shard].accept(ConnectionId(self.next_cid), address, false);
+        let says = format!("CONNECT {{\"verbose\":false,\"pedantic\":false}}\r\n{says}");
+        self.cores[shard].receive(connection, says.as_bytes());
+        for _ in 0..4 {
+            self.turn();
+        }
+        connection
+    }
+
+    /// One turn of every shard, its output taken at once.
+    fn turn(&mut self) {
+        self.now += 1000;
+        for shard in 0..self.cores.len() {
+            self.cores[shard].set_time(Nanos(self.now), WallTime(self.now));
+            self.cores[shard].tick();
+            self.cores[shard].release_barriers();
+            while self.cores[shard].run_ready() {}
+            for other in (0..self.cores.len()).filter(|&other| other != shard) {
+                let spare = &mut self.spare;
+                let batch = self.cores[shard]
+                    .take_batch(ShardId(other as u8), || spare.pop().unwrap_or_default());
+                if let Some(mut batch) = batch {
+                    self.cores[other].apply(ShardId(shard as u8), &batch);
+                    batch.clear();
+                    self.spare.push(batch);
+                }
+            }
+            while let Some((connection, chunk)) = self.cores[shard].next_send() {
+                self.delivered += chunk.len() as u64;
+                self.cores[shard].sent(connection, chunk, true);
+            }
+        }
+    }
+
+    /// Allocations while `publisher` of shard 0 sends, after the warm-up.
+    #[track_caller]
+    fn check(&mut self, publisher: u32, subject: &str, receivers: u64) {
+        let message = format!("PUB {subject} 128\r\n{}\r\n", "x".repeat(128));
+        let bytes = message.repeat(MESSAGES_PER_TURN);
+        let mut before = (0, 0);
+        for turn in 0..WARM_UP + TURNS {
+            if turn == WARM_UP {
+                before = (ALLOCATIONS.with(Cell::get), self.delivered);
+            }
+            self.cores[0].receive(publisher, bytes.as_bytes());
+            self.turn();
+        }
+        let allocations = ALLOCATIONS.with(Cell::get) - before.0;
+        assert_eq!(
+            allocations,
+            0,
+            "allocations for {} messages",
+            TURNS * MESSAGES_PER_TURN
+        );
+        let messages = (TURNS * MESSAGES_PER_TURN) as u64;
+        assert!(
+            self.delivered - before.1 >= messages * receivers * 128,
+            "messages were delivered"
+        );
+    }
+}
+
+#[test]
+fn publishing_to_nobody_allocates_nothing() {
+    let mut shards = Shards::new(1);
+    let publisher = shards.connect(0, "");
+    shards.check(publisher, "a.b", 0);
+}
+
+#[test]
+fn one_to_one_allocates_nothing() {
+    let mut shards = Shards::new(1);
+    shards.connect(0, "SUB a.* 1\r\n");
+    let publisher = shards.connect(0, "");
+    shards.check(publisher, "a.b", 1);
+}
+
+#[test]
+fn fan_out_and_queue_groups_allocate_nothing() {
+    let mut shards = Shards::new(1);
+    for sid in 0..10 {
+        shards.connect(0, &format!("SUB a.> {sid}\r\nSUB a.b group 1{sid}\r\n"));
+    }
+    let publisher = shards.connect(0, "");
+    shards.check(publisher, "a.b", 11);
+}
+
+#[test]
+fn crossing_to_another_shard_allocates_nothing() {
+    let mut shards = Shards::new(2);
+    shards.connect(1, "SUB a.b 1\r\nSUB a.b group 2\r\n");
+    let publisher = shards.connect(0, "");
+    shards.check(publisher, "a.b", 2);
+}

@@ -1,0 +1,348 @@
+//! Sections 2.5 and PROC: what tools expect of the process.
+
+use crate::support::server::{Builder, Server, executable};
+use crate::support::wait_until;
+use rustix::process::Signal;
+use serde_json::Value;
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::symlink;
+
+/// The executable under the name `nats-server`, found through PATH.
+fn as_nats_server() -> Builder {
+    let builder = Server::builder();
+    let bin = builder.dir().file("bin");
+    fs::create_dir(&bin).expect("directory");
+    let target = fs::canonicalize(executable()).expect("executable");
+    symlink(target, format!("{bin}/nats-server")).expect("link");
+    let path = std::env::var("PATH").unwrap_or_default();
+    builder
+        .env("PATH", &format!("{bin}:{path}"))
+        .program(&format!("{bin}/nats-server"))
+        .name("nats-server")
+}
+
+#[test]
+fn proc_001_it_works_under_the_stock_name_as_the_spawned_process() {
+    let server = as_nats_server().flags("-P @DIR@/pid").start();
+    assert_eq!(
+        fs::read_to_string(server.dir().file("pid")).expect("pid"),
+        server.pid().to_string()
+    );
+    let name = format!("nats-server_{}.ports", server.pid());
+    assert!(server.dir().path().join("ports").join(name).exists());
+    server.client().quietly("");
+}
+
+#[test]
+fn proc_002_it_restarts_at_once_on_the_same_port() {
+    let mut first = Server::start();
+    let port = first.address().port();
+    let mut clients = first.clients();
+    first.signal(Signal::KILL);
+    first.exited();
+    clients
+        .iter_mut()
+        .for_each(|client| assert_eq!(client.closed(), [""; 0]));
+    let flags = format!("-a 127.0.0.1 -p {port}");
+    let second = Server::builder().own_listener().flags(&flags).start();
+    assert_eq!(second.address().port(), port);
+    second.client().quietly("");
+}
+
+#[test]
+fn proc_004_cfg_089_the_pid_file_is_bare_digits_and_stays() {
+    for (config, flags) in [
+        ("pid_file: @DIR@/pid", ""),
+        ("pidfile: '@DIR@/pid'", ""),
+        ("", "--pid @DIR@/pid"),
+    ] {
+        let mut server = Server::builder().config(config).flags(flags).start();
+        let file = server.dir().file("pid");
+        assert_eq!(
+            fs::read_to_string(&file).expect("pid file"),
+            server.pid().to_string()
+        );
+        server.signal(Signal::TERM);
+        server.exited();
+        assert!(fs::exists(&file).expect("directory"));
+    }
+}
+
+#[test]
+fn proc_004_a_pid_file_that_cannot_be_written_is_fatal() {
+    let run = Server::builder()
+        .flags("-a 127.0.0.1 -p -1 -P @DIR@/no/such/pid")
+        .run();
+    assert_eq!(run.code, 1);
+    assert!(run.stderr.contains("pidfile"), "{}", run.stderr);
+}
+
+#[test]
+fn proc_005_cfg_090_the_ports_file_lists_the_listeners_and_goes() {
+    let mut server = Server::builder()
+        .flags("-m -1")
+        .name("/some/where/zork")
+        .start();
+    let kinds: Vec<&String> = server
+        .listeners()
+        .as_object()
+        .expect("object")
+        .keys()
+        .collect();
+    assert_eq!(kinds, ["monitoring", "nats"]);
+    let [nats, http] = ["nats", "monitoring"].map(|kind| server.listeners()[kind][0].clone());
+    assert!(nats.as_str().expect("url").starts_with("nats://127.0.0.1:"));
+    assert!(http.as_str().expect("url").starts_with("http://127.0.0.1:"));
+    let file = server
+        .dir()
+        .path()
+        .join("ports")
+        .join(format!("zork_{}.ports", server.pid()));
+    assert!(file.exists());
+    server.signal(Signal::TERM);
+    server.exited();
+    assert!(!file.exists());
+}
+
+#[test]
+fn proc_005_the_directory_may_stand_in_the_file() {
+    let server = Server::with_config("ports_file_dir: '@DIR@'");
+    // The flag wins.
+    assert!(
+        fs::read_dir(server.dir().file("ports"))
+            .expect("directory")
+            .next()
+            .is_some()
+    );
+}
+
+#[test]
+fn proc_006_cfg_100_the_landmarks_stand_in_the_log() {
+    let mut server = Server::builder().flags("-m -1 -n seen").start();
+    server.client();
+    server.signal(Signal::INT);
+    server.exited();
+    let log = server.log();
+    let mut rest = log.as_str();
+    let address = server.address();
+    let http = format!("Starting http monitor on {}", server.monitor_address());
+    let clients = format!("Listening for client connections on {address}");
+    for mark in [
+        "[INF] Starting nats-server",
+        "[INF]   Version:  2.15.1",
+        "[INF]   Name:     seen",
+        "[INF]   ID:       N",
+        &http,
+        &clients,
+        "[INF] Server is ready",
+        "Trapped \"interrupt\" signal",
+        "[INF] Initiating Shutdown...",
+        "[INF] Server Exiting..",
+    ] {
+        let at = rest
+            .find(mark)
+            .unwrap_or_else(|| panic!("{mark} not in turn in {log}"));
+        rest = &rest[at + mark.len()..];
+    }
+}
+
+#[test]
+fn proc_007_a_port_in_use_is_fatal() {
+    let holder = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = holder.local_addr().expect("address").port();
+    let run = Server::builder()
+        .flags(&format!("-a 127.0.0.1 -p {port}"))
+        .run();
+    assert_eq!(run.code, 1);
+    let text = format!(
+        "[FTL] Error listening on port: 127.0.0.1:{port}, \
+         \"listen tcp 127.0.0.1:{port}: bind: address already in use\""
+    );
+    assert!(run.stderr.contains(&text), "{}", run.stderr);
+}
+
+#[test]
+fn proc_007_two_servers_may_not_share_a_port() {
+    let server = Server::start();
+    let port = server.address().port();
+    let run = Server::builder()
+        .flags(&format!("-a 127.0.0.1 -p {port}"))
+        .run();
+    assert_eq!(run.code, 1);
+    assert!(
+        run.stderr.contains("address already in use"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn proc_007_a_monitoring_port_in_use_is_fatal() {
+    let holder = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = holder.local_addr().expect("address").port();
+    let run = Server::builder()
+        .flags(&format!("-a 127.0.0.1 -p -1 -m {port}"))
+        .run();
+    assert_eq!(run.code, 1);
+    assert!(
+        run.stderr.contains("[FTL]") && run.stderr.contains("address already in use"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn proc_007_an_address_of_another_host_is_fatal() {
+    let run = Server::builder().flags("-a 192.0.2.1 -p -1").run();
+    assert_eq!(run.code, 1);
+    assert!(
+        run.stderr
+            .contains("[FTL] Error listening on port: 192.0.2.1:"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn cfg_087_each_signal_is_logged() {
+    let server = Server::with_config("debug: false\n");
+    for (signal, text) in [
+        (Signal::HUP, "Trapped \"hangup\" signal"),
+        (Signal::USR1, "Trapped \"user defined signal 1\" signal"),
+        (Signal::USR2, "Trapped \"user defined signal 2\" signal"),
+    ] {
+        server.signal(signal);
+        server.logged(text);
+    }
+}
+
+#[test]
+fn cfg_088_the_signal_flag_sends_each_command() {
+    let server = as_nats_server()
+        .config("debug: false\n")
+        .flags("-P @DIR@/pid")
+        .start();
+    let pid_file = server.dir().file("pid");
+    for (target, command, landmark) in [
+        (
+            server.pid().to_string(),
+            "reload",
+            "Reloaded server configuration",
+        ),
+        (
+            pid_file,
+            "reopen",
+            "Trapped \"user defined signal 1\" signal",
+        ),
+    ] {
+        let run = Server::builder()
+            .flags(&format!("--signal {command}={target}"))
+            .run();
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        server.logged(landmark);
+    }
+}
+
+#[test]
+fn cfg_088_quit_term_and_stop_end_it() {
+    for (command, clean) in [("quit", true), ("term", true), ("stop", false)] {
+        let mut server = Server::start();
+        let run = Server::builder()
+            .flags(&format!("-sl {command}={}", server.pid()))
+            .run();
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        assert_eq!(server.exited().success(), clean, "{command}");
+    }
+}
+
+#[test]
+fn cfg_088_a_bad_target_or_command_is_an_error() {
+    for (flags, text) in [
+        ("--signal quit=abc", "nats-server: invalid pid: abc"),
+        ("--signal ldm=/no/such/file", "invalid pid: /no/such/file"),
+        ("--signal foo=1", "nats-server: unknown signal \"foo\""),
+        ("--signal reload=999999999", "999999999"),
+    ] {
+        let run = Server::builder().flags(flags).run();
+        assert_eq!(run.code, 1, "{flags}");
+        assert!(run.stderr.contains(text), "{flags}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn proc_008_int_and_term_end_promptly_while_busy() {
+    let mut server = Server::start();
+    let mut clients = server.clients();
+    for client in &mut clients {
+        client.quietly("SUB a 1\r\n");
+    }
+    clients[0].send("PUB a 1\r\nx\r\n".repeat(10_000));
+    server.signal(Signal::TERM);
+    assert_eq!(server.exited().code(), Some(0));
+}
+
+#[test]
+fn proc_009_monitoring_answers_as_soon_as_the_port_is_known() {
+    for _ in 0..5 {
+        let server = Server::builder().flags("-m -1").start();
+        assert_eq!(server.get("/varz").status, 200);
+    }
+}
+
+#[test]
+fn proc_010_the_configuration_with_which_an_official_sdk_starts_every_server() {
+    let server = Server::builder()
+        .own_listener()
+        .config(
+            "listen: \"127.0.0.1:-1\"\nhttp: \"127.0.0.1:-1\"\nserver_tags: [\"a\"]\n\
+             leafnodes { listen: \"127.0.0.1:-1\" }\n\
+             websocket { listen: \"127.0.0.1:-1\", no_tls: true }\n",
+        )
+        .start();
+    server.client().quietly("");
+    assert_eq!(server.json("/varz")["tags"], serde_json::json!(["a"]));
+}
+
+#[test]
+fn proc_012_the_stock_version_is_told_where_clients_look() {
+    let server = Server::builder().flags("-m -1").start();
+    assert_eq!(server.open().info["version"], "2.15.1");
+    assert_eq!(server.json("/varz")["version"], "2.15.1");
+}
+
+#[test]
+fn proc_014_a_container_with_variables_pre_stop_hook_and_probes() {
+    let mut server = as_nats_server()
+        .config(
+            "server_name: $BB_SERVER_NAME\npid_file: \"@DIR@/nats.pid\"\nhttp_port: -1\n\
+             lame_duck_grace_period: 1s\nlame_duck_duration: 30s\n",
+        )
+        .env("BB_SERVER_NAME", "nats-0")
+        .env("GOMEMLIMIT", "512MiB")
+        .start();
+    assert_eq!(server.open().info["server_name"], "nats-0");
+    for probe in [
+        "/healthz",
+        "/healthz?js-server-only=true",
+        "/healthz?js-enabled-only=true",
+    ] {
+        let response = server.get(probe);
+        assert_eq!(
+            (response.status, response.json()["status"].clone()),
+            (200, Value::from("ok"))
+        );
+    }
+    let pid_file = server.dir().file("nats.pid");
+    assert_eq!(
+        Server::builder()
+            .flags(&format!("-sl=ldm={pid_file}"))
+            .run()
+            .code,
+        0
+    );
+    assert!(server.exited().success());
+    wait_until("the lame duck's mark", || {
+        server.log().contains("lame duck").then_some(())
+    });
+}

@@ -1,0 +1,230 @@
+//! The simulated driver: sockets are two byte queues, and chance decides what moves when.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use ramjet::delivery::outbound::Chunk;
+use ramjet::io::{Driver, Event, Received};
+use ramjet::time::{Nanos, WallTime};
+
+/// Randomness of a world (xorshift64*): the same seed, the same world.
+#[derive(Clone)]
+pub struct Chance(u64);
+
+impl Chance {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() >> 33) as usize % bound
+    }
+
+    pub fn one_in(&mut self, bound: usize) -> bool {
+        self.below(bound) == 0
+    }
+}
+
+/// Both directions of one connection, seen from outside.
+#[derive(Default)]
+pub struct Wire {
+    pub to_server: VecDeque<u8>,
+    pub from_server: Vec<u8>,
+    /// The client has closed: the server reads the end after what it was sent.
+    pub client_gone: bool,
+    pub server_gone: bool,
+}
+
+/// What a socket is here.
+pub type SimSocket = Rc<RefCell<Wire>>;
+
+/// Time and chance, shared by all shards of a world.
+pub struct Clock {
+    pub now: u64,
+    pub chance: Chance,
+}
+
+struct Sending {
+    chunk: Box<Chunk>,
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+struct Connection {
+    wire: SimSocket,
+    paused: bool,
+    ended: bool,
+    closing: bool,
+    sending: Option<Sending>,
+}
+
+/// One shard's driver.
+pub struct SimDriver {
+    clock: Rc<RefCell<Clock>>,
+    connections: BTreeMap<u32, Connection>,
+    buffers: Vec<Vec<u8>>,
+}
+
+impl SimDriver {
+    pub fn new(clock: Rc<RefCell<Clock>>) -> Self {
+        Self {
+            clock,
+            connections: BTreeMap::new(),
+            buffers: Vec::new(),
+        }
+    }
+}
+
+impl Driver for SimDriver {
+    // A socket travels between shards through a queue that asks for `Send`; the world hands its
+    // sockets out itself, so an index is enough.
+    type Socket = usize;
+
+    fn now(&mut self) -> Nanos {
+        Nanos(self.clock.borrow().now)
+    }
+
+    fn wall(&mut self) -> WallTime {
+        WallTime(self.clock.borrow().now)
+    }
+
+    fn attach(&mut self, connection: u32, socket: usize) {
+        let wire = SOCKETS.with(|sockets| Rc::clone(&sockets.borrow()[socket]));
+        let attached = Connection {
+            wire,
+            paused: false,
+            ended: false,
+            closing: false,
+            sending: None,
+        };
+        assert!(
+            self.connections.insert(connection, attached).is_none(),
+            "the index is free"
+        );
+    }
+
+    fn pause(&mut self, connection: u32) {
+        if let Some(it) = self.connections.get_mut(&connection) {
+            it.paused = true;
+        }
+    }
+
+    fn resume(&mut self, connection: u32) {
+        if let Some(it) = self.connections.get_mut(&connection) {
+            it.paused = false;
+        }
+    }
+
+    fn send(&mut self, connection: u32, chunk: Box<Chunk>) {
+        let it = self.connections.get_mut(&connection).expect("attached");
+        assert!(it.sending.is_none() && !it.closing, "one send at a time");
+        let bytes: Vec<u8> = chunk.slices().flatten().copied().collect();
+        assert_eq!(bytes.len(), chunk.len());
+        it.sending = Some(Sending {
+            chunk,
+            bytes,
+            sent: 0,
+        });
+    }
+
+    fn close(&mut self, connection: u32) {
+        if let Some(it) = self.connections.get_mut(&connection) {
+            it.closing = true;
+        }
+    }
+
+    fn stop_accepting(&mut self) {}
+
+    fn turn(&mut self, _wait: Option<Duration>, events: &mut Vec<Event<usize>>) {
+        let mut clock = self.clock.borrow_mut();
+        clock.now += 1_000;
+        let chance = &mut clock.chance;
+        self.buffers.clear();
+        let mut closed = Vec::new();
+        for (&connection, it) in &mut self.connections {
+            let mut wire = it.wire.borrow_mut();
+            if it.closing {
+                wire.server_gone = true;
+                if let Some(Sending { chunk, .. }) = it.sending.take() {
+                    events.push(Event::Sent {
+                        connection,
+                        chunk,
+                        complete: false,
+                    });
+                }
+                closed.push(connection);
+                continue;
+            }
+            if let Some(sending) = &mut it.sending {
+                // The client's socket takes a random part, often nothing.
+                let left = sending.bytes.len() - sending.sent;
+                let take = if chance.one_in(3) {
+                    0
+                } else {
+                    left.min(1 + chance.below(4096))
+                };
+                wire.from_server
+                    .extend_from_slice(&sending.bytes[sending.sent..][..take]);
+                sending.sent += take;
+                if sending.sent == sending.bytes.len()
+                    && let Some(Sending { chunk, .. }) = it.sending.take()
+                {
+                    events.push(Event::Sent {
+                        connection,
+                        chunk,
+                        complete: true,
+                    });
+                }
+            }
+            if it.paused || it.ended || chance.one_in(4) {
+                continue;
+            }
+            if wire.to_server.is_empty() {
+                if wire.client_gone {
+                    it.ended = true;
+                    events.push(Event::Ended {
+                        connection,
+                        orderly: true,
+                    });
+                }
+                continue;
+            }
+            let take = wire.to_server.len().min(1 + chance.below(300));
+            let bytes: Vec<u8> = wire.to_server.drain(..take).collect();
+            let received = Received {
+                buffer: self.buffers.len() as u16,
+                len: take as u32,
+            };
+            self.buffers.push(bytes);
+            events.push(Event::Received {
+                connection,
+                received,
+            });
+        }
+        for connection in closed {
+            self.connections.remove(&connection);
+            events.push(Event::Closed { connection });
+        }
+    }
+
+    fn bytes(&self, received: Received) -> &[u8] {
+        &self.buffers[usize::from(received.buffer)]
+    }
+
+    fn release(&mut self, _received: Received) {}
+}
+
+thread_local! {
+    /// Sockets of the world of this thread, by number.
+    pub static SOCKETS: RefCell<Vec<SimSocket>> = const { RefCell::new(Vec::new()) };
+}
