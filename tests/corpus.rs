@@ -7,6 +7,8 @@ use std::path::Path;
 
 #[path = "fuzz/checks/client_parser.rs"]
 mod client_parser;
+#[path = "fuzz/checks/config_parser.rs"]
+mod config_parser;
 
 /// Calls `check` with the bytes of each file in the target's corpus.
 fn replay(target: &str, check: impl Fn(&[u8])) {
@@ -26,4 +28,9 @@ fn replay(target: &str, check: impl Fn(&[u8])) {
 #[test]
 fn client_parser() {
     replay("client_parser", client_parser::check);
+}
+
+#[test]
+fn config_parser() {
+    replay("config_parser", config_parser::check);
 }

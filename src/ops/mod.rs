@@ -9,7 +9,6 @@ pub mod pid_file;
 pub mod ports_file;
 pub mod signal_command;
 pub mod signals;
-mod usage;
 
 /// Name this process was started under: the last part of `argv[0]`, as in the ports file's name
 /// (PROC-5) and the syslog tag (CFG-102).

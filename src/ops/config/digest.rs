@@ -81,7 +81,7 @@ impl Hasher {
             }
             // Go replaces byte by byte.
             for _ in chunk.invalid() {
-                buffer.push_str("\\ufffd");
+                buffer.push(char::REPLACEMENT_CHARACTER);
             }
             self.put(&buffer);
         }

@@ -396,11 +396,19 @@ impl fmt::Display for Quoted<'_> {
             match character {
                 '"' => f.write_str("\\\"")?,
                 '\\' => f.write_str("\\\\")?,
-                '\n' => f.write_str("\\n")?,
-                '\r' => f.write_str("\\r")?,
+                '\x07' => f.write_str("\\a")?,
+                '\x08' => f.write_str("\\b")?,
                 '\t' => f.write_str("\\t")?,
-                control if (control as u32) < 0x20 || control == '\x7f' => {
+                '\n' => f.write_str("\\n")?,
+                '\x0b' => f.write_str("\\v")?,
+                '\x0c' => f.write_str("\\f")?,
+                '\r' => f.write_str("\\r")?,
+                control @ ('\0'..=' ' | '\x7f') if control != ' ' => {
                     write!(f, "\\x{:02x}", control as u32)?;
+                }
+                // Blanks of other scripts, line separators and the like are not printable.
+                hidden if !hidden.is_ascii() && hidden.escape_debug().len() > 1 => {
+                    write!(f, "\\u{:04x}", hidden as u32)?;
                 }
                 other => write!(f, "{other}")?,
             }

@@ -250,8 +250,12 @@ impl Keys<'_> {
                 }
             }
             "tls" => {
+                let errors = report.errors.len();
                 inactive::tls::tls(report, name, value);
-                if let Node::Map(map) = &value.node {
+                // A block with mistakes is refused for those.
+                if let Node::Map(map) = &value.node
+                    && report.errors.len() == errors
+                {
                     let verifies = inactive::tls::verifies(map);
                     let what = if verifies { "tls with verify" } else { "tls" };
                     self.tls = Some((value.origin.clone(), what, verifies));

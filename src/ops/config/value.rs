@@ -113,7 +113,9 @@ impl Node {
             Self::Float(number) => number.to_string(),
             Self::Bool(flag) => flag.to_string(),
             Self::Datetime(text) => text.clone(),
+            Self::Array(values) if values.is_empty() => "[]".to_owned(),
             Self::Array(_) => "[...]".to_owned(),
+            Self::Map(map) if map.is_empty() => "map[]".to_owned(),
             Self::Map(_) => "map[...]".to_owned(),
         }
     }

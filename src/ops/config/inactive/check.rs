@@ -137,24 +137,28 @@ pub fn write_timeout(report: &mut Report, _: &str, value: &Value) {
     }
 }
 
-/// `max_mem`, `max_file` and others: an integer, or digits and one of K, M, G, T.
-pub fn storage_size(report: &mut Report, _: &str, value: &Value) {
+/// `max_mem`, `max_file` and others: an integer, or digits and one of K, M, G, T. `shown` is the
+/// name stock gives the key.
+pub fn storage_size(report: &mut Report, shown: &str, value: &Value) {
     let problem = match &value.node {
-        Node::Integer(_) => None,
-        Node::String(bytes) if bytes.is_empty() => None,
-        Node::String(bytes) => match bytes.split_last() {
-            Some((b'K' | b'M' | b'G' | b'T', digits))
-                if str::from_utf8(digits).is_ok_and(|it| it.parse::<i64>().is_ok()) =>
-            {
-                None
+        Node::Integer(_) => return,
+        Node::String(bytes) if bytes.is_empty() => return,
+        Node::String(_) => {
+            let Some(text) = report.keep(value, value.text()) else {
+                return;
+            };
+            let end = text.char_indices().last().map_or(0, |(at, _)| at);
+            let (digits, suffix) = text.split_at(end);
+            match (digits.parse::<i64>(), suffix) {
+                (Err(_), _) => format!("strconv.ParseInt: parsing {digits:?}: invalid syntax"),
+                (Ok(_), "K" | "M" | "G" | "T") => return,
+                (Ok(_), _) => "sizes defined as strings must end in K, M, G, T".to_owned(),
             }
-            _ => Some("sizes defined as strings must end in K, M, G, T"),
-        },
-        _ => Some("must be int64 or string"),
+        }
+        _ => "must be int64 or string".to_owned(),
     };
-    if let Some(text) = problem {
-        report.error(value, ProblemKind::Stock(text));
-    }
+    let found = format!("{shown} {problem}");
+    report.error(value, ProblemKind::TypeIn { text: "", found });
 }
 
 /// Compression of a link: a mode, a switch, or a block.

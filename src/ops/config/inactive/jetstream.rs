@@ -46,9 +46,11 @@ const JETSTREAM: Fields = &[
     (&["sync", "sync_interval"], sync),
     (
         &["max_memory_store", "max_mem_store", "max_mem"],
-        storage_size,
+        |report, _, value| storage_size(report, "max_mem_store", value),
     ),
-    (&["max_file_store", "max_file"], storage_size),
+    (&["max_file_store", "max_file"], |report, _, value| {
+        storage_size(report, "max_file_store", value);
+    }),
     (&["domain"], text),
     (&["enable", "enabled"], flag),
     (&["key", "ek", "encryption_key"], text),
@@ -63,10 +65,15 @@ const JETSTREAM: Fields = &[
     (&["max_buffered_msgs"], size),
     (&["request_queue_limit"], size),
     (&["info_queue_limit"], size),
-    (&["meta_compact"], size),
-    (&["meta_compact_size"], storage_size),
+    (&["meta_compact"], absolute_size),
+    (&["meta_compact_size"], |report, key, value| {
+        match value.node {
+            Node::Integer(_) => absolute_size(report, key, value),
+            _ => storage_size(report, key, value),
+        }
+    }),
     (&["meta_compact_sync"], flag),
-    (&["max_concurrent_io"], size),
+    (&["max_concurrent_io"], concurrent_io),
 ];
 
 fn sync(report: &mut Report, key: &str, value: &Value) {
@@ -139,6 +146,22 @@ fn size(report: &mut Report, key: &str, value: &Value) {
     if !matches!(value.node, Node::Integer(_)) {
         let found = format!("{key:?}, got {}", value.node.shown());
         let text = "Expected a parseable size for ";
+        report.error(value, ProblemKind::TypeIn { text, found });
+    }
+}
+
+fn absolute_size(report: &mut Report, key: &str, value: &Value) {
+    if !matches!(value.node, Node::Integer(0..)) {
+        let found = format!("{key:?}, got {}", value.node.shown());
+        let text = "Expected an absolute size for ";
+        report.error(value, ProblemKind::TypeIn { text, found });
+    }
+}
+
+fn concurrent_io(report: &mut Report, key: &str, value: &Value) {
+    if !matches!(value.node, Node::Integer(4..=8192)) {
+        let found = format!("{key:?} between 4 and 8192, got {}", value.node.shown());
+        let text = "Expected an absolute size for ";
         report.error(value, ProblemKind::TypeIn { text, found });
     }
 }

@@ -36,26 +36,31 @@ const CLUSTER: Fields = &[
     (&["pool_size"], integer),
     (&["accounts"], accounts),
     (&["compression"], compression),
-    (&["ping_interval"], duration),
+    (&["ping_interval"], ping_interval),
     (&["ping_max"], integer),
     (&["write_deadline"], duration),
     (&["write_timeout"], write_timeout),
 ];
 
+/// Nanoseconds of the longest time between two PINGs on a route.
+const ROUTE_PING_MAX: i64 = 30_000_000_000;
+
+fn ping_interval(report: &mut Report, key: &str, value: &Value) {
+    if report
+        .duration(key, value)
+        .is_some_and(|it| it > ROUTE_PING_MAX)
+    {
+        let text = "Cluster 'ping_interval' will reset to 30s which is the max for routes";
+        report.warning(value, ProblemKind::Stock(text));
+    }
+}
+
 fn cluster_name(report: &mut Report, _: &str, value: &Value) {
-    name(
-        report,
-        value,
-        "cluster name cannot contain spaces or newlines",
-    );
+    name(report, value, "cluster name cannot contain spaces");
 }
 
 fn gateway_name(report: &mut Report, _: &str, value: &Value) {
-    name(
-        report,
-        value,
-        "gateway name cannot contain spaces or newlines",
-    );
+    name(report, value, "gateway name cannot contain spaces");
 }
 
 fn name(report: &mut Report, value: &Value, problem: &'static str) {

@@ -1,92 +1,10 @@
-//! Command line -> what to do (CFG-78..85, PROC-3).
-//!
-//! The syntax is that of Go's flag package, because scripts and charts for the stock server use
-//! all of it: one dash or two, `-p 1` and `-p=1`, switches only alone or with `=`, and nothing is
-//! a flag behind the first word that is none.
+//! The flags: names, values, what each does to the options.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::config::{self, ConfigErrors, Configured, Environment, Problem, ProblemKind};
-use super::usage;
+use super::super::config::{Problem, ProblemKind};
 use crate::limits::SHARDS_MAX;
 use crate::options::Options;
-use crate::server::COMPATIBLE_VERSION;
-
-/// Name in front of every message, whatever the executable is called: tools match it.
-const NAME: &str = "nats-server";
-
-/// What the command line asks for.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Command {
-    /// Serve.
-    Run(Box<Configured>),
-    /// `-t`: the file is valid. [`Self::message`] says so, on standard error.
-    CheckConfig {
-        /// The file.
-        path: PathBuf,
-        /// `sha256:..` of what it says.
-        digest: String,
-    },
-    /// `-v`, `version`: [`Self::message`] on standard output.
-    PrintVersion,
-    /// `-h`, `help`: [`Self::message`] on standard output.
-    PrintHelp,
-    /// `--help_tls`: [`Self::message`] on standard output.
-    PrintTlsHelp,
-    /// `--signal`: to be sent to another process.
-    Signal {
-        /// `ldm`, `stop`, `quit`, `term`, `reopen`, `reload`; not checked here.
-        command: String,
-        /// Pid, file with a pid, or a pattern; empty for the one server that runs.
-        target: String,
-    },
-}
-
-impl Command {
-    /// What to print, with its newline; empty for commands that print nothing.
-    pub fn message(&self) -> String {
-        match self {
-            Self::Run(_) | Self::Signal { .. } => String::new(),
-            Self::CheckConfig { path, digest } => format!(
-                "{NAME}: configuration file {} is valid ({digest})\n",
-                path.display()
-            ),
-            Self::PrintVersion => format!("{NAME}: v{COMPATIBLE_VERSION}\n"),
-            Self::PrintHelp => usage::USAGE.to_owned(),
-            Self::PrintTlsHelp => usage::TLS_USAGE.to_owned(),
-        }
-    }
-}
-
-/// A command line or a file that does not lead to a server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CliError {
-    /// For standard error, with its newline.
-    pub stderr: String,
-    /// For standard output: the usage, where stock shows it.
-    pub stdout: String,
-    /// 1; 0 for a wrong flag, as in stock.
-    pub exit_code: u8,
-}
-
-impl CliError {
-    fn fatal(text: impl std::fmt::Display) -> Self {
-        Self {
-            stderr: format!("{NAME}: {text}\n"),
-            stdout: String::new(),
-            exit_code: 1,
-        }
-    }
-
-    fn usage(error: &FlagError) -> Self {
-        Self {
-            stderr: format!("{error}\n"),
-            stdout: usage::USAGE.to_owned(),
-            exit_code: 0,
-        }
-    }
-}
 
 /// Why the arguments are not flags.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -126,127 +44,9 @@ pub enum FlagError {
     },
 }
 
-/// Turns arguments, without the program's name, into a command. Reads the configuration file, and
-/// nothing else.
-///
-/// # Errors
-/// [`CliError`]: what to print and the exit code.
-pub fn parse(argv: &[OsString], environment: Environment<'_>) -> Result<Command, CliError> {
-    let arguments: Vec<String> = argv
-        .iter()
-        .map(|it| it.to_string_lossy().into_owned())
-        .collect();
-    let (flags, words) = Flags::parse(&arguments).map_err(|error| CliError::usage(&error))?;
-    if flags.is_on(Flag::Version) {
-        return Ok(Command::PrintVersion);
-    }
-    if flags.is_on(Flag::Help) {
-        return Ok(Command::PrintHelp);
-    }
-    if flags.is_on(Flag::HelpTls) {
-        return Ok(Command::PrintTlsHelp);
-    }
-    if let Some(word) = words.first() {
-        return match word.to_lowercase().as_str() {
-            "version" => Ok(Command::PrintVersion),
-            "help" => Ok(Command::PrintHelp),
-            _ => Err(CliError::fatal(format_args!(
-                "unrecognized command: {word:?}"
-            ))),
-        };
-    }
-    if let Some(signal) = flags.text(Flag::Signal).filter(|it| !it.is_empty()) {
-        return parse_signal(signal);
-    }
-    let check_only = flags.is_on(Flag::CheckConfig);
-    if check_only {
-        let Some(path) = flags.config_file() else {
-            return Err(CliError::fatal(
-                "must specify [-c, --config] option to check configuration file syntax",
-            ));
-        };
-        let configured =
-            config::load_with(path, environment, flags.tls_off()).map_err(CliError::fatal)?;
-        if !configured.warnings.is_empty() {
-            return Err(CliError::fatal(ConfigErrors::Values {
-                warnings: configured.warnings,
-                errors: Vec::new(),
-            }));
-        }
-        return Ok(Command::CheckConfig {
-            path: path.to_owned(),
-            digest: configured.options.config_digest,
-        });
-    }
-    let configured = configure(flags, environment).map_err(CliError::fatal)?;
-    Ok(Command::Run(Box::new(configured)))
-}
-
-fn parse_signal(argument: &str) -> Result<Command, CliError> {
-    let parts: Vec<&str> = argument.split('=').collect();
-    match parts.as_slice() {
-        [command] => Ok(Command::Signal {
-            command: (*command).to_owned(),
-            target: String::new(),
-        }),
-        [command, target] => Ok(Command::Signal {
-            command: (*command).to_owned(),
-            target: (*target).to_owned(),
-        }),
-        surplus => Err(CliError::fatal(format_args!(
-            "invalid signal parameters: [{}]",
-            surplus[2..].join(" ")
-        ))),
-    }
-}
-
-/// Options from the file the flags name, if any, and the flags over it, checked against each
-/// other. Also what a reload calls, with the flags of the start (CFG-83, CFG-91).
-///
-/// # Errors
-/// All that is wrong with the file, or the first thing that does not go together.
-pub fn configure(flags: Flags, environment: Environment<'_>) -> Result<Configured, ConfigureError> {
-    let mut configured = match flags.config_file() {
-        Some(path) => config::load_with(path, environment, flags.tls_off())?,
-        None => Configured {
-            options: Options::default(),
-            inactive: Vec::new(),
-            warnings: Vec::new(),
-            flags: Flags::default(),
-        },
-    };
-    flags.apply(&mut configured.options)?;
-    let in_cluster = configured.inactive.iter().any(|it| it == "cluster");
-    for key in flags.inactive(in_cluster)? {
-        if !configured.inactive.contains(&key) {
-            configured.inactive.push(key);
-        }
-    }
-    config::validate(&configured.options)?;
-    configured.flags = flags;
-    Ok(configured)
-}
-
-/// Why file and flags give no options.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigureError {
-    /// The file.
-    #[error(transparent)]
-    File(#[from] ConfigErrors),
-    /// A flag, or file and flags together.
-    #[error("{0}")]
-    Flags(Problem),
-}
-
-impl From<Problem> for ConfigureError {
-    fn from(problem: Problem) -> Self {
-        Self::Flags(problem)
-    }
-}
-
 /// A flag, whichever of its names was used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flag {
+pub(super) enum Flag {
     Help,
     HelpTls,
     Version,
@@ -446,11 +246,11 @@ impl Flags {
         found.map(|(_, setting)| setting)
     }
 
-    fn is_on(&self, flag: Flag) -> bool {
+    pub(super) fn is_on(&self, flag: Flag) -> bool {
         self.setting(flag) == Some(&Setting::Switch(true))
     }
 
-    fn text(&self, flag: Flag) -> Option<&str> {
+    pub(super) fn text(&self, flag: Flag) -> Option<&str> {
         match self.setting(flag) {
             Some(Setting::Text(text)) => Some(text),
             _ => None,
@@ -465,7 +265,7 @@ impl Flags {
     }
 
     /// `--tls=false` takes the file's `tls` block away.
-    fn tls_off(&self) -> bool {
+    pub(super) fn tls_off(&self) -> bool {
         self.setting(Flag::Tls) == Some(&Setting::Switch(false))
     }
 
@@ -500,7 +300,7 @@ impl Flags {
     ///
     /// # Errors
     /// TLS was asked for: without it, a server that should be closed would be open.
-    fn inactive(&self, in_cluster: bool) -> Result<Vec<String>, Problem> {
+    pub(super) fn inactive(&self, in_cluster: bool) -> Result<Vec<String>, Problem> {
         let problem = |kind| Err(Problem { origin: None, kind });
         let is_tls = |flag: Flag| {
             matches!(
@@ -634,53 +434,4 @@ fn number(name: &str, value: &str) -> Result<i64, FlagError> {
         PosOverflow | NegOverflow => FlagError::NumberRange { name, value },
         _ => FlagError::Number { name, value },
     })
-}
-
-/// Arguments fit to be shown: values of `--user`, `--pass`, `--auth` and the credentials in URLs
-/// of `--routes` and `--cluster` are replaced by `[REDACTED]` (CFG-84).
-pub fn redacted(arguments: &[String]) -> Vec<String> {
-    let mut shown = Vec::with_capacity(arguments.len());
-    let mut secret: Option<fn(&str) -> String> = None;
-    for argument in arguments {
-        if let Some(redact) = secret.take() {
-            shown.push(redact(argument));
-            continue;
-        }
-        let body = argument.trim_start_matches('-');
-        let dashes = argument.len() - body.len();
-        let (name, value) = match body.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (body, None),
-        };
-        let redact: fn(&str) -> String = match name {
-            "user" | "pass" | "auth" => |_| "[REDACTED]".to_owned(),
-            "routes" | "cluster" | "cluster_listen" => redacted_urls,
-            _ => |value| value.to_owned(),
-        };
-        match value {
-            Some(value) if (1..=2).contains(&dashes) => {
-                shown.push(format!("{}{name}={}", &argument[..dashes], redact(value)));
-            }
-            None if (1..=2).contains(&dashes) => {
-                shown.push(argument.clone());
-                secret = Some(redact);
-            }
-            _ => shown.push(argument.clone()),
-        }
-    }
-    shown
-}
-
-fn redacted_urls(list: &str) -> String {
-    let redact = |url: &str| {
-        let (scheme, rest) = url.split_once("://")?;
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let (_, host) = authority.rsplit_once('@')?;
-        Some(format!("{scheme}://[REDACTED]@{host}{path}"))
-    };
-    let urls = list.split(',');
-    let urls: Vec<String> = urls
-        .map(|url| redact(url).unwrap_or_else(|| url.to_owned()))
-        .collect();
-    urls.join(",")
 }
