@@ -55,6 +55,7 @@ const TURNS: usize = 1000;
 const MESSAGES_PER_TURN: usize = 20;
 
 /// Some cores, connected by hand.
+#[expect(clippy::vec_box, reason = "batches travel as boxes")]
 struct Shards {
     cores: Vec<Core>,
     spare: Vec<Box<Batch>>,

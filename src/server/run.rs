@@ -90,12 +90,22 @@ struct Started {
 enum RunError {
     #[error(transparent)]
     Start(#[from] StartError),
+    /// CFG-24; HTTPS is not served yet, but a configuration that contradicts itself is one.
+    #[error("can't specify both HTTP ({0}) and HTTPs ports")]
+    HttpAndHttps(i32),
     #[error(transparent)]
     PidFile(#[from] pid_file::PidFileError),
 }
 
 fn start(configured: &Configured) -> Result<Started, RunError> {
     let options = &configured.options;
+    let https = configured
+        .inactive
+        .iter()
+        .any(|key| key.starts_with("https"));
+    if https && options.monitor.http_port != 0 {
+        return Err(RunError::HttpAndHttps(options.monitor.http_port));
+    }
     let server = Server::builder().options(options.clone()).start()?;
     let info = server.info();
     let flags = identity::feature_flags(options);

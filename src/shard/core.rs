@@ -317,21 +317,30 @@ impl Local {
     }
 
     /// Holds a publisher back for at most [`limits::STALL_MAX`]. `first`: by somebody who has not
-    /// asked for it yet, and will call [`Local::end_stall`] once.
-    pub(super) fn stall(&mut self, slot: Slot, first: bool) {
+    /// asked for it yet, and will call [`Local::end_stall`] once. True if it ran until now.
+    pub(super) fn stall(&mut self, slot: Slot, first: bool) -> bool {
         let now = self.now;
         let Some(connection) = self.connections.of(slot) else {
-            return;
+            return false;
         };
         connection.stallers += u32::from(first);
         if connection.closing() || connection.holds.has(Holds::STALL) {
-            return;
+            return false;
         }
         connection.holds.add(Holds::STALL);
-        connection.stalls += 1;
         connection.deadlines.stall = now + limits::STALL_MAX;
-        self.counters.stalled_clients += 1;
         self.arm(slot.index);
+        true
+    }
+
+    /// Holds a publisher back because a receiver cannot keep up with it (CORE-64).
+    pub(super) fn stall_for_receiver(&mut self, slot: Slot, first: bool) {
+        if self.stall(slot, first) {
+            self.counters.stalled_clients += 1;
+            if let Some(connection) = self.connections.of(slot) {
+                connection.stalls += 1;
+            }
+        }
     }
 
     /// One of those who hold a publisher back needs it no more; it goes on after the last.

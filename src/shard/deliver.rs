@@ -181,7 +181,7 @@ impl Local {
         // over the mesh no more than once a turn.
         let again = std::mem::replace(&mut connection.pressed_at, self.now) != self.now;
         if shard == self.id {
-            self.stall(slot, !known);
+            self.stall_for_receiver(slot, !known);
         } else if !known || again {
             self.peers.outgoing(shard).stall(slot, !known);
         }

@@ -21,7 +21,7 @@ impl Core {
                     self.local.peers.applied(from);
                 }
                 Item::Message(message) => self.deliver_remote(from, &message),
-                Item::Stall { slot, first } => self.local.stall(slot, first),
+                Item::Stall { slot, first } => self.local.stall_for_receiver(slot, first),
                 Item::Resume(slot) => self.local.end_stall(slot),
             }
         }

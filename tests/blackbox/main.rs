@@ -23,5 +23,4 @@ mod options;
 mod permissions;
 mod process;
 mod queues;
-mod reload;
 mod subjects;

@@ -283,22 +283,6 @@ impl Server {
         &self.dir
     }
 
-    /// Replaces the configuration file.
-    pub fn rewrite_config(&self, text: &str) {
-        self.dir.write("server.conf", text);
-    }
-
-    /// Replaces the configuration file and waits for the reload to succeed.
-    #[track_caller]
-    pub fn reload(&self, text: &str) {
-        self.rewrite_config(text);
-        let before = self.count_in_log("Reloaded server configuration");
-        self.signal(Signal::HUP);
-        wait_until("the reload", || {
-            (self.count_in_log("Reloaded server configuration") > before).then_some(())
-        });
-    }
-
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child.0), signal).expect("the server runs");

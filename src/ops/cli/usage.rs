@@ -2,7 +2,7 @@
 
 /// Every flag.
 pub const USAGE: &str = "
-Usage: nats-server [flags]
+Usage: nats-server [options]
 
 Server
     -a, --addr, --net HOST           Address to listen on (0.0.0.0)
@@ -51,7 +51,7 @@ TLS
 
 Cluster
         --routes URL,URL             Servers to connect to
-        --cluster, --cluster_listen URL
+        --cluster_listen, --cluster URL
                                      Address other servers connect to
         --cluster_name NAME          The cluster's name
         --no_advertise               Do not tell clients about the cluster

@@ -101,7 +101,7 @@ impl Keys<'_> {
                 options.monitor.http_host = host;
             }
             "http_port" | "monitor_port" => options.monitor.http_port = port(name, value)?,
-            "http_base_path" => options.monitor.http_base_path = base_path(value.text()?),
+            "http_base_path" => options.monitor.http_base_path = value.text()?.to_owned(),
             "debug" => options.log.debug = value.boolean()?,
             "trace" => options.log.trace = value.boolean()?,
             "trace_verbose" => {
@@ -473,38 +473,4 @@ fn tags(value: &Value) -> Result<Vec<String>, ProblemKind> {
         _ => return Err(type_in("error parsing tags: unsupported type ", value)),
     }
     Ok(tags)
-}
-
-/// With a slash in front and without one at the end; `.`, `..` and doubled slashes resolved
-/// (CFG-25).
-fn base_path(text: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in text.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => _ = parts.pop(),
-            name => parts.push(name),
-        }
-    }
-    format!("/{}", parts.join("/"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// CFG-25.
-    #[test]
-    fn base_paths() {
-        for (text, expected) in [
-            ("", "/"),
-            ("/", "/"),
-            ("a", "/a"),
-            ("/a/", "/a"),
-            ("a//b/../c", "/a/c"),
-            ("../x", "/x"),
-        ] {
-            assert_eq!(base_path(text), expected);
-        }
-    }
 }

@@ -139,12 +139,7 @@ async fn respond(
 
 impl State {
     fn new(facts: ServerFacts, figures: Arc<dyn Figures>) -> Self {
-        let base = facts.options.monitor.http_base_path.trim_matches('/');
-        let base_path = if base.is_empty() {
-            String::new()
-        } else {
-            format!("/{base}")
-        };
+        let base_path = base_path(&facts.options.monitor.http_base_path);
         let (cpu, requests) = (CpuMeter::new(), Mutex::default());
         Self {
             facts,
@@ -243,6 +238,19 @@ impl State {
     }
 }
 
+/// A configured prefix as it stands in front of each path: empty, or `/` and its parts.
+fn base_path(text: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in text.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => _ = parts.pop(),
+            name => parts.push(name),
+        }
+    }
+    parts.iter().map(|part| format!("/{part}")).collect()
+}
+
 fn json(value: &impl Serialize) -> Response<Full<Bytes>> {
     json_text(format::json(value))
 }
@@ -274,4 +282,23 @@ fn typed(status: StatusCode, kind: &'static str, body: String) -> Response<Full<
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base_path;
+
+    #[test]
+    fn mon_003_base_paths() {
+        for (text, expected) in [
+            ("", ""),
+            ("/", ""),
+            ("a", "/a"),
+            ("/a/", "/a"),
+            ("a//b/../c", "/a/c"),
+            ("../x", "/x"),
+        ] {
+            assert_eq!(base_path(text), expected);
+        }
+    }
 }
