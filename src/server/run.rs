@@ -55,7 +55,7 @@ fn fail(error: &dyn std::error::Error) -> ExitCode {
 fn run(signals: SignalWatch, configured: &Configured) -> ExitCode {
     let options = &configured.options;
     for warning in &configured.warnings {
-        eprintln!("nats-server: {warning}");
+        eprintln!("{warning}");
     }
     let log = match logging::start(&options.log) {
         Ok(log) => log,

@@ -16,9 +16,9 @@ pub use redact::redacted;
 
 use flags::Flag;
 
+use super::banner::STOCK_VERSION;
 use super::config::{self, ConfigErrors, Configured, Environment, Problem};
 use crate::options::Options;
-use crate::server::COMPATIBLE_VERSION;
 
 /// Name in front of every message, whatever the executable is called: tools match it.
 const NAME: &str = "nats-server";
@@ -59,7 +59,7 @@ impl Command {
                 "{NAME}: configuration file {} is valid ({digest})\n",
                 path.display()
             ),
-            Self::PrintVersion => format!("{NAME}: v{COMPATIBLE_VERSION}\n"),
+            Self::PrintVersion => format!("{NAME}: v{STOCK_VERSION}\n"),
             Self::PrintHelp => usage::USAGE.to_owned(),
             Self::PrintTlsHelp => usage::TLS_USAGE.to_owned(),
         }

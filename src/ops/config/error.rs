@@ -360,9 +360,7 @@ pub enum ProblemKind {
     #[error("invalid connection types [{}]", QuotedList(.0))]
     ConnectionTypes(Vec<String>),
     /// A value that must be text holds bytes that are not; no stock text.
-    #[error(
-        "value is not valid UTF-8; write other bytes as \\xXX only in passwords that are UTF-8"
-    )]
+    #[error("value is not valid UTF-8: save the file as UTF-8, and let escapes spell UTF-8")]
     NotUtf8,
     /// A key whose absence would let somebody in who should be kept out, and which this version
     /// does not enforce; no stock text.
