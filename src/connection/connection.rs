@@ -169,6 +169,8 @@ pub struct Connection {
     pub holds: Holds,
     /// What it waits for at the barrier.
     pub owed: Option<Owed>,
+    /// The driver has been told to end it. Told once: the index is somebody else's soon after.
+    pub released: bool,
     /// Its receiving is paused in the driver.
     pub paused: bool,
     /// Count of interest changes the others must have applied before its PONG.
@@ -228,6 +230,7 @@ impl Connection {
             backlog: Vec::new(),
             holds: Holds::default(),
             owed: None,
+            released: false,
             paused: false,
             interest_mark: 0,
             sids: HashTable::new(),

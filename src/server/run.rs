@@ -63,7 +63,7 @@ fn run(signals: SignalWatch, configured: &Configured) -> ExitCode {
             return fail(&error);
         }
     };
-    let code = match start(configured) {
+    let code = match start(configured, &log) {
         Ok(started) => {
             serve(signals, &started, log.clone());
             drop(started);
@@ -97,7 +97,7 @@ enum RunError {
     PidFile(#[from] pid_file::PidFileError),
 }
 
-fn start(configured: &Configured) -> Result<Started, RunError> {
+fn start(configured: &Configured, log: &LogHandle) -> Result<Started, RunError> {
     let options = &configured.options;
     let https = configured
         .inactive
@@ -153,11 +153,13 @@ fn start(configured: &Configured) -> Result<Started, RunError> {
         banner::listening(Listening::Clients, &options.host, clients.port())
     );
     ports.nats = urls("nats", clients, &interfaces);
+    log::info!("{}", banner::READY);
+    // Whoever waits for the ports file may look at the log next.
+    log.flush();
     let ports = options.ports_file_dir.as_deref().and_then(|folder| {
         let written = PortsFile::write(folder, &ports);
         written.inspect_err(|error| log::error!("{error}")).ok()
     });
-    log::info!("{}", banner::READY);
     Ok(Started {
         server: Arc::new(server),
         _ports: ports,

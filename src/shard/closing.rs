@@ -6,7 +6,7 @@ use crate::delivery::outbound::Chunk;
 use crate::ids::Slot;
 use crate::limits;
 use crate::options::WriteTimeoutPolicy;
-use crate::shard::core::Core;
+use crate::shard::core::{Core, Local};
 use crate::shard::effects::{Effect, Level};
 use crate::shard::query;
 use crate::time::Nanos;
@@ -47,7 +47,7 @@ impl Core {
             connection.outbound.discard(&mut self.local.pool);
         }
         if connection.outbound.pending() == 0 || !reason.flushes() {
-            self.local.effects.push(Effect::Close(index));
+            self.local.release(index);
         } else {
             connection.deadlines.linger = now + limits::LINGER_MAX;
             self.local.arm(index);
@@ -84,7 +84,7 @@ impl Core {
             if !complete || !more {
                 connection.outbound.discard(&mut local.pool);
                 connection.deadlines.linger = NEVER;
-                return local.effects.push(Effect::Close(index));
+                return local.release(index);
             }
         } else if !complete {
             return self.close(index, CloseReason::WriteError);
@@ -175,7 +175,7 @@ impl Core {
                 connection.deadlines.linger = NEVER;
                 connection.outbound.discard(&mut self.local.pool);
             }
-            self.local.effects.push(Effect::Close(index));
+            self.local.release(index);
         }
     }
 
@@ -216,5 +216,17 @@ impl Core {
             "Slow Consumer Recovered: Flush took {took:.3}s with 1 chunks of {bytes} total bytes."
         );
         self.local.log(Level::Info, index, &text);
+    }
+}
+
+impl Local {
+    /// Has the driver end a connection, once.
+    fn release(&mut self, index: u32) {
+        let Some(connection) = self.connections.at(index) else {
+            return;
+        };
+        if !std::mem::replace(&mut connection.released, true) {
+            self.effects.push(Effect::Close(index));
+        }
     }
 }

@@ -143,6 +143,7 @@ impl Core {
 
     /// The next connection with output to send, and that output. Empty when there is no more.
     pub fn next_send(&mut self) -> Option<(u32, Box<Chunk>)> {
+        self.close_doomed();
         let local = &mut self.local;
         while let Some(index) = local.dirty.pop() {
             let (now, write_deadline) = (local.now, local.settings.limits.write_deadline);
@@ -270,8 +271,12 @@ impl Local {
             return;
         }
         write(&mut connection.outbound.queue(&mut self.pool).bytes);
+        let (slot, pending) = (connection.slot, connection.outbound.pending());
         if !std::mem::replace(&mut connection.dirty, true) {
             self.dirty.push(index);
+        }
+        if pending > limits::receiver_high(self.settings.limits.max_pending) {
+            self.pressed(index, pending, Some((self.id, slot)));
         }
     }
 

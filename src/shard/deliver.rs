@@ -149,7 +149,7 @@ impl Local {
     /// A receiver has much waiting: holds its publisher back while it makes progress, gives it up
     /// when it has more than it may (CORE-61, CORE-64).
     #[cold]
-    fn pressed(&mut self, index: u32, pending: usize, source: Option<(ShardId, Slot)>) {
+    pub(super) fn pressed(&mut self, index: u32, pending: usize, source: Option<(ShardId, Slot)>) {
         let max_pending = self.settings.limits.max_pending;
         if pending > max_pending {
             self.counters.slow_consumers += 1;
@@ -167,7 +167,9 @@ impl Local {
         }
         let moving = self.now.since(connection.progress_at) < limits::PROGRESS_MAX;
         let Some((shard, slot)) = source else { return };
-        if !moving && pending <= max_pending / 4 * 3 {
+        // One that does not read the answers to what it says has only itself to wait for.
+        let own = shard == self.id && slot == connection.slot;
+        if !own && !moving && pending <= max_pending / 4 * 3 {
             return;
         }
         let known = connection.stalled_sources.contains(&(shard, slot));
