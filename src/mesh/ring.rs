@@ -7,15 +7,17 @@
 
 #![allow(unsafe_code)] // Slots are handed from thread to thread by index.
 
+use std::cell::Cell;
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
-#[cfg(loom)]
+#[cfg(all(test, loom))]
 use loom::{
     cell::UnsafeCell,
     sync::Arc,
     sync::atomic::{AtomicUsize, Ordering},
 };
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 use std::{
     cell::UnsafeCell,
     sync::Arc,
@@ -40,11 +42,25 @@ unsafe impl<T: Send> Sync for Shared<T> {}
 // SAFETY: owns its items, and those may be sent.
 unsafe impl<T: Send> Send for Shared<T> {}
 
+impl<T> Drop for Shared<T> {
+    fn drop(&mut self) {
+        // Both ends are gone; the last to go has seen (Acquire, in `Arc`) what the other wrote.
+        let tail = self.tail.0.load(Ordering::Relaxed);
+        let mut head = self.head.0.load(Ordering::Relaxed);
+        while head != tail {
+            drop(read(&self.slots[head & (self.slots.len() - 1)]));
+            head = head.wrapping_add(1);
+        }
+    }
+}
+
 /// The end that puts items in.
 pub struct Producer<T> {
     shared: Arc<Shared<T>>,
     tail: usize,
     head_seen: usize,
+    /// Not `Sync`.
+    one_thread: PhantomData<Cell<()>>,
 }
 
 /// The end that takes items out.
@@ -52,6 +68,8 @@ pub struct Consumer<T> {
     shared: Arc<Shared<T>>,
     head: usize,
     tail_seen: usize,
+    /// Not `Sync`.
+    one_thread: PhantomData<Cell<()>>,
 }
 
 /// A queue of `slots` places, a power of two.
@@ -72,6 +90,7 @@ pub fn ring<T: Send>(slots: usize) -> (Producer<T>, Consumer<T>) {
         shared: Arc::clone(&shared),
         tail: 0,
         head_seen: 0,
+        one_thread: PhantomData,
     };
     (
         producer,
@@ -79,6 +98,7 @@ pub fn ring<T: Send>(slots: usize) -> (Producer<T>, Consumer<T>) {
             shared,
             head: 0,
             tail_seen: 0,
+            one_thread: PhantomData,
         },
     )
 }
@@ -145,33 +165,26 @@ impl<T> Consumer<T> {
     }
 }
 
-impl<T> Drop for Consumer<T> {
-    fn drop(&mut self) {
-        // What the producer puts in after this is leaked, not freed twice: items are owned boxes
-        // of batches, and both ends go together when the process or server ends.
-        while self.pop().is_some() {}
-    }
-}
-
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 fn write<T>(slot: &UnsafeCell<MaybeUninit<T>>, item: T) {
     // SAFETY: called by the producer for a slot outside `head..tail` only.
     unsafe { (*slot.get()).write(item) };
 }
 
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 fn read<T>(slot: &UnsafeCell<MaybeUninit<T>>) -> T {
-    // SAFETY: called by the consumer for a slot inside `head..tail` only, once for each item.
+    // SAFETY: called for a slot inside `head..tail` only, once for each item: by the consumer, or
+    // by the queue's drop when there is no consumer any more.
     unsafe { (*slot.get()).assume_init_read() }
 }
 
-#[cfg(loom)]
+#[cfg(all(test, loom))]
 fn write<T>(slot: &UnsafeCell<MaybeUninit<T>>, item: T) {
     // SAFETY: as without loom, which checks it.
     slot.with_mut(|slot| unsafe { (*slot).write(item) });
 }
 
-#[cfg(loom)]
+#[cfg(all(test, loom))]
 fn read<T>(slot: &UnsafeCell<MaybeUninit<T>>) -> T {
     // SAFETY: as without loom, which checks it.
     slot.with_mut(|slot| unsafe { (*slot).assume_init_read() })
@@ -199,13 +212,46 @@ mod tests {
     #[test]
     fn items_left_behind_are_dropped_once() {
         let item = std::sync::Arc::new(());
-        let (mut producer, consumer) = ring(4);
-        for _ in 0..3 {
-            producer.try_push(item.clone()).expect("room");
+        for consumer_first in [true, false] {
+            let (mut producer, mut consumer) = ring(4);
+            for _ in 0..7 {
+                producer.try_push(item.clone()).expect("room");
+                drop(consumer.pop());
+            }
+            for _ in 0..3 {
+                producer.try_push(item.clone()).expect("room");
+            }
+            if consumer_first {
+                drop(consumer);
+                producer.try_push(item.clone()).expect("room"); // for nobody
+                drop(producer);
+            } else {
+                drop(producer);
+                assert!(consumer.pop().is_some());
+                drop(consumer);
+            }
+            assert_eq!(std::sync::Arc::strong_count(&item), 1);
         }
-        drop(consumer);
-        drop(producer);
-        assert_eq!(std::sync::Arc::strong_count(&item), 1);
+    }
+
+    #[test]
+    fn indices_may_wrap_around() {
+        let (mut producer, mut consumer) = ring(4);
+        let start = usize::MAX - 1;
+        producer.shared.head.0.store(start, Ordering::Relaxed);
+        producer.shared.tail.0.store(start, Ordering::Relaxed);
+        (producer.tail, producer.head_seen) = (start, start);
+        (consumer.head, consumer.tail_seen) = (start, start);
+        for round in 0..4 {
+            for item in 0..4 {
+                assert_eq!(producer.try_push(round * 4 + item), Ok(()));
+            }
+            assert_eq!((producer.len(), producer.try_push(99)), (4, Err(99)));
+            for item in 0..4 {
+                assert_eq!(consumer.pop(), Some(round * 4 + item));
+            }
+            assert!(consumer.is_empty() && producer.is_empty());
+        }
     }
 
     #[test]
@@ -260,6 +306,25 @@ mod loom_tests {
                 assert_eq!(*item, expected);
             }
             sender.join().expect("the sender ends");
+        });
+    }
+
+    /// Ends that go at any time, on either side, with items in between.
+    #[test]
+    fn every_interleaving_of_the_end_drops_each_item_once() {
+        loom::model(|| {
+            let item = loom::sync::Arc::new(());
+            let (mut producer, mut consumer) = ring(2);
+            let mine = item.clone();
+            let sender = loom::thread::spawn(move || {
+                for _ in 0..3 {
+                    drop(producer.try_push(mine.clone()));
+                }
+            });
+            drop(consumer.pop());
+            drop(consumer);
+            sender.join().expect("the sender ends");
+            assert_eq!(loom::sync::Arc::strong_count(&item), 1);
         });
     }
 }

@@ -1,8 +1,13 @@
 //! Who receives what: a shard's own subscriptions, and what the other shards told it of theirs.
 
+use super::delivery_list::{Gatherer, needed_bytes};
+use super::entry::Members;
 use super::match_cache::MatchCache;
-use super::trie::{Entry, Group, Trie};
+use super::subject;
+use super::trie::{NodeId, Trie};
 use crate::ids::{ShardId, SubscriptionId};
+
+pub use super::delivery_list::{Delivery, QueueDelivery};
 
 /// A subscription of this shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,75 +16,6 @@ pub struct Member {
     pub subscription: SubscriptionId,
     /// Index of its connection.
     pub connection: u32,
-}
-
-/// What a subject leads to.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Delivery {
-    /// Plain subscriptions here.
-    pub plain: Vec<Member>,
-    /// Queue groups, one for each name over all patterns that match (CORE-69).
-    pub queues: Vec<QueueDelivery>,
-    /// Other shards with plain subscriptions, a bit for each.
-    pub remote_plain: u64,
-}
-
-/// One queue group a subject leads to.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct QueueDelivery {
-    /// Its name.
-    pub name: Vec<u8>,
-    /// Members here.
-    pub local: Vec<Member>,
-    /// Members on other shards, and how many.
-    pub remote: Vec<(ShardId, u32)>,
-}
-
-impl Delivery {
-    /// Empties it, keeping room for up to `kept` receivers.
-    pub fn clear(&mut self, kept: usize) {
-        self.plain.clear();
-        self.plain.shrink_to(kept);
-        self.queues.clear();
-        self.queues.shrink_to(kept);
-        self.remote_plain = 0;
-    }
-
-    /// Receivers of one message.
-    pub fn fanout(&self) -> u64 {
-        self.plain.len() as u64
-            + self.queues.len() as u64
-            + u64::from(self.remote_plain.count_ones())
-    }
-
-    fn add(&mut self, entry: &Entry) {
-        self.plain.extend_from_slice(&entry.plain);
-        self.remote_plain |= entry.remote_plain;
-        for group in &entry.queues {
-            let at = self
-                .queues
-                .iter()
-                .position(|queue| *queue.name == *group.name);
-            let queue = match at {
-                Some(at) => &mut self.queues[at],
-                None => {
-                    self.queues.push(QueueDelivery {
-                        name: group.name.to_vec(),
-                        ..Default::default()
-                    });
-                    let last = self.queues.len() - 1;
-                    &mut self.queues[last]
-                }
-            };
-            queue.local.extend_from_slice(&group.local);
-            for &(shard, weight) in &group.remote {
-                match queue.remote.iter_mut().find(|(known, _)| *known == shard) {
-                    Some((_, sum)) => *sum += weight,
-                    None => queue.remote.push((shard, weight)),
-                }
-            }
-        }
-    }
 }
 
 /// What the other shards must be told after a change.
@@ -123,6 +59,9 @@ pub struct RoutingStats {
 pub struct Interest {
     trie: Trie,
     cache: MatchCache,
+    gatherer: Gatherer,
+    /// Of queue names.
+    hasher: ahash::RandomState,
     /// Where each subscription stands in its entry's list, so that taking it out needs no search.
     positions: Vec<u32>,
     stats: RoutingStats,
@@ -134,19 +73,34 @@ impl Interest {
         Self::default()
     }
 
-    /// Adds a subscription of this shard.
+    /// With a cache bounded otherwise.
+    #[cfg(test)]
+    pub(super) fn with_bounds(bounds: super::match_cache::Bounds) -> Self {
+        Self {
+            cache: MatchCache::with_bounds(bounds),
+            ..Self::default()
+        }
+    }
+
+    /// Adds a subscription of this shard. The pattern is valid (see
+    /// [`subject::is_valid_pattern`]), the subscription is in no other list.
     pub fn insert_local(
         &mut self,
         pattern: &[u8],
         queue: Option<&[u8]>,
         member: Member,
     ) -> InterestChange {
+        debug_assert!(subject::is_valid_pattern(pattern), "checked at SUB");
         self.stats.inserts += 1;
         self.cache.invalidate(pattern);
-        let entry = self.trie.entry(pattern);
+        let node = self.trie.insert(pattern);
+        let entry = self.trie.entry(node);
         let list = match queue {
             None => &mut entry.plain,
-            Some(name) => &mut group(entry, name).local,
+            Some(name) => {
+                let hash = self.hasher.hash_one(name);
+                &mut entry.group_or_new(hash, name).local
+            }
         };
         let at = member.subscription.0 as usize;
         if self.positions.len() <= at {
@@ -170,26 +124,22 @@ impl Interest {
         queue: Option<&[u8]>,
         member: Member,
     ) -> InterestChange {
-        let Some(entry) = self.trie.find(pattern) else {
+        let Some(node) = self.trie.find(pattern) else {
             return InterestChange::None;
         };
-        let list = match queue {
-            None => &mut entry.plain,
-            Some(name) => match entry.queues.iter_mut().find(|group| *group.name == *name) {
-                Some(group) => &mut group.local,
+        let entry = self.trie.entry(node);
+        let left = match queue {
+            None => take(&mut entry.plain, &mut self.positions, member),
+            Some(name) => match entry.group(self.hasher.hash_one(name), name) {
+                Some(group) => take(&mut group.local, &mut self.positions, member),
                 None => return InterestChange::None,
             },
         };
-        let at = self.positions[member.subscription.0 as usize] as usize;
-        assert_eq!(list.get(at), Some(&member), "positions follow the lists");
-        list.swap_remove(at);
-        if let Some(moved) = list.get(at) {
-            self.positions[moved.subscription.0 as usize] = at as u32;
-        }
-        let left = list.len() as u32;
         self.stats.removes += 1;
         self.cache.invalidate(pattern);
-        self.tidy(pattern);
+        if left == 0 {
+            self.tidy(node, queue);
+        }
         match queue {
             None if left == 0 => InterestChange::Plain { present: false },
             None => InterestChange::None,
@@ -198,7 +148,7 @@ impl Interest {
     }
 
     /// Notes what another shard said: `weight` members of the queue group, or for plain
-    /// subscriptions 1 for some and 0 for none.
+    /// subscriptions 1 for some and 0 for none. Saying it again changes nothing.
     pub fn set_remote(
         &mut self,
         shard: ShardId,
@@ -206,37 +156,57 @@ impl Interest {
         queue: Option<&[u8]>,
         weight: u32,
     ) {
-        self.cache.invalidate(pattern);
-        let entry = self.trie.entry(pattern);
-        match queue {
+        let node = match self.trie.find(pattern) {
+            Some(node) => node,
+            None if weight == 0 => return,
+            None => self.trie.insert(pattern),
+        };
+        let entry = self.trie.entry(node);
+        let changed = match queue {
             None => {
+                let before = entry.remote_plain;
                 entry.remote_plain &= !(1 << shard.0);
                 entry.remote_plain |= u64::from(weight > 0) << shard.0;
+                entry.remote_plain != before
             }
             Some(name) => {
-                let remote = &mut group(entry, name).remote;
-                remote.retain(|&(known, _)| known != shard);
-                if weight > 0 {
-                    remote.push((shard, weight));
+                let remote = &mut entry.group_or_new(self.hasher.hash_one(name), name).remote;
+                let known = remote.iter().position(|&(known, _)| known == shard);
+                let before = known.map_or(0, |at| remote[at].1);
+                match known {
+                    Some(at) if weight == 0 => {
+                        remote.swap_remove(at);
+                    }
+                    Some(at) => remote[at].1 = weight,
+                    None if weight == 0 => {}
+                    None => remote.push((shard, weight)),
                 }
+                weight != before
             }
+        };
+        if changed {
+            self.cache.invalidate(pattern);
         }
         if weight == 0 {
-            self.tidy(pattern);
+            self.tidy(node, queue);
         }
     }
 
-    /// Everybody a published subject leads to. Wildcard characters in it are literals.
+    /// Everybody a published subject leads to. Wildcard characters in it are literals; one with
+    /// an empty token leads to nobody.
     pub fn lookup(&mut self, subject: &[u8]) -> &Delivery {
         self.stats.matches += 1;
-        let mut place = self.cache.find(subject);
-        if place.hit {
+        let place = self.cache.find(subject);
+        if let Some(at) = place.hit() {
             self.stats.cache_hits += 1;
-        } else {
-            let delivery = self.cache.fill(&mut place, subject);
-            self.trie.matches(subject, |entry| delivery.add(entry));
+            return self.cache.delivery(at);
         }
-        self.cache.delivery(&place)
+        let entries = self.trie.matches(subject);
+        let needed = needed_bytes(entries.clone());
+        let gatherer = &mut self.gatherer;
+        self.cache.fill(&place, subject, needed, |list| {
+            gatherer.gather(list, entries);
+        })
     }
 
     /// All subscriptions of this shard with their patterns and queues, in no order.
@@ -245,7 +215,7 @@ impl Interest {
             for &member in &entry.plain {
                 visit(pattern, None, member);
             }
-            for group in &entry.queues {
+            for group in entry.groups() {
                 for &member in &group.local {
                     visit(pattern, Some(&group.name), member);
                 }
@@ -266,56 +236,38 @@ impl Interest {
 
     /// Panics if the parts do not agree with each other.
     pub fn check_invariants(&self) {
-        let mut patterns = 0;
-        self.trie.each(|pattern, entry| {
-            patterns += 1;
-            assert!(
-                !entry.is_empty(),
-                "{} has an entry but nobody",
-                pattern.escape_ascii()
-            );
-            for group in &entry.queues {
-                assert!(!group.local.is_empty() || !group.remote.is_empty());
-            }
-            let groups = entry.queues.iter().map(|group| &group.local);
+        self.trie.check_invariants();
+        self.cache.check_invariants();
+        let mut subscriptions = 0;
+        self.trie.each(|_, entry| {
+            let groups = entry.groups().iter().map(|group| &group.local);
             for list in groups.chain([&entry.plain]) {
+                subscriptions += list.len() as u64;
                 for (at, member) in list.iter().enumerate() {
                     assert_eq!(self.positions[member.subscription.0 as usize] as usize, at);
                 }
             }
         });
-        assert!(
-            patterns > 0 || self.trie.nodes() == 1,
-            "an empty tree is a root"
-        );
+        assert_eq!(subscriptions, self.stats.inserts - self.stats.removes);
     }
 
     /// Drops what a removal has left empty.
-    fn tidy(&mut self, pattern: &[u8]) {
-        if let Some(entry) = self.trie.find(pattern) {
-            entry
-                .queues
-                .retain(|group| !group.local.is_empty() || !group.remote.is_empty());
-            if entry.is_empty() {
-                self.trie.prune(pattern);
-            }
+    fn tidy(&mut self, node: NodeId, queue: Option<&[u8]>) {
+        if let Some(name) = queue {
+            let hash = self.hasher.hash_one(name);
+            self.trie.entry(node).tidy_group(hash, name);
         }
+        self.trie.prune(node);
     }
 }
 
-/// The group of that name in an entry, made if it is not there.
-fn group<'a>(entry: &'a mut Entry, name: &[u8]) -> &'a mut Group {
-    let at = entry
-        .queues
-        .iter()
-        .position(|group| *group.name == *name)
-        .unwrap_or_else(|| {
-            entry.queues.push(Group {
-                name: name.into(),
-                local: Vec::new(),
-                remote: Vec::new(),
-            });
-            entry.queues.len() - 1
-        });
-    &mut entry.queues[at]
+/// Takes a member out of its list, and says how many are left.
+fn take(list: &mut Members, positions: &mut [u32], member: Member) -> u32 {
+    let at = positions[member.subscription.0 as usize] as usize;
+    assert_eq!(list.get(at), Some(&member), "positions follow the lists");
+    list.swap_remove(at);
+    if let Some(moved) = list.get(at) {
+        positions[moved.subscription.0 as usize] = at as u32;
+    }
+    list.len() as u32
 }

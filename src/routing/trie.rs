@@ -4,52 +4,24 @@
 //! words, not a table of its own. Wildcard children are fields, so a look-up follows at most
 //! three ways at each node.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hasher};
 
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
-use super::interest::Member;
+use super::entry::Entry;
 use super::subject;
-use crate::ids::ShardId;
 
-/// Everybody interested in one pattern.
-#[derive(Debug, Default)]
-pub struct Entry {
-    /// Plain subscriptions of this shard.
-    pub plain: Vec<Member>,
-    /// Queue groups with a member anywhere.
-    pub queues: Vec<Group>,
-    /// Other shards with plain subscriptions.
-    pub remote_plain: u64,
-}
-
-/// One queue group on one pattern.
-#[derive(Debug)]
-pub struct Group {
-    /// Its name.
-    pub name: Box<[u8]>,
-    /// Members on this shard.
-    pub local: Vec<Member>,
-    /// Members on other shards, and how many.
-    pub remote: Vec<(ShardId, u32)>,
-}
-
-impl Entry {
-    /// Is nobody interested any more?
-    pub fn is_empty(&self) -> bool {
-        self.plain.is_empty() && self.queues.is_empty() && self.remote_plain == 0
-    }
-}
-
-type NodeId = u32;
+/// Number of a node, reused after it is pruned.
+pub type NodeId = u32;
 const ROOT: NodeId = 0;
 const NONE: NodeId = u32::MAX;
 
 #[derive(Debug)]
 struct Node {
     parent: NodeId,
-    token: Box<[u8]>,
+    /// Long tokens are rare; the others are read where the node is.
+    token: SmallVec<[u8; 16]>,
     /// Literal children; wildcards are the two fields below.
     children: u32,
     one: NodeId,
@@ -61,7 +33,7 @@ impl Node {
     fn new(parent: NodeId, token: &[u8]) -> Self {
         Self {
             parent,
-            token: token.into(),
+            token: SmallVec::from_slice(token),
             children: 0,
             one: NONE,
             rest: NONE,
@@ -76,8 +48,10 @@ pub struct Trie {
     free: Vec<NodeId>,
     edges: HashTable<NodeId>,
     hasher: ahash::RandomState,
+    /// Buffers of [`Trie::matches`]; the last is its result.
     frontier: Vec<NodeId>,
     next: Vec<NodeId>,
+    found: Vec<NodeId>,
 }
 
 impl Default for Trie {
@@ -89,20 +63,29 @@ impl Default for Trie {
             hasher: ahash::RandomState::new(),
             frontier: Vec::new(),
             next: Vec::new(),
+            found: Vec::new(),
         }
     }
 }
 
-fn hash(hasher: &ahash::RandomState, parent: NodeId, token: &[u8]) -> u64 {
+/// Of an edge, from the token's hash.
+fn edge(parent: NodeId, token: u64) -> u64 {
+    // The token's half is secret and uniform; the parent's spreads the same token under many
+    // parents. A product keeps neither in the low bits alone.
+    let wide = u128::from(token ^ u64::from(parent)) * 0x9e37_79b9_7f4a_7c15;
+    (wide >> 64) as u64 ^ wide as u64
+}
+
+fn hash(hasher: &ahash::RandomState, token: &[u8]) -> u64 {
     let mut state = hasher.build_hasher();
-    parent.hash(&mut state);
-    token.hash(&mut state);
+    state.write(token);
     state.finish()
 }
 
 impl Trie {
-    /// The entry of a pattern, made if it is not there.
-    pub fn entry(&mut self, pattern: &[u8]) -> &mut Entry {
+    /// The node of a valid pattern, made with an empty entry if it is not there. Whoever makes
+    /// one puts somebody in, or prunes it.
+    pub fn insert(&mut self, pattern: &[u8]) -> NodeId {
         let mut node = ROOT;
         for token in subject::tokens(pattern) {
             node = match self.child(node, token) {
@@ -110,11 +93,12 @@ impl Trie {
                 found => found,
             };
         }
-        self.nodes[node as usize].entry.get_or_insert_default()
+        self.nodes[node as usize].entry.get_or_insert_default();
+        node
     }
 
-    /// The entry of a pattern, if it is there.
-    pub fn find(&mut self, pattern: &[u8]) -> Option<&mut Entry> {
+    /// The node of a pattern that has an entry.
+    pub fn find(&self, pattern: &[u8]) -> Option<NodeId> {
         let mut node = ROOT;
         for token in subject::tokens(pattern) {
             node = self.child(node, token);
@@ -122,18 +106,16 @@ impl Trie {
                 return None;
             }
         }
-        self.nodes[node as usize].entry.as_deref_mut()
+        self.nodes[node as usize].entry.is_some().then_some(node)
     }
 
-    /// Forgets a pattern whose entry is empty, and the nodes only it needed.
-    pub fn prune(&mut self, pattern: &[u8]) {
-        let mut node = ROOT;
-        for token in subject::tokens(pattern) {
-            node = self.child(node, token);
-            if node == NONE {
-                return;
-            }
-        }
+    /// The entry of a node that [`Trie::insert`] or [`Trie::find`] gave.
+    pub fn entry(&mut self, node: NodeId) -> &mut Entry {
+        self.nodes[node as usize].entry.get_or_insert_default()
+    }
+
+    /// Forgets a node's entry if it is empty, and then the nodes only it needed.
+    pub fn prune(&mut self, mut node: NodeId) {
         let entry = &mut self.nodes[node as usize].entry;
         if entry.as_ref().is_some_and(|entry| entry.is_empty()) {
             *entry = None;
@@ -149,17 +131,22 @@ impl Trie {
         }
     }
 
-    /// Calls `found` with the entry of each pattern that matches a published subject. A subject
-    /// with an empty token matches nothing.
+    /// Entries of all patterns that match a published subject. Wildcard characters in it are
+    /// literals; one with an empty token matches nothing.
     ///
     /// The work is bounded by the patterns there are: the frontier holds nodes of the tree, each
     /// at most once, and ends where the tree does, however many tokens the subject has.
-    pub fn matches(&mut self, subject: &[u8], mut found: impl FnMut(&Entry)) {
+    pub fn matches(&mut self, subject: &[u8]) -> impl Iterator<Item = &Entry> + Clone {
+        self.search(subject);
+        let nodes = &self.nodes;
+        let entries = self.found.iter();
+        entries.filter_map(|&node| nodes[node as usize].entry.as_deref())
+    }
+
+    fn search(&mut self, subject: &[u8]) {
         let mut frontier = std::mem::take(&mut self.frontier);
         let mut next = std::mem::take(&mut self.next);
-        // Entries under `>` match only if the rest of the subject has no empty token, which is
-        // known at the end: they are few, so they are kept until then.
-        let mut rests: SmallVec<[NodeId; 8]> = SmallVec::new();
+        self.found.clear();
         frontier.clear();
         frontier.push(ROOT);
         let mut valid = true;
@@ -169,17 +156,18 @@ impl Trie {
                 valid = false;
                 break;
             }
+            let hash = hash(&self.hasher, token);
             next.clear();
             for &node in &frontier {
                 let this = &self.nodes[node as usize];
                 if this.rest != NONE {
-                    rests.push(this.rest);
+                    self.found.push(this.rest);
                 }
                 if this.one != NONE {
                     next.push(this.one);
                 }
                 if this.children > 0 {
-                    let child = self.literal_child(node, token);
+                    let child = self.literal_child(node, token, hash);
                     if child != NONE {
                         next.push(child);
                     }
@@ -190,14 +178,14 @@ impl Trie {
                 break;
             }
         }
-        if valid && !rests.is_empty() {
+        // `>` matches only if the rest of the subject has no empty token either.
+        if valid && !self.found.is_empty() {
             valid = tokens.all(|token| !token.is_empty());
         }
         if valid {
-            let ends = frontier.iter().chain(&rests);
-            for entry in ends.filter_map(|&node| self.nodes[node as usize].entry.as_deref()) {
-                found(entry);
-            }
+            self.found.extend_from_slice(&frontier);
+        } else {
+            self.found.clear();
         }
         self.frontier = frontier;
         self.next = next;
@@ -214,35 +202,65 @@ impl Trie {
         }
     }
 
-    /// How many nodes are in use, the root included.
-    pub fn nodes(&self) -> usize {
-        self.nodes.len() - self.free.len()
+    /// Panics if the parts do not agree with each other.
+    pub fn check_invariants(&self) {
+        let mut literal = 0;
+        let mut children = vec![0; self.nodes.len()];
+        let free: std::collections::HashSet<_> = self.free.iter().copied().collect();
+        assert_eq!(free.len(), self.free.len(), "a node is freed once");
+        for (id, node) in (0..).zip(&self.nodes) {
+            if free.contains(&id) {
+                assert!(node.entry.is_none());
+                continue;
+            }
+            if let Some(entry) = &node.entry {
+                entry.check_invariants();
+            }
+            let leaf = node.children == 0 && node.one == NONE && node.rest == NONE;
+            assert!(!leaf || node.entry.is_some() || id == ROOT, "pruned");
+            if id == ROOT {
+                continue;
+            }
+            assert_eq!(self.child(node.parent, &node.token), id);
+            if !matches!(&node.token[..], b"*" | b">") {
+                literal += 1;
+                children[node.parent as usize] += 1;
+            }
+        }
+        assert_eq!(self.edges.len(), literal);
+        for (id, node) in (0..).zip(&self.nodes) {
+            assert!(free.contains(&id) || children[id as usize] == node.children);
+        }
     }
 
-    fn spell(&self, node: NodeId, into: &mut Vec<u8>) {
-        let this = &self.nodes[node as usize];
-        if this.parent != ROOT && this.parent != NONE {
-            self.spell(this.parent, into);
-            into.push(b'.');
+    /// Not by recursion: a pattern may have as many tokens as fit a control line.
+    fn spell(&self, mut node: NodeId, into: &mut Vec<u8>) {
+        while node != ROOT {
+            let this = &self.nodes[node as usize];
+            into.extend(this.token.iter().rev());
+            node = this.parent;
+            if node != ROOT {
+                into.push(b'.');
+            }
         }
-        into.extend_from_slice(&this.token);
+        into.reverse();
     }
 
     fn child(&self, parent: NodeId, token: &[u8]) -> NodeId {
         match token {
             b"*" => self.nodes[parent as usize].one,
             b">" => self.nodes[parent as usize].rest,
-            _ => self.literal_child(parent, token),
+            _ => self.literal_child(parent, token, hash(&self.hasher, token)),
         }
     }
 
-    fn literal_child(&self, parent: NodeId, token: &[u8]) -> NodeId {
+    fn literal_child(&self, parent: NodeId, token: &[u8], hash: u64) -> NodeId {
         let is_child = |&id: &NodeId| {
             let node = &self.nodes[id as usize];
             node.parent == parent && *node.token == *token
         };
         self.edges
-            .find(hash(&self.hasher, parent, token), is_child)
+            .find(edge(parent, hash), is_child)
             .copied()
             .unwrap_or(NONE)
     }
@@ -265,11 +283,11 @@ impl Trie {
             _ => {
                 self.nodes[parent as usize].children += 1;
                 let (nodes, hasher) = (&self.nodes, &self.hasher);
-                self.edges
-                    .insert_unique(hash(hasher, parent, token), id, |&id| {
-                        let node = &nodes[id as usize];
-                        hash(hasher, node.parent, &node.token)
-                    });
+                let hash = edge(parent, hash(hasher, token));
+                self.edges.insert_unique(hash, id, |&id| {
+                    let node = &nodes[id as usize];
+                    edge(node.parent, self::hash(hasher, &node.token))
+                });
             }
         }
         id
@@ -283,8 +301,8 @@ impl Trie {
             b">" => self.nodes[parent as usize].rest = NONE,
             _ => {
                 self.nodes[parent as usize].children -= 1;
-                let edge = hash(&self.hasher, parent, &token);
-                if let Ok(entry) = self.edges.find_entry(edge, |&id| id == node) {
+                let hash = edge(parent, hash(&self.hasher, &token));
+                if let Ok(entry) = self.edges.find_entry(hash, |&id| id == node) {
                     entry.remove();
                 }
             }

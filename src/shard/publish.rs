@@ -6,6 +6,7 @@ use crate::mesh::batch::{Body, Names, RemoteMessage};
 use crate::protocol::op::Publish;
 use crate::protocol::{encode, error_text};
 use crate::routing::interest::{Delivery, QueueDelivery};
+use crate::routing::queue_group::Pick;
 use crate::routing::subject;
 use crate::shard::core::{Core, Local};
 use crate::shard::deliver::Message;
@@ -222,28 +223,11 @@ impl Local {
         message: &Message<'_>,
         tried: u64,
     ) -> Choice {
-        let remote = |shard: ShardId| tried & (1 << shard.0) == 0;
-        let here = group.local.len() as u64;
-        let elsewhere: u64 = group
-            .remote
-            .iter()
-            .filter(|(shard, _)| remote(*shard))
-            .map(|&(_, n)| u64::from(n))
-            .sum();
-        if here + elsewhere == 0 {
-            return Choice::Nobody;
+        match group.pick(self.random(), tried) {
+            Pick::Local(at) => self.choose_local(group, message, tried, at),
+            Pick::Remote(shard) => Choice::Remote(shard),
+            Pick::Nobody => Choice::Nobody,
         }
-        let mut at = self.random() % (here + elsewhere);
-        if at >= here {
-            at -= here;
-            for &(shard, weight) in group.remote.iter().filter(|(shard, _)| remote(*shard)) {
-                if at < u64::from(weight) {
-                    return Choice::Remote(shard);
-                }
-                at -= u64::from(weight);
-            }
-        }
-        self.choose_local(group, message, tried, at as usize)
     }
 
     /// The part of [`Local::choose`] that stays here, starting with member number `at`; another
@@ -255,19 +239,13 @@ impl Local {
         tried: u64,
         at: usize,
     ) -> Choice {
-        let at = at.checked_rem(group.local.len()).unwrap_or(0);
-        let (before, from) = group.local.split_at(at);
-        for &member in from.iter().chain(before) {
+        for member in group.local_from(at) {
             if self.deliver(member, Some(&group.name), message) {
                 return Choice::Delivered;
             }
         }
-        match group
-            .remote
-            .iter()
-            .find(|(shard, _)| tried & (1 << shard.0) == 0)
-        {
-            Some(&(shard, _)) => Choice::Remote(shard),
+        match group.next_remote(tried) {
+            Some(shard) => Choice::Remote(shard),
             None => Choice::Nobody,
         }
     }

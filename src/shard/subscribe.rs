@@ -40,7 +40,7 @@ impl Core {
         let filtered = permissions.is_some_and(|it| it.filters_deliveries_of(pattern, queue));
         let limits = &self.local.settings.limits;
         if let Some(max) = limits.max_subscription_tokens
-            && pattern.split(|&byte| byte == b'.').count() > usize::from(max)
+            && subject::token_count(pattern) > usize::from(max)
         {
             let mut text = Vec::new();
             error_text::too_many_tokens(&mut text, pattern);
