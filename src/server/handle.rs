@@ -28,6 +28,8 @@ pub struct ServerHandle {
 pub(super) struct Shared {
     pub(super) shards: Arc<Shards>,
     pub(super) lame_duck: AtomicBool,
+    /// Clients are accepted; monitoring looks at it.
+    pub(super) ready: Arc<AtomicBool>,
     ended: Mutex<bool>,
     ending: Condvar,
 }
@@ -38,6 +40,7 @@ impl Shared {
         Self {
             shards,
             lame_duck: AtomicBool::new(false),
+            ready: Arc::default(),
             ended: Mutex::new(false),
             ending: Condvar::new(),
         }
@@ -61,6 +64,7 @@ impl Shared {
     /// Ends all shards; whoever waits for the end goes on.
     pub(super) fn end(&self) {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        self.ready.store(false, Ordering::Release);
         if !std::mem::replace(&mut *ended, true) {
             self.tell_all(|| Control::Shutdown);
         }

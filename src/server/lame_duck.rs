@@ -34,6 +34,7 @@ pub(super) fn start(server: Arc<Shared>, times: LameDuck) {
 
 fn run(server: &Shared, times: LameDuck) {
     log::info!("Entering lame duck mode, stop accepting new clients");
+    server.ready.store(false, Ordering::Release);
     server.tell_all(|| Control::LameDuck);
     let spread = times.duration.saturating_sub(times.grace);
     let deadline = Instant::now() + times.duration;

@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::handle::{ServerHandle, Shared};
@@ -184,7 +185,8 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
             feature_flags: settings.feature_flags.clone(),
             start: shards::wall_time(),
         };
-        handle.monitor = Some(Monitor::start(listener, facts, handle.figures())?);
+        let ready = Arc::clone(&handle.shared.ready);
+        handle.monitor = Some(Monitor::start(listener, facts, handle.figures(), ready)?);
     }
     // With fewer shards than CPUs the scheduler finds them a free one better than we could.
     let pin = shards == cpus.len() && executor::may_pin();
@@ -197,6 +199,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
             .map_err(|cause| StartError::Shard { shard, cause })?;
         handle.threads.push(thread);
     }
+    handle.shared.ready.store(true, Ordering::Release);
     Ok(handle)
 }
 

@@ -30,6 +30,11 @@ impl ClosedConnections {
         }
     }
 
+    /// How many it remembers.
+    pub fn count(&self) -> usize {
+        self.ring.len()
+    }
+
     /// All of them, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &ConnectionReport> {
         self.ring.iter()

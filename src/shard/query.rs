@@ -20,6 +20,7 @@ impl Core {
     pub fn report(&mut self, query: &Query) -> ShardReport {
         let mut report = ShardReport {
             counters: self.counters(),
+            closed: self.local.closed.count() as u64,
             ..ShardReport::default()
         };
         match query {

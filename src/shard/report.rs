@@ -36,6 +36,8 @@ pub struct ConnectionQuery {
 pub struct ShardReport {
     /// Totals of the shard.
     pub counters: Counters,
+    /// Closed connections it remembers.
+    pub closed: u64,
     /// Connections, if asked for; unordered.
     pub connections: Vec<ConnectionReport>,
     /// Subscriptions, if asked for; unordered.

@@ -91,7 +91,7 @@ pub(super) fn accountz<'a>(
     if wanted.is_empty() {
         let all = [GLOBAL_ACCOUNT, system];
         answer.accounts = Some(all.into_iter().filter(|name| !name.is_empty()).collect());
-    } else if wanted == GLOBAL_ACCOUNT || wanted == system {
+    } else if is_account(facts, wanted) {
         let is_system = wanted == system;
         let counters = if is_system {
             Counters::default()
@@ -108,7 +108,7 @@ pub(super) fn accountz<'a>(
             leafnode_connections: 0,
             client_connections: counters.connections,
             subscriptions: counters.subscriptions,
-            imports: if is_system {
+            imports: if is_system || system.is_empty() {
                 Vec::new()
             } else {
                 system_imports(wanted, system)
@@ -197,6 +197,11 @@ pub(super) fn accstatz<'a>(
         now: format::time(format::now()),
         account_statz,
     })
+}
+
+/// Is there an account of this name?
+pub(super) fn is_account(facts: &ServerFacts, name: &str) -> bool {
+    !name.is_empty() && (name == GLOBAL_ACCOUNT || name == system_account(facts))
 }
 
 fn system_account(facts: &ServerFacts) -> &str {

@@ -1,15 +1,16 @@
 //! `/connz`: connections (MON-17..25).
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use serde::Serialize;
 
+use super::accounts::is_account;
 use super::facts::ServerFacts;
 use super::format;
 use super::query::{BadRequest, Page, Parameters};
-use crate::ids::ConnectionId;
-use crate::ids::GLOBAL_ACCOUNT;
-use crate::routing::subject::pattern_matches;
+use crate::ids::{ConnectionId, GLOBAL_ACCOUNT};
+use crate::routing::subject::patterns_overlap;
 use crate::shard::report::{
     ConnectionQuery, ConnectionReport, Figures, Query, ShardReport, SubscriptionReport,
 };
@@ -23,9 +24,10 @@ pub(super) struct Connz<'a> {
     total: usize,
     offset: i64,
     limit: i64,
-    connections: Vec<ConnInfo>,
+    connections: Option<Vec<ConnInfo>>,
 }
 
+/// One connection (MON-20).
 #[derive(Serialize)]
 struct ConnInfo {
     cid: u64,
@@ -39,8 +41,7 @@ struct ConnInfo {
     stop: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rtt: Option<String>,
+    rtt: String,
     uptime: String,
     idle: String,
     pending_bytes: u64,
@@ -159,16 +160,19 @@ enum Sort {
 
 impl Request {
     fn read(parameters: &Parameters) -> Result<Self, BadRequest> {
-        let subs = if parameters.text("subs") == "detail" {
+        let auth = parameters.bool("auth")?;
+        let subs = if parameters.text("subs").eq_ignore_ascii_case("detail") {
             Subs::Detail
         } else if parameters.bool("subs")? {
             Subs::Subjects
         } else {
             Subs::No
         };
-        let auth = parameters.bool("auth")?;
-        let page = Page::of(parameters)?;
+        let mut page = Page::of(parameters)?;
         let cid = parameters.uint("cid")?;
+        if cid > 0 {
+            page.limit = 1;
+        }
         let state = match parameters.text("state").to_ascii_lowercase().as_str() {
             "" | "open" => State::Open,
             "closed" => State::Closed,
@@ -231,15 +235,18 @@ impl Request {
     }
 
     fn keeps(&self, report: &ConnectionReport) -> bool {
+        // An open connection found by its number is shown whoever it belongs to.
+        if self.cid > 0 && report.closed.is_none() {
+            return true;
+        }
         (self.user.is_empty() || *report.authorized_user == *self.user)
             && (self.account.is_empty() || *report.account == *self.account)
+            // Nobody speaks MQTT here, so nobody has the id asked for.
             && self.mqtt_client.is_empty()
             && (!self.filters_subject()
                 || report.subscriptions_list.iter().any(|subscription| {
-                    pattern_matches(
-                        subscription.subject.as_bytes(),
-                        self.filter_subject.as_bytes(),
-                    )
+                    let subject = subscription.subject.as_bytes();
+                    patterns_overlap(subject, self.filter_subject.as_bytes())
                 }))
     }
 
@@ -271,7 +278,7 @@ impl Request {
             last_activity: format::time(report.last_activity.max(report.start)),
             stop: report.closed.map(|(stop, _)| format::time(stop)),
             reason: report.closed.map(|(_, reason)| reason),
-            rtt: report.rtt.map(|rtt| format::duration(rounded(rtt))),
+            rtt: format::duration(rounded(report.rtt.unwrap_or_default())),
             uptime: format::uptime(format::since(report.start, until)),
             idle: format::uptime(format::since(report.last_activity.max(report.start), until)),
             pending_bytes: report.pending_bytes,
@@ -288,17 +295,20 @@ impl Request {
             account: (self.auth && !in_global).then(|| Box::from(&*report.account)),
             subscriptions_list: subjects,
             subscriptions_list_detail: details,
-            name_tag: self.auth.then(|| Box::from(&*report.account)),
+            // Stock leaves it out for what was in the global account and is closed.
+            name_tag: (self.auth && !(in_global && report.closed.is_some()))
+                .then(|| Box::from(&*report.account)),
         }
     }
 }
 
-/// A round trip to the microsecond; finer is noise.
-fn rounded(rtt: std::time::Duration) -> std::time::Duration {
-    if rtt < std::time::Duration::from_micros(1) {
-        return rtt;
+/// A round trip below a millisecond is shown to the microsecond.
+fn rounded(rtt: Duration) -> Duration {
+    if (Duration::from_micros(1)..Duration::from_millis(1)).contains(&rtt) {
+        Duration::from_micros(rtt.as_micros() as u64)
+    } else {
+        rtt
     }
-    std::time::Duration::from_micros(rtt.as_micros() as u64)
 }
 
 impl Sort {
@@ -307,8 +317,7 @@ impl Sort {
         let idle = |row: &ConnectionReport| now.0.saturating_sub(row.last_activity.0);
         let stop = |row: &ConnectionReport| row.closed.map_or(now, |(stop, _)| stop);
         match self {
-            Self::Cid => {}
-            Self::Start => rows.sort_by_key(|row| row.start),
+            Self::Cid | Self::Start => {}
             Self::Subs => rows.sort_by_key(|row| Reverse(row.subscriptions)),
             Self::Pending => rows.sort_by_key(|row| Reverse(row.pending_bytes)),
             Self::MsgsTo => rows.sort_by_key(|row| Reverse(row.out_msgs)),
@@ -319,7 +328,7 @@ impl Sort {
             Self::Idle => rows.sort_by_key(|row| Reverse(idle(row))),
             Self::Rtt => rows.sort_by_key(|row| Reverse(row.rtt)),
             Self::Uptime => rows.sort_by_key(|row| stop(row).0.saturating_sub(row.start.0)),
-            Self::Stop => rows.sort_by_key(|row| stop(row)),
+            Self::Stop => rows.sort_by_key(|row| Reverse(stop(row))),
             Self::Reason => rows.sort_by_key(|row| row.closed.map(|(_, reason)| reason)),
         }
     }
@@ -332,48 +341,76 @@ pub(super) fn connz<'a>(
     parameters: &Parameters,
 ) -> Result<Connz<'a>, BadRequest> {
     let request = Request::read(parameters)?;
-    let reports = figures.ask(Query::Connections(request.query()));
-    let mut page = request.page;
-    if request.cid > 0 {
-        page = Page {
-            offset: 0,
-            limit: 1,
-        };
-    }
-    let (rows, total) = rows(&request, reports);
     let now = format::now();
-    let mut rows: Vec<ConnectionReport> = rows.into_iter().filter(|it| request.keeps(it)).collect();
-    request.sort.apply(&mut rows, now);
-    let connections: Vec<ConnInfo> = page
-        .cut(rows)
-        .into_iter()
-        .map(|row| request.describe(row, now))
-        .collect();
-    Ok(Connz {
-        server_id: &facts.info.server_id,
+    let mut answer = Connz {
+        server_id: "",
         now: format::time(now),
-        num_connections: connections.len(),
-        total,
-        offset: page.offset,
-        limit: page.limit,
-        connections,
-    })
-}
-
-/// All connections of all shards, and how many there are before anything is left out.
-fn rows(request: &Request, reports: Vec<ShardReport>) -> (Vec<ConnectionReport>, usize) {
-    let open: u64 = reports
-        .iter()
-        .map(|report| report.counters.connections)
-        .sum();
-    let rows: Vec<ConnectionReport> = reports
+        num_connections: 0,
+        total: 0,
+        offset: request.page.offset,
+        limit: request.page.limit,
+        connections: None,
+    };
+    // Stock's answer about an account it does not know is this empty frame.
+    if !request.account.is_empty() && !is_account(facts, &request.account) {
+        return Ok(answer);
+    }
+    answer.server_id = &facts.info.server_id;
+    let reports = figures.ask(Query::Connections(request.query()));
+    let closed_max = facts.options.client.max_closed_clients;
+    answer.total = request.total(&reports, closed_max);
+    let mut rows: Vec<ConnectionReport> = reports
         .into_iter()
         .flat_map(|report| report.connections)
         .collect();
-    let total = if request.cid > 0 {
-        open as usize
-    } else {
-        rows.len()
+    forget_oldest(&mut rows, closed_max);
+    rows.retain(|row| request.keeps(row));
+    request.sort.apply(&mut rows, now);
+    let page = request.page.cut(rows).into_iter();
+    let connections: Vec<ConnInfo> = page.map(|row| request.describe(row, now)).collect();
+    answer.num_connections = connections.len();
+    answer.connections = Some(connections);
+    Ok(answer)
+}
+
+impl Request {
+    /// Connections in the wanted state before anything else is asked of them, save the account.
+    fn total(&self, reports: &[ShardReport], closed_max: usize) -> usize {
+        if self.cid > 0 {
+            // The shards sent one row at most; they count the rest. All clients are in `$G`.
+            let has_clients = self.account.is_empty() || self.account == GLOBAL_ACCOUNT;
+            let sum = |count: fn(&ShardReport) -> u64| reports.iter().map(count).sum::<u64>();
+            let open = sum(|report| report.counters.connections);
+            let closed = sum(|report| report.closed).min(closed_max as u64);
+            return match self.state {
+                _ if !has_clients => 0,
+                State::Open => open as usize,
+                State::Closed => closed as usize,
+                State::Any => (open + closed) as usize,
+            };
+        }
+        let rows = reports.iter().flat_map(|report| &report.connections);
+        let of_account =
+            rows.filter(|row| self.account.is_empty() || *row.account == *self.account);
+        let (closed, open): (Vec<_>, Vec<_>) = of_account.partition(|row| row.closed.is_some());
+        open.len() + closed.len().min(closed_max)
+    }
+}
+
+/// Each shard remembers as many closed connections as the server is to show (MON-24): of all of
+/// them together the last ones stay.
+fn forget_oldest(rows: &mut Vec<ConnectionReport>, closed_max: usize) {
+    let mut stops: Vec<WallTime> = rows.iter().filter_map(|row| Some(row.closed?.0)).collect();
+    let Some(surplus) = stops.len().checked_sub(closed_max).filter(|&it| it > 0) else {
+        return;
     };
-    (rows, total)
+    stops.sort_unstable();
+    let mut left = surplus;
+    // Of several that closed in the same nanosecond, as many go as there are too many.
+    let last_to_go = stops[surplus - 1];
+    rows.retain(|row| {
+        let goes = left > 0 && row.closed.is_some_and(|(stop, _)| stop <= last_to_go);
+        left -= usize::from(goes);
+        !goes
+    });
 }

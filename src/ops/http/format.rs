@@ -71,7 +71,21 @@ pub(super) fn duration(time: Duration) -> String {
     }
 }
 
-/// JSON, indented by two blanks, with the escapes Go adds for HTML.
+/// A fraction that is written without a point where it is whole, as Go does.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Number(pub f64);
+
+impl Serialize for Number {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.fract() == 0.0 && self.0.abs() < 1e15 {
+            serializer.serialize_i64(self.0 as i64)
+        } else {
+            serializer.serialize_f64(self.0)
+        }
+    }
+}
+
+/// JSON, indented by two blanks, with the escapes Go adds for HTML and JavaScript.
 pub(super) fn json(value: &impl Serialize) -> String {
     escape(&serde_json::to_string_pretty(value).unwrap_or_default())
 }
@@ -86,6 +100,8 @@ fn escape(json: &str) -> String {
     json.replace('<', "\\u003c")
         .replace('>', "\\u003e")
         .replace('&', "\\u0026")
+        .replace('\u{2028}', "\\u2028")
+        .replace('\u{2029}', "\\u2029")
 }
 
 #[cfg(test)]
@@ -107,6 +123,28 @@ mod tests {
         ];
         for (nanos, expected) in cases {
             assert_eq!(duration(Duration::from_nanos(nanos)), expected);
+        }
+    }
+
+    #[test]
+    fn json_is_indented_and_escaped_as_go_does_it() {
+        let value =
+            serde_json::json!({ "a<b": "&>\u{2028}\"\u{1}", "none": {}, "empty": [], "n": [1] });
+        let expected = "{\n  \"a\\u003cb\": \"\\u0026\\u003e\\u2028\\\"\\u0001\",\n  \"none\": {},\n  \
+                        \"empty\": [],\n  \"n\": [\n    1\n  ]\n}";
+        assert_eq!(json(&value), expected);
+        let numbers = [0.0, 2.0, 0.6, 1e-7, 0.4666666666666667].map(Number);
+        assert_eq!(compact_json(&numbers), "[0,2,0.6,1e-7,0.4666666666666667]");
+    }
+
+    #[test]
+    fn mon_007_times_have_as_many_digits_as_they_need() {
+        for (nanos, expected) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (1_500_000_000, "1970-01-01T00:00:01.5Z"),
+            (1, "1970-01-01T00:00:00.000000001Z"),
+        ] {
+            assert_eq!(time(WallTime(nanos)), expected);
         }
     }
 

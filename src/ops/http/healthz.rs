@@ -4,58 +4,84 @@ use serde::Serialize;
 
 use super::query::{BadRequest, Parameters};
 
-#[derive(Serialize)]
+/// The answer; the HTTP status is beside it, never in it.
+#[derive(Debug, Serialize)]
 pub(super) struct Health {
     status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    error: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<HealthError>,
 }
 
-/// Health and the HTTP status that goes with it.
+/// One failed check, as `details=1` lists it.
+#[derive(Debug, Serialize)]
+struct HealthError {
+    r#type: &'static str,
+    error: &'static str,
+}
+
+/// A failed check: HTTP status, its type among the details, its text.
+struct Failure(u16, &'static str, &'static str);
+
+const BAD_REQUEST: &str = "BAD_REQUEST";
+const NO_ACCOUNT: Failure = Failure(
+    400,
+    BAD_REQUEST,
+    "\"account\" must not be empty when checking stream health",
+);
+const NO_STREAM: Failure = Failure(
+    400,
+    BAD_REQUEST,
+    "\"stream\" must not be empty when checking consumer health",
+);
+/// From the first word of lame duck mode on no client is accepted: probes take the server out.
+const NOT_READY: Failure = Failure(
+    500,
+    "CONNECTION",
+    "failed to be ready for connections after 1ms: server",
+);
+
+/// Health and the HTTP status that goes with it. `ready` says whether clients are accepted.
 pub(super) fn healthz(parameters: &Parameters, ready: bool) -> Result<(u16, Health), BadRequest> {
-    for name in [
-        "js-enabled",
-        "js-enabled-only",
-        "js-server-only",
-        "js-meta-only",
-        "details",
-    ] {
+    if parameters.bool("js-enabled")? {
+        log::warn!("Healthcheck: js-enabled deprecated, use js-enabled-only instead");
+    }
+    for name in ["js-enabled-only", "js-server-only", "js-meta-only"] {
         parameters.bool(name)?;
     }
-    let has = |name: &str| !parameters.text(name).is_empty();
-    let bad = |text: &str| {
-        Ok((
-            400,
-            Health {
-                status: "error",
-                error: Some(text.into()),
-            },
-        ))
-    };
-    if has("stream") && !has("account") {
-        return bad("\"account\" must not be empty when checking stream health");
+    let details = parameters.bool("details")?;
+    let is_named = |name: &str| !parameters.text(name).is_empty();
+    if is_named("stream") && !is_named("account") {
+        return Ok(failed(&NO_ACCOUNT, details));
     }
-    if has("consumer") && !has("account") {
-        return bad("\"account\" must not be empty when checking consumer health");
-    }
-    if has("consumer") && !has("stream") {
-        return bad("\"stream\" must not be empty when checking consumer health");
+    if is_named("consumer") && !is_named("stream") {
+        return Ok(failed(&NO_STREAM, details));
     }
     if !ready {
-        let error = Some("failed to be ready for connections after 1ms: client".into());
-        return Ok((
-            500,
-            Health {
-                status: "error",
-                error,
-            },
-        ));
+        return Ok(failed(&NOT_READY, details));
     }
-    Ok((
-        200,
-        Health {
-            status: "ok",
-            error: None,
-        },
-    ))
+    let health = Health {
+        status: "ok",
+        error: "",
+        errors: Vec::new(),
+    };
+    Ok((200, health))
+}
+
+fn failed(&Failure(status, r#type, error): &Failure, details: bool) -> (u16, Health) {
+    if details {
+        log::warn!("Healthcheck failed: 1 errors");
+    } else {
+        log::warn!("Healthcheck failed: {error:?}");
+    }
+    let health = Health {
+        status: "error",
+        error: if details { "" } else { error },
+        errors: details
+            .then_some(HealthError { r#type, error })
+            .into_iter()
+            .collect(),
+    };
+    (status, health)
 }

@@ -5,6 +5,19 @@ use serde_json::{Value, json};
 
 use super::facts::ServerFacts;
 use super::format;
+use super::query::{BadRequest, Parameters};
+
+/// Parameters that are truth values; read for their errors only.
+const FLAGS: [&str; 8] = [
+    "accounts",
+    "streams",
+    "consumers",
+    "direct-consumers",
+    "config",
+    "leader-only",
+    "raft",
+    "stream-leader-only",
+];
 
 #[derive(Serialize)]
 pub(super) struct Jsz<'a> {
@@ -27,8 +40,17 @@ pub(super) struct Jsz<'a> {
 }
 
 /// Answers `/jsz`.
-pub(super) fn jsz(facts: &ServerFacts) -> Jsz<'_> {
-    Jsz {
+pub(super) fn jsz<'a>(
+    facts: &'a ServerFacts,
+    parameters: &Parameters,
+) -> Result<Jsz<'a>, BadRequest> {
+    for name in FLAGS {
+        parameters.bool(name)?;
+    }
+    for name in ["offset", "limit"] {
+        parameters.int(name)?;
+    }
+    Ok(Jsz {
         memory: 0,
         storage: 0,
         reserved_memory: 0,
@@ -45,5 +67,10 @@ pub(super) fn jsz(facts: &ServerFacts) -> Jsz<'_> {
         messages: 0,
         bytes: 0,
         total: 0,
-    }
+    })
+}
+
+/// Answers `/ipqueuesz`: such queues belong to JetStream and links.
+pub(super) fn ipqueuesz(parameters: &Parameters) -> Result<Value, BadRequest> {
+    parameters.bool("all").map(|_| json!({}))
 }

@@ -1,6 +1,12 @@
 //! `/metrics`: the same figures for Prometheus, under the names prometheus-nats-exporter gives
 //! them. They are made from the very JSON of the other endpoints, so the two cannot drift apart.
+//!
+//! Differences: everything is a gauge, as most of the exporter's are, because the library would
+//! add `_total` to a counter's name; the traffic of `connz` is that of all connections ever, not
+//! of those open; `gnatsd_connz_pending_bytes` is missing, because no scrape shall make a shard
+//! walk through all its connections.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -10,60 +16,249 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use serde_json::Value;
 
-/// The format's name.
+/// The format's name. The library's `# EOF` at the end is a comment in it.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Fields of `/varz` that are settings or texts in the exporter's eyes too and make no metric.
-const LEFT_OUT: [&str; 2] = ["http_req_stats", "feature_flags"];
+/// Texts that become a gauge of 1 with the text as label `value`, besides the times.
+const TEXTS: [&str; 7] = [
+    "server_id",
+    "server_name",
+    "version",
+    "ramjet_version",
+    "domain",
+    "leader",
+    "name",
+];
+/// Times that become milliseconds since 1970.
+const TIMES: [&str; 2] = ["start", "config_load_time"];
+/// Settings of links that the exporter leaves out.
+const LEFT_OUT: [&str; 9] = [
+    "leaf",
+    "trusted_operators_claim",
+    "cluster_tls_timeout",
+    "cluster_cluster_port",
+    "cluster_auth_timeout",
+    "gateway_port",
+    "gateway_auth_timeout",
+    "gateway_tls_timeout",
+    "gateway_connect_retries",
+];
+/// What the exporter takes of an account, by path, and its name for it.
+const OF_ACCOUNTS: [(&str, &str); 9] = [
+    ("/conns", "current_connections"),
+    ("/total_conns", "total_connections"),
+    ("/num_subscriptions", "subscriptions"),
+    ("/leafnodes", "leaf_nodes"),
+    ("/sent/msgs", "sent_messages"),
+    ("/sent/bytes", "sent_bytes"),
+    ("/received/msgs", "received_messages"),
+    ("/received/bytes", "received_bytes"),
+    ("/slow_consumers", "slow_consumers"),
+];
 
+type Labels = Vec<(&'static str, String)>;
+
+/// Metrics of one server at one time.
 #[derive(Debug)]
-struct Snapshot {
+pub(super) struct Metrics {
     server_id: String,
-    gauges: Vec<(String, f64)>,
+    /// By name, because samples of one name must stand together.
+    samples: BTreeMap<String, Vec<(Labels, f64)>>,
 }
 
-impl Collector for Snapshot {
+impl Metrics {
+    /// Of the server with this id, still empty.
+    pub(super) fn new(server_id: &str) -> Self {
+        Self {
+            server_id: server_id.into(),
+            samples: BTreeMap::new(),
+        }
+    }
+
+    /// Adds numbers, some texts and times of an answer; names of nested objects are joined by `_`.
+    pub(super) fn add(&mut self, endpoint: &str, answer: &Value) {
+        self.flatten(endpoint, "", "", answer);
+    }
+
+    /// Adds the accounts of `/accstatz`, told apart by labels.
+    pub(super) fn add_accounts(&mut self, accstatz: &Value) {
+        let accounts = accstatz["account_statz"].as_array();
+        for account in accounts.into_iter().flatten() {
+            let text = |field: &str| account[field].as_str().unwrap_or_default().to_owned();
+            for (path, name) in OF_ACCOUNTS {
+                if let Some(value) = account.pointer(path).and_then(Value::as_f64) {
+                    let labels = vec![
+                        ("account", text("acc")),
+                        ("account_id", text("acc")),
+                        ("account_name", text("name")),
+                    ];
+                    self.push("accstatz", name, labels, value);
+                }
+            }
+        }
+    }
+
+    /// Adds the health: 0 is good in `status`, 1 is good in `status_value`.
+    pub(super) fn add_health(&mut self, status: &'static str) {
+        let bad = f64::from(u8::from(status != "ok"));
+        self.push("healthz", "status", Vec::new(), bad);
+        let labels = vec![("value", status.to_owned())];
+        self.push("healthz", "status_value", labels, 1.0 - bad);
+    }
+
+    /// The text Prometheus reads.
+    pub(super) fn write(self) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(self));
+        let mut out = String::new();
+        // Writing into memory does not fail.
+        let _ = text::encode(&mut out, &registry);
+        out
+    }
+
+    /// `name` is that of the whole path, `field` that of its end.
+    fn flatten(&mut self, endpoint: &str, name: &str, field: &str, value: &Value) {
+        if LEFT_OUT.contains(&name) {
+            return;
+        }
+        match value {
+            Value::Number(number) => {
+                if let Some(number) = number.as_f64() {
+                    self.push(endpoint, name, Vec::new(), number);
+                }
+            }
+            Value::String(text) => {
+                if TEXTS.contains(&field) {
+                    self.push(endpoint, name, vec![("value", text.clone())], 1.0);
+                } else if TIMES.contains(&field)
+                    && let Ok(time) = text.parse::<jiff::Timestamp>()
+                {
+                    let millis = time.as_millisecond() as f64;
+                    self.push(endpoint, name, Vec::new(), millis);
+                }
+            }
+            Value::Object(fields) => {
+                for (key, value) in fields {
+                    let joined = if name.is_empty() {
+                        key.clone()
+                    } else {
+                        format!("{name}_{key}")
+                    };
+                    self.flatten(endpoint, &joined, key, value);
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Array(_) => {}
+        }
+    }
+
+    fn push(&mut self, endpoint: &str, name: &str, mut labels: Labels, value: f64) {
+        labels.insert(0, ("server_id", self.server_id.clone()));
+        let name = format!("gnatsd_{endpoint}_{}", plain(name));
+        self.samples.entry(name).or_default().push((labels, value));
+    }
+}
+
+impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let labels = [("server_id", self.server_id.as_str())];
-        for (name, value) in &self.gauges {
-            let (_, help) = name.split_once('_').unwrap_or(("", name));
+        for (name, samples) in &self.samples {
+            let help = name.splitn(3, '_').last().unwrap_or(name);
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            ConstGauge::new(*value).encode(metric.encode_family(&labels)?)?;
+            for (labels, value) in samples {
+                ConstGauge::new(*value).encode(metric.encode_family(labels)?)?;
+            }
         }
         Ok(())
     }
 }
 
-/// Writes the metrics of one server: `endpoints` are names with their JSON.
-pub(super) fn write(server_id: &str, endpoints: &[(&str, Value)]) -> String {
-    let mut gauges = Vec::new();
-    for (endpoint, value) in endpoints {
-        flatten(&format!("gnatsd_{endpoint}"), value, &mut gauges);
-    }
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(Snapshot {
-        server_id: server_id.into(),
-        gauges,
-    }));
-    let mut out = String::new();
-    // Writing into memory does not fail.
-    let _ = text::encode(&mut out, &registry);
-    out
+/// A name of letters, digits and single `_`: the paths in `http_req_stats` have slashes.
+fn plain(name: &str) -> String {
+    let is_letter = |character: char| character.is_ascii_alphanumeric();
+    let parts = name.split(|character| !is_letter(character));
+    let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+    parts.join("_")
 }
 
-/// Numbers and truth values become gauges; names of nested objects are joined by `_`.
-fn flatten(name: &str, value: &Value, into: &mut Vec<(String, f64)>) {
-    match value {
-        Value::Number(number) => into.extend(number.as_f64().map(|value| (name.to_owned(), value))),
-        Value::Bool(value) => into.push((name.to_owned(), f64::from(u8::from(*value)))),
-        Value::Object(fields) => {
-            for (key, value) in fields
-                .iter()
-                .filter(|(key, _)| !LEFT_OUT.contains(&key.as_str()))
-            {
-                flatten(&format!("{name}_{key}"), value, into);
-            }
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(fill: impl FnOnce(&mut Metrics), expected: &[&str]) {
+        let mut metrics = Metrics::new("N\"1\\");
+        fill(&mut metrics);
+        let text = metrics.write();
+        let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(samples, expected);
+        for line in text.lines().filter(|line| line.starts_with("# TYPE")) {
+            assert!(line.ends_with(" gauge"), "{line}");
         }
-        Value::Null | Value::String(_) | Value::Array(_) => {}
+    }
+
+    #[test]
+    fn cli_027_fields_become_gauges_under_the_exporters_names() {
+        let varz = json!({
+            "server_name": "a\nb",
+            "host": "not a label",
+            "port": 4222,
+            "cpu": 1.5,
+            "auth_required": true,
+            "tags": ["x"],
+            "start": "1970-01-01T00:00:01.5Z",
+            "now": "1970-01-01T00:00:02Z",
+            "leaf": { "port": 7422 },
+            "cluster": { "cluster_port": 6222, "pool_size": 3 },
+            "http_req_stats": { "/": 1, "/varz": 2 },
+            "slow_consumer_stats": { "clients": 4 },
+        });
+        check(
+            |metrics| metrics.add("varz", &varz),
+            &[
+                r#"gnatsd_varz_cluster_pool_size{server_id="N\"1\\"} 3.0"#,
+                r#"gnatsd_varz_cpu{server_id="N\"1\\"} 1.5"#,
+                r#"gnatsd_varz_http_req_stats{server_id="N\"1\\"} 1.0"#,
+                r#"gnatsd_varz_http_req_stats_varz{server_id="N\"1\\"} 2.0"#,
+                r#"gnatsd_varz_port{server_id="N\"1\\"} 4222.0"#,
+                r#"gnatsd_varz_server_name{server_id="N\"1\\",value="a\nb"} 1.0"#,
+                r#"gnatsd_varz_slow_consumer_stats_clients{server_id="N\"1\\"} 4.0"#,
+                r#"gnatsd_varz_start{server_id="N\"1\\"} 1500.0"#,
+            ],
+        );
+    }
+
+    #[test]
+    fn cli_027_health_is_zero_when_good_and_its_value_one() {
+        check(
+            |metrics| metrics.add_health("ok"),
+            &[
+                r#"gnatsd_healthz_status{server_id="N\"1\\"} 0.0"#,
+                r#"gnatsd_healthz_status_value{server_id="N\"1\\",value="ok"} 1.0"#,
+            ],
+        );
+        check(
+            |metrics| metrics.add_health("error"),
+            &[
+                r#"gnatsd_healthz_status{server_id="N\"1\\"} 1.0"#,
+                r#"gnatsd_healthz_status_value{server_id="N\"1\\",value="error"} 0.0"#,
+            ],
+        );
+    }
+
+    #[test]
+    fn cli_027_accounts_are_told_apart_by_labels() {
+        let account = |name: &str, conns: u64| json!({ "acc": name, "name": name, "conns": conns });
+        let accstatz = json!({ "account_statz": [account("$G", 2), account("$SYS", 0)] });
+        let of = |name: &str, conns: &str| {
+            format!(
+                "gnatsd_accstatz_current_connections{{server_id=\"N\\\"1\\\\\",account=\"{name}\",\
+                 account_id=\"{name}\",account_name=\"{name}\"}} {conns}"
+            )
+        };
+        check(
+            |metrics| metrics.add_accounts(&accstatz),
+            &[&of("$G", "2.0"), &of("$SYS", "0.0")],
+        );
     }
 }

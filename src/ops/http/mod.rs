@@ -12,6 +12,8 @@ mod metrics;
 mod process;
 mod query;
 mod server;
+#[cfg(test)]
+mod server_tests;
 mod subsz;
 mod varz;
 

@@ -4,8 +4,6 @@ use std::fs;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Clock ticks a second in `/proc`; the kernel has used this value for all programs for decades.
-const TICKS_PER_SECOND: f64 = 100.0;
 /// A shorter interval would show the noise of the clock tick.
 const INTERVAL_MIN: Duration = Duration::from_millis(500);
 
@@ -14,7 +12,7 @@ pub(super) fn memory() -> u64 {
     let pages = fs::read_to_string("/proc/self/statm")
         .ok()
         .and_then(|text| text.split_ascii_whitespace().nth(1)?.parse::<u64>().ok());
-    pages.unwrap_or(0) * 4096
+    pages.unwrap_or(0) * rustix::param::page_size() as u64
 }
 
 /// CPUs of the machine.
@@ -73,5 +71,5 @@ fn cpu_seconds() -> f64 {
     ticks
         .filter_map(|text| text.parse::<f64>().ok())
         .sum::<f64>()
-        / TICKS_PER_SECOND
+        / rustix::param::clock_ticks_per_second() as f64
 }

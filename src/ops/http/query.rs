@@ -10,12 +10,18 @@ pub(super) struct BadRequest(pub String);
 pub(super) struct Parameters(HashMap<String, String>);
 
 impl Parameters {
-    /// Reads the part of a URL after `?`.
+    /// Reads the part of a URL after `?`. A pair with a broken escape or a semicolon is passed
+    /// over, as in stock.
     pub(super) fn parse(query: &str) -> Self {
         let mut all = HashMap::new();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        for pair in query.split('&') {
+            if pair.is_empty() || pair.contains(';') {
+                continue;
+            }
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            all.entry(unescape(key)).or_insert_with(|| unescape(value));
+            if let (Some(key), Some(value)) = (unescape(key), unescape(value)) {
+                all.entry(key).or_insert(value);
+            }
         }
         Self(all)
     }
@@ -31,7 +37,8 @@ impl Parameters {
             "" | "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
             "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
             other => Err(BadRequest(format!(
-                "Error decoding boolean for '{name}': strconv.ParseBool: parsing {other:?}: invalid syntax"
+                "Error decoding boolean for '{name}': strconv.ParseBool: parsing {}: invalid syntax",
+                quoted(other)
             ))),
         }
     }
@@ -56,15 +63,22 @@ impl Parameters {
         if text.is_empty() {
             return Ok(N::default());
         }
+        let refused = |reason: &str| {
+            BadRequest(format!(
+                "Error decoding {kind} for '{name}': strconv.{function}: parsing {}: {reason}",
+                quoted(text)
+            ))
+        };
+        // Rust takes a plus sign where Go's unsigned numbers have none.
+        if function == "ParseUint" && text.starts_with('+') {
+            return Err(refused("invalid syntax"));
+        }
         text.parse().map_err(|error: std::num::ParseIntError| {
             use std::num::IntErrorKind::{NegOverflow, PosOverflow};
-            let reason = match error.kind() {
+            refused(match error.kind() {
                 PosOverflow | NegOverflow => "value out of range",
                 _ => "invalid syntax",
-            };
-            BadRequest(format!(
-                "Error decoding {kind} for '{name}': strconv.{function}: parsing {text:?}: {reason}"
-            ))
+            })
         })
     }
 }
@@ -77,7 +91,7 @@ pub(super) struct Page {
 }
 
 /// Rows of one answer unless the request says otherwise.
-const LIMIT: i64 = 1024;
+pub(super) const ROWS: i64 = 1024;
 
 impl Page {
     /// Reads both; what makes no sense is the default.
@@ -86,7 +100,7 @@ impl Page {
         let limit = parameters.int("limit")?;
         Ok(Self {
             offset,
-            limit: if limit > 0 { limit } else { LIMIT },
+            limit: if limit > 0 { limit } else { ROWS },
         })
     }
 
@@ -100,23 +114,45 @@ impl Page {
     }
 }
 
-/// Undoes the escapes of a URL; a broken escape stands for itself.
-fn unescape(text: &str) -> String {
+/// Undoes the escapes of a URL; `None` if one is broken.
+fn unescape(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        rest = after;
-        let hex = |byte: Option<&u8>| byte.and_then(|&byte| char::from(byte).to_digit(16));
-        match (first, hex(after.first()), hex(after.get(1))) {
-            (b'+', ..) => bytes.push(b' '),
-            (b'%', Some(high), Some(low)) => {
-                bytes.push((high * 16 + low) as u8);
-                rest = &after[2..];
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                (digit()? * 16 + digit()?) as u8
             }
-            _ => bytes.push(first),
-        }
+            other => other,
+        });
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A text in quotes, escaped as Go's `strconv` shows what it could not read.
+fn quoted(text: &str) -> String {
+    use std::fmt::Write;
+    let mut out = String::from('"');
+    for character in text.chars() {
+        // Writing into memory does not fail.
+        let _ = match character {
+            '"' | '\\' => write!(out, "\\{character}"),
+            '\n' => write!(out, "\\n"),
+            '\r' => write!(out, "\\r"),
+            '\t' => write!(out, "\\t"),
+            '\u{7}' => write!(out, "\\a"),
+            '\u{8}' => write!(out, "\\b"),
+            '\u{b}' => write!(out, "\\v"),
+            '\u{c}' => write!(out, "\\f"),
+            _ if character.is_ascii_control() => write!(out, "\\x{:02x}", u32::from(character)),
+            _ if character.is_control() => write!(out, "\\u{:04x}", u32::from(character)),
+            _ => write!(out, "{character}"),
+        };
+    }
+    out.push('"');
+    out
 }
 
 #[cfg(test)]
@@ -142,6 +178,31 @@ mod tests {
         );
         assert_eq!(parameters.text("acc"), "$G");
         assert_eq!(parameters.int("offset"), Ok(0));
+    }
+
+    #[test]
+    fn mon_005_pairs_are_read_as_stock_reads_them() {
+        let refusal = |query: &str| match Parameters::parse(query).int("limit") {
+            Err(BadRequest(text)) => text.rsplit_once("parsing ").map(|(_, end)| end.to_owned()),
+            Ok(number) => Some(number.to_string()),
+        };
+        for (query, expected) in [
+            ("limit=+5", "\" 5\": invalid syntax"),
+            ("limit=%2B5", "5"),
+            (
+                "limit=%01%22%7f%c3%bc",
+                "\"\\x01\\\"\\x7f\u{fc}\": invalid syntax",
+            ),
+            ("limit=%zz", "0"),
+            ("limit=7&limit=x", "7"),
+            ("limit=a;b", "0"),
+            ("limit=%4", "0"),
+            ("limit", "0"),
+            ("&&limit=-3&", "-3"),
+        ] {
+            assert_eq!(refusal(query).as_deref(), Some(expected), "{query}");
+        }
+        assert!(Parameters::parse("cid=%2B5").uint("cid").is_err());
     }
 
     #[test]

@@ -3,31 +3,50 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, HeaderValue};
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::facts::ServerFacts;
+use super::metrics::{self, Metrics};
 use super::process::CpuMeter;
-use super::query::{BadRequest, Parameters};
-use super::{accounts, connz, format, healthz, index, jetstream, metrics, subsz, varz};
+use super::query::{BadRequest, Parameters, ROWS};
+use super::{accounts, connz, format, healthz, index, jetstream, subsz, varz};
 use crate::shard::report::Figures;
 
 /// A request's header must have come by then (MON-1).
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of a request's header, as in stock (MON-1).
+const HEADER_MAX: usize = 1024 * 1024;
 /// Connections served at once; more wait to be accepted. Monitoring is for a few tools.
 const CONNECTIONS_MAX: usize = 256;
 /// Pause after a failed accept, usually for want of descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Paths whose requests `/varz` counts, itself apart: those stock counts, and ours.
+const COUNTED: [&str; 8] = [
+    "/",
+    "/connz",
+    "/subsz",
+    "/accountz",
+    "/accstatz",
+    "/jsz",
+    "/healthz",
+    "/metrics",
+];
 
 /// Why monitoring did not start.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +60,8 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Serves monitoring on `listener` from a thread of its own.
+    /// Serves monitoring on `listener` from a thread of its own. `ready` is true as long as the
+    /// server accepts clients: `/healthz` tells probes.
     ///
     /// # Errors
     /// When the thread or its event loop cannot be made.
@@ -49,6 +69,7 @@ impl Monitor {
         listener: TcpListener,
         facts: ServerFacts,
         figures: Arc<dyn Figures>,
+        ready: Arc<AtomicBool>,
     ) -> Result<Self, MonitorError> {
         listener.set_nonblocking(true)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -57,7 +78,7 @@ impl Monitor {
             .thread_name("monitor-ask")
             .build()?;
         let (stop, stopped) = oneshot::channel();
-        let state = Arc::new(State::new(facts, figures));
+        let state = Arc::new(State::new(facts, figures, ready));
         let thread = std::thread::Builder::new()
             .name("monitor".into())
             .spawn(move || {
@@ -89,8 +110,11 @@ impl Drop for Monitor {
 struct State {
     facts: ServerFacts,
     figures: Arc<dyn Figures>,
+    ready: Arc<AtomicBool>,
     cpu: CpuMeter,
-    requests: Mutex<BTreeMap<String, u64>>,
+    /// Requests by path, as `/varz` shows them.
+    requests: Mutex<BTreeMap<&'static str, u64>>,
+    /// Empty, or `/` and the prefix of all paths without a slash at its end.
     base_path: String,
 }
 
@@ -118,6 +142,7 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)
+                .max_buf_size(HEADER_MAX)
                 .serve_connection(TokioIo::new(stream), answer);
             // A client that goes away or speaks no HTTP is its own affair.
             let _ = connection.await;
@@ -138,44 +163,40 @@ async fn respond(
 }
 
 impl State {
-    fn new(facts: ServerFacts, figures: Arc<dyn Figures>) -> Self {
+    fn new(facts: ServerFacts, figures: Arc<dyn Figures>, ready: Arc<AtomicBool>) -> Self {
         let base_path = base_path(&facts.options.monitor.http_base_path);
-        let (cpu, requests) = (CpuMeter::new(), Mutex::default());
         Self {
             facts,
             figures,
-            cpu,
-            requests,
+            ready,
+            cpu: CpuMeter::new(),
+            requests: Mutex::default(),
             base_path,
         }
     }
 
     fn answer(&self, path: &str, query: &str) -> Response<Full<Bytes>> {
-        let Some(endpoint) = path.strip_prefix(&self.base_path) else {
+        let Some(endpoint) = self.endpoint(path) else {
             return not_found();
         };
-        let endpoint = if endpoint.is_empty() { "/" } else { endpoint };
+        let (facts, figures) = (&self.facts, &*self.figures);
         let parameters = Parameters::parse(query);
         let answer = match endpoint {
-            "/" => Ok(html(&index::page(self.facts.ramjet_version))),
+            "/" => Ok(html(&index::page(facts.ramjet_version))),
             "/varz" => {
-                self.count(endpoint);
+                self.count("/varz"); // this request is in its own answer
                 Ok(json(&self.varz()))
             }
-            "/connz" => connz::connz(&self.facts, &*self.figures, &parameters).map(|it| json(&it)),
+            "/connz" => connz::connz(facts, figures, &parameters).map(|it| json(&it)),
             "/subsz" | "/subscriptionsz" => {
-                subsz::subsz(&self.facts, &*self.figures, &parameters).map(|it| json(&it))
+                subsz::subsz(facts, figures, &parameters).map(|it| json(&it))
             }
-            "/accountz" => {
-                accounts::accountz(&self.facts, &*self.figures, &parameters).map(|it| json(&it))
-            }
-            "/accstatz" => {
-                accounts::accstatz(&self.facts, &*self.figures, &parameters).map(|it| json(&it))
-            }
-            "/jsz" => Ok(json(&jetstream::jsz(&self.facts))),
-            "/ipqueuesz" => Ok(json(&serde_json::json!({}))),
+            "/accountz" => accounts::accountz(facts, figures, &parameters).map(|it| json(&it)),
+            "/accstatz" => accounts::accstatz(facts, figures, &parameters).map(|it| json(&it)),
+            "/jsz" => jetstream::jsz(facts, &parameters).map(|it| json(&it)),
+            "/ipqueuesz" => jetstream::ipqueuesz(&parameters).map(|it| json(&it)),
             "/raftz" => Ok(text(StatusCode::NOT_FOUND, "No Raft nodes registered")),
-            "/healthz" => healthz::healthz(&parameters, true).map(|(status, health)| {
+            "/healthz" => healthz::healthz(&parameters, self.is_ready()).map(|(status, health)| {
                 let mut response = json_text(format::compact_json(&health));
                 *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
                 response
@@ -183,19 +204,35 @@ impl State {
             "/metrics" => Ok(self.metrics()),
             _ => return not_found(),
         };
-        if endpoint != "/varz" {
-            self.count(endpoint);
+        if let Some(counted) = COUNTED.into_iter().find(|it| *it == endpoint) {
+            self.count(counted);
+        } else if endpoint == "/subscriptionsz" {
+            self.count("/subsz");
         }
         answer.unwrap_or_else(|BadRequest(why)| text(StatusCode::BAD_REQUEST, &why))
     }
 
-    /// Counts a request for `/varz`'s own list; only known paths, so the list stays short.
-    fn count(&self, endpoint: &str) {
-        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        *requests.entry(endpoint.into()).or_default() += 1;
+    /// The path below the base path, which by itself is the index (MON-3).
+    fn endpoint<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let endpoint = path.strip_prefix(&self.base_path)?;
+        match endpoint {
+            "" => Some("/"),
+            // A slash behind the base path is one too many.
+            "/" if !self.base_path.is_empty() => None,
+            endpoint => Some(endpoint),
+        }
     }
 
-    fn varz(&self) -> serde_json::Value {
+    fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    fn count(&self, endpoint: &'static str) {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        *requests.entry(endpoint).or_default() += 1;
+    }
+
+    fn varz(&self) -> Value {
         let counters = accounts::totals(&*self.figures);
         let requests = self
             .requests
@@ -207,34 +244,34 @@ impl State {
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
-        let none = Parameters::parse("");
-        let subsz = subsz::subsz(&self.facts, &*self.figures, &none).ok();
-        let counters = accounts::totals(&*self.figures);
+        let (facts, figures) = (&self.facts, &*self.figures);
+        let counters = accounts::totals(figures);
         let connz = serde_json::json!({
             "num_connections": counters.connections,
             "total": counters.connections,
+            "offset": 0,
+            "limit": ROWS,
             "subscriptions": counters.subscriptions,
             "in_msgs": counters.in_msgs,
             "in_bytes": counters.in_bytes,
             "out_msgs": counters.out_msgs,
             "out_bytes": counters.out_bytes,
         });
-        let endpoints = [
-            ("varz", self.varz()),
-            ("connz", connz),
-            (
-                "subsz",
-                subsz
-                    .and_then(|it| serde_json::to_value(it).ok())
-                    .unwrap_or_default(),
-            ),
-            (
-                "healthz",
-                serde_json::json!({ "status": 1, "status_value": 1 }),
-            ),
-        ];
-        let body = metrics::write(&self.facts.info.server_id, &endpoints);
-        typed(StatusCode::OK, metrics::CONTENT_TYPE, body)
+        let value = |answer: Result<Value, _>| answer.unwrap_or_default();
+        let subsz = subsz::subsz(facts, figures, &Parameters::parse(""));
+        let accstatz = accounts::accstatz(facts, figures, &Parameters::parse("unused=1"));
+
+        let mut metrics = Metrics::new(&facts.info.server_id);
+        metrics.add("varz", &self.varz());
+        metrics.add("connz", &connz);
+        if let Ok(subsz) = subsz {
+            metrics.add("subsz", &value(serde_json::to_value(subsz)));
+        }
+        if let Ok(accstatz) = accstatz {
+            metrics.add_accounts(&value(serde_json::to_value(accstatz)));
+        }
+        metrics.add_health(if self.is_ready() { "ok" } else { "error" });
+        typed(StatusCode::OK, metrics::CONTENT_TYPE, metrics.write())
     }
 }
 
@@ -272,7 +309,12 @@ fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
 }
 
 fn not_found() -> Response<Full<Bytes>> {
-    text(StatusCode::NOT_FOUND, "404 page not found\n")
+    let mut response = text(StatusCode::NOT_FOUND, "404 page not found\n");
+    let nosniff = HeaderValue::from_static("nosniff");
+    response
+        .headers_mut()
+        .insert(X_CONTENT_TYPE_OPTIONS, nosniff);
+    response
 }
 
 fn typed(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::connz::SubDetail;
 use super::facts::ServerFacts;
-use super::format;
+use super::format::{self, Number};
 use super::query::{BadRequest, Page, Parameters};
 use crate::ids::GLOBAL_ACCOUNT;
 use crate::routing::subject::{is_valid_literal, pattern_matches};
@@ -31,20 +31,20 @@ pub(super) struct SublistStats {
     num_inserts: u64,
     num_removes: u64,
     num_matches: u64,
-    cache_hit_rate: f64,
+    cache_hit_rate: Number,
     max_fanout: u64,
-    avg_fanout: f64,
+    avg_fanout: Number,
 }
 
 impl SublistStats {
     /// Of all shards together.
     pub(super) fn of(counters: &Counters) -> Self {
         let ratio = |part: u64, whole: u64| {
-            if whole == 0 {
+            Number(if whole == 0 {
                 0.0
             } else {
                 part as f64 / whole as f64
-            }
+            })
         };
         Self {
             num_subscriptions: counters.subscriptions,
@@ -73,18 +73,20 @@ pub(super) fn subsz<'a>(
         return Err(BadRequest(text));
     }
     let known = account.is_empty() || account == GLOBAL_ACCOUNT;
-    let reports = if known {
-        figures.ask(Query::Subscriptions)
-    } else {
-        Vec::new()
+    let reports = match (known, listed) {
+        (false, _) => Vec::new(),
+        (true, false) => figures.ask(Query::Counters),
+        (true, true) => figures.ask(Query::Subscriptions),
     };
     let counters = Counters::sum(reports.iter().map(|report| &report.counters));
     let (list, total) = if listed {
-        let all: Vec<SubscriptionReport> = reports
+        let mut all: Vec<SubscriptionReport> = reports
             .into_iter()
             .flat_map(|report| report.subscriptions)
             .filter(|it| test.is_empty() || pattern_matches(it.subject.as_bytes(), test.as_bytes()))
             .collect();
+        // In an order that stays the same from page to page.
+        all.sort_by(|a, b| a.cid.cmp(&b.cid).then_with(|| a.sid.cmp(&b.sid)));
         let total = all.len();
         let cut = page
             .cut(all)

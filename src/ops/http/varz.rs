@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::facts::ServerFacts;
+use super::format::Number;
 use super::{format, process};
 use crate::options::WriteTimeoutPolicy;
 use crate::shard::report::Counters;
@@ -16,6 +17,7 @@ pub(super) struct Varz<'a> {
     version: &'a str,
     ramjet_version: &'a str,
     proto: i64,
+    #[serde(skip_serializing_if = "str::is_empty")]
     git_commit: &'a str,
     go: &'a str,
     host: &'a str,
@@ -69,7 +71,7 @@ pub(super) struct Varz<'a> {
     stale_connections: u64,
     stalled_clients: u64,
     subscriptions: u64,
-    http_req_stats: &'a BTreeMap<String, u64>,
+    http_req_stats: &'a BTreeMap<&'static str, u64>,
     config_load_time: String,
     config_digest: &'a str,
     #[serde(skip_serializing_if = "is_default_slice")]
@@ -117,20 +119,6 @@ struct DiskWaits {
     max_wait_time: u64,
 }
 
-/// A fraction that is written without a point where it is whole, as Go does.
-#[derive(Clone, Copy)]
-struct Number(f64);
-
-impl Serialize for Number {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0.fract() == 0.0 && self.0.abs() < 1e15 {
-            serializer.serialize_i64(self.0 as i64)
-        } else {
-            serializer.serialize_f64(self.0)
-        }
-    }
-}
-
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -146,7 +134,7 @@ const TLS_TIMEOUT: f64 = 2.0;
 pub(super) fn varz<'a>(
     facts: &'a ServerFacts,
     counters: &Counters,
-    requests: &'a BTreeMap<String, u64>,
+    requests: &'a BTreeMap<&'static str, u64>,
     cpu: f64,
 ) -> Varz<'a> {
     let (info, options) = (&*facts.info, &*facts.options);
