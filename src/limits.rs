@@ -6,6 +6,11 @@ use std::time::Duration;
 /// Shards at most: interest of the others fits a 64-bit mask.
 pub const SHARDS_MAX: usize = 64;
 
+/// Subscriptions remembered of a closed connection, for `/connz`; what is beyond is only counted.
+/// Times `max_closed_clients` (10,000) and about 100 bytes that is 32 MB a shard at worst; stock
+/// remembers all, without a bound.
+pub const CLOSED_SUBSCRIPTIONS: usize = 32;
+
 /// Bytes a held connection may have waiting before its receiving is paused. One receive buffer
 /// is 16 KiB; most holds end within a turn or two, and pausing costs two submissions.
 pub const BACKLOG_MAX: usize = 64 * 1024;

@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 
-use crate::shard::report::ConnectionReport;
+use crate::shard::report::{ConnectionReport, SubscriptionReport};
 
 /// The last closed connections of a shard, oldest first; at most `max_closed_clients`.
 #[derive(Debug)]
 pub struct ClosedConnections {
-    ring: VecDeque<ConnectionReport>,
+    /// Subscriptions apart: few questions want them copied.
+    ring: VecDeque<(ConnectionReport, Box<[SubscriptionReport]>)>,
     max: usize,
 }
 
@@ -21,12 +22,13 @@ impl ClosedConnections {
     }
 
     /// Remembers one more, forgetting the oldest if need be.
-    pub fn push(&mut self, report: ConnectionReport) {
+    pub fn push(&mut self, mut report: ConnectionReport) {
         if self.ring.len() >= self.max {
             self.ring.pop_front();
         }
         if self.max > 0 {
-            self.ring.push_back(report);
+            let subscriptions = std::mem::take(&mut report.subscriptions_list);
+            self.ring.push_back((report, subscriptions.into()));
         }
     }
 
@@ -35,8 +37,9 @@ impl ClosedConnections {
         self.ring.len()
     }
 
-    /// All of them, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = &ConnectionReport> {
-        self.ring.iter()
+    /// All of them without and with their subscriptions, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (&ConnectionReport, &[SubscriptionReport])> {
+        let all = self.ring.iter();
+        all.map(|(report, subscriptions)| (report, &**subscriptions))
     }
 }

@@ -21,10 +21,12 @@ impl Core {
         if connection.closing() {
             return;
         }
+        if self.local.settings.limits.max_closed_clients > 0 {
+            self.remember(index, reason); // with its subscriptions, so before they go
+        }
         self.drop_subscriptions(index);
         self.release_sources(index);
-        let (now, wall) = (self.local.now, self.local.wall);
-        let max_closed = self.local.settings.limits.max_closed_clients;
+        let now = self.local.now;
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
@@ -36,11 +38,6 @@ impl Core {
             self.local.departed += 1;
         }
         self.local.counters.connections -= 1;
-        if max_closed > 0 {
-            let mut report = query::describe(connection, wall, now);
-            report.closed = Some((wall, reason.text()));
-            self.local.closed.push(report);
-        }
         connection.partial = Vec::new();
         connection.backlog = Vec::new();
         if !reason.flushes() {
@@ -55,6 +52,28 @@ impl Core {
         self.local.debug(index, || {
             format!("Client connection closed: {}", reason.text())
         });
+    }
+
+    /// Keeps what monitoring shows of a connection that ends.
+    fn remember(&mut self, index: u32, reason: CloseReason) {
+        let (now, wall) = (self.local.now, self.local.wall);
+        let Local {
+            connections,
+            subscriptions,
+            closed,
+            ..
+        } = &mut self.local;
+        let Some(connection) = connections.at(index) else {
+            return;
+        };
+        let mut report = query::describe(connection, wall, now);
+        report.closed = Some((wall, reason.text()));
+        let kept = connection.sids.iter().take(limits::CLOSED_SUBSCRIPTIONS);
+        report.subscriptions_list = kept
+            .filter_map(|&id| subscriptions.get(id))
+            .map(|it| query::subscription(it, connection.cid))
+            .collect();
+        closed.push(report);
     }
 
     /// The peer has closed, or its connection broke.

@@ -79,8 +79,15 @@ impl Core {
             }
         }
         if wanted.closed {
-            let closed = self.local.closed.iter().filter(|it| is_wanted(it.cid));
-            report.connections.extend(closed.cloned());
+            let closed = self.local.closed.iter();
+            let closed = closed.filter(|(it, _)| is_wanted(it.cid));
+            report.connections.extend(closed.map(|(it, subscriptions)| {
+                let mut described = it.clone();
+                if wanted.subscriptions {
+                    described.subscriptions_list = subscriptions.to_vec();
+                }
+                described
+            }));
         }
     }
 }
@@ -115,7 +122,8 @@ pub(super) fn describe(connection: &Connection, wall: WallTime, now: Nanos) -> C
     }
 }
 
-fn subscription(it: &Subscription, cid: ConnectionId) -> SubscriptionReport {
+/// A subscription as monitoring shows it.
+pub(super) fn subscription(it: &Subscription, cid: ConnectionId) -> SubscriptionReport {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned().into_boxed_str();
     SubscriptionReport {
         account: GLOBAL_ACCOUNT.into(),

@@ -312,3 +312,22 @@ fn mon_020_the_round_trip_time_follows_a_pong() {
             .then_some(())
     });
 }
+
+#[test]
+fn mon_022_a_closed_connection_keeps_its_subscriptions() {
+    let server = Server::with_monitor("");
+    let mut client = named(&server, "gone");
+    client.quietly("SUB a 1\r\nSUB b q 2\r\n");
+    drop(client);
+    let entry = connections(&server, "?state=closed&subs=detail", 1).remove(0);
+    assert_eq!(entry["subscriptions"], 2);
+    let list = entry["subscriptions_list_detail"].as_array();
+    let mut subjects: Vec<&str> = list
+        .expect("a list")
+        .iter()
+        .filter_map(|it| it["subject"].as_str())
+        .collect();
+    subjects.sort_unstable(); // stock's have no order
+    assert_eq!(subjects, ["a", "b"]);
+    assert!(connections(&server, "?state=closed", 1)[0]["subscriptions_list_detail"].is_null());
+}

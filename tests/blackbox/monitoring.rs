@@ -4,6 +4,7 @@ use crate::support::client::Client;
 use crate::support::http;
 use crate::support::server::{Server, beyond_stock};
 use crate::support::wait_until;
+use rustix::process::Signal;
 use serde_json::json;
 
 #[test]
@@ -348,6 +349,24 @@ fn mon_033_034_healthz_without_jetstream_is_always_ok() {
     assert_eq!(server.get("/healthz").body, "{\"status\":\"ok\"}");
     assert_eq!(server.get("/healthz?details=1").json()["status"], "ok");
     assert_eq!(server.get("/healthz?js-enabled-only=x").status, 400);
+}
+
+#[test]
+fn mon_033_a_lame_duck_is_not_healthy() {
+    let server = Server::with_monitor("lame_duck_grace_period: \"20s\"");
+    let mut client = server.client();
+    server.signal(Signal::USR2);
+    assert_eq!(client.info_line()["ldm"], true);
+    let response = wait_until("the listener to close", || {
+        let response = server.get("/healthz");
+        (response.status != 200).then_some(response)
+    });
+    assert_eq!(response.status, 500);
+    let error = "failed to be ready for connections after 1ms: server";
+    assert_eq!(
+        response.json(),
+        json!({ "status": "error", "error": error })
+    );
 }
 
 #[test]

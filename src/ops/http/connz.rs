@@ -88,7 +88,7 @@ pub(super) struct SubDetail {
 }
 
 impl SubDetail {
-    /// With the account it is in (`/subsz`) or without (`/connz`).
+    /// With the account it is in (`/subsz`, closed connections) or without (`/connz`).
     pub(super) fn of(report: SubscriptionReport, with_account: bool) -> Self {
         let account = with_account.then(|| Box::from(&*report.account));
         Self {
@@ -257,9 +257,10 @@ impl Request {
             .then(|| Box::from(&*report.authorized_user));
         let mut list = report.subscriptions_list;
         list.sort_by(|a, b| a.subject.cmp(&b.subject));
+        let is_closed = report.closed.is_some();
         let detail = |list: Vec<SubscriptionReport>| {
             list.into_iter()
-                .map(|it| SubDetail::of(it, false))
+                .map(|it| SubDetail::of(it, is_closed))
                 .collect::<Vec<_>>()
         };
         let (subjects, details) = match self.subs {

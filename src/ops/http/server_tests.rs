@@ -263,6 +263,10 @@ fn answers_have_stocks_fields_in_stocks_order() {
             include_str!("../../../tests/fixtures/monitor/connz_closed.json"),
         ),
         (
+            "/connz?state=closed&auth=1&subs=detail",
+            include_str!("../../../tests/fixtures/monitor/connz_closed_detail.json"),
+        ),
+        (
             "/connz?acc=NOPE",
             include_str!("../../../tests/fixtures/monitor/connz_no_account.json"),
         ),
