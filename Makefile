@@ -45,7 +45,7 @@ wirediff: build $(STOCK) ## Compare the wire with the stock server
 	$(PYTHON) $(WIREDIFF) $(STOCK) target/release/ramjet --profile $(WIREDIFF_PROFILES)
 
 loom: ## Every interleaving of the mesh ring
-	RUSTFLAGS="--cfg loom" $(CARGO) test --release --lib mesh::ring
+	CARGO_TARGET_DIR=target/loom RUSTFLAGS="--cfg ramjet_loom" $(CARGO) test --release --lib mesh::ring
 
 # Sanitizer flags are nightly's; the variable lets the installed compiler take them.
 fuzz: ## Fuzz the client parser and the configuration parser, a minute each
