@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use crate::ids::{ConnectionId, PeerAddress, ShardId};
@@ -14,6 +15,7 @@ use crate::mesh::ring::{Consumer, Producer};
 use crate::shard::control::{Control, Inbox, Post};
 use crate::shard::core::Core;
 use crate::shard::effects::{Effect, Level};
+use crate::shard::report::{Query, ShardReport};
 use crate::shard::verify::Verifier;
 use crate::time::Nanos;
 
@@ -62,6 +64,8 @@ pub struct Shard<D: Driver> {
     parts: Parts<D::Socket>,
     events: Vec<Event<D::Socket>>,
     effects: Vec<Effect>,
+    /// Questions of monitoring, answered once this turn's events are taken.
+    questions: Vec<(Query, SyncSender<(ShardId, ShardReport)>)>,
     ending: Option<Nanos>,
 }
 
@@ -75,6 +79,7 @@ impl<D: Driver> Shard<D> {
             parts,
             events: Vec::new(),
             effects: Vec::new(),
+            questions: Vec::new(),
             ending: None,
         }
     }
@@ -158,6 +163,11 @@ impl<D: Driver> Shard<D> {
             self.take(event);
         }
         self.events = events;
+        // After the events: who has read our answer must not be shown it as still pending.
+        while let Some((query, answer)) = self.questions.pop() {
+            // The asker may have given up: then nobody misses the answer.
+            let _ = answer.try_send((self.id, self.core.report(&query)));
+        }
         self.core.tick();
         self.core.release_barriers();
         while self.core.run_ready() {}
@@ -243,10 +253,7 @@ impl<D: Driver> Shard<D> {
                 check,
                 matches,
             } => self.core.verified(slot, check, matches),
-            Control::Query(query, answer) => {
-                // The asker may have given up: then nobody misses the answer.
-                let _ = answer.try_send((self.id, self.core.report(&query)));
-            }
+            Control::Query(query, answer) => self.questions.push((query, answer)),
             Control::LameDuck => {
                 self.driver.stop_accepting();
                 self.core.announce_lame_duck();
