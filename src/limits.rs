@@ -19,7 +19,8 @@ pub const BACKLOG_MAX: usize = 64 * 1024;
 /// At a GB a second that is a millisecond, longer than any publisher takes to go on.
 const RECEIVER_HIGH: usize = 1024 * 1024;
 
-/// [`RECEIVER_HIGH`], or three quarters of `max_pending` where that is less, as in stock (CORE-64).
+/// Bytes waiting for a receiver from which on its publishers are held back: 1 MiB, or three
+/// quarters of `max_pending` where that is less, as in stock (CORE-64).
 pub const fn receiver_high(max_pending: usize) -> usize {
     let quarters = max_pending / 4 * 3;
     if quarters < RECEIVER_HIGH {

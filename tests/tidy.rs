@@ -177,7 +177,7 @@ fn files_fit_in_the_head_and_hold_no_loose_ends() {
     let marks = [
         "TODO",
         "FIXME",
-        "XXX",
+        "XXX:",
         "todo!(",
         "unimplemented!(",
         "allow(dead_code",

@@ -136,6 +136,11 @@ impl Outbound {
         Some(chunk)
     }
 
+    /// Is a chunk with the driver?
+    pub fn sending(&self) -> bool {
+        self.in_flight > 0
+    }
+
     /// The chunk with the driver came back. Returns true if more waits.
     pub fn sent(&mut self, chunk: Box<Chunk>, pool: &mut ChunkPool) -> bool {
         self.in_flight = 0;

@@ -4,6 +4,9 @@
 //! full or empty, so the two indices stay in their owners' caches most of the time. The ends can
 //! be sent to a thread but neither cloned nor shared: one producer and one consumer is in the
 //! types.
+//!
+//! `RUSTFLAGS="--cfg ramjet_loom" cargo test --lib mesh::ring` runs the interleavings. (A plain
+//! `cfg(loom)` takes parts out of dependencies.)
 
 #![allow(unsafe_code)] // Slots are handed from thread to thread by index.
 
@@ -11,13 +14,13 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, ramjet_loom))]
 use loom::{
     cell::UnsafeCell,
     sync::Arc,
     sync::atomic::{AtomicUsize, Ordering},
 };
-#[cfg(not(all(test, loom)))]
+#[cfg(not(all(test, ramjet_loom)))]
 use std::{
     cell::UnsafeCell,
     sync::Arc,
@@ -165,32 +168,32 @@ impl<T> Consumer<T> {
     }
 }
 
-#[cfg(not(all(test, loom)))]
+#[cfg(not(all(test, ramjet_loom)))]
 fn write<T>(slot: &UnsafeCell<MaybeUninit<T>>, item: T) {
     // SAFETY: called by the producer for a slot outside `head..tail` only.
     unsafe { (*slot.get()).write(item) };
 }
 
-#[cfg(not(all(test, loom)))]
+#[cfg(not(all(test, ramjet_loom)))]
 fn read<T>(slot: &UnsafeCell<MaybeUninit<T>>) -> T {
     // SAFETY: called for a slot inside `head..tail` only, once for each item: by the consumer, or
     // by the queue's drop when there is no consumer any more.
     unsafe { (*slot.get()).assume_init_read() }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, ramjet_loom))]
 fn write<T>(slot: &UnsafeCell<MaybeUninit<T>>, item: T) {
     // SAFETY: as without loom, which checks it.
     slot.with_mut(|slot| unsafe { (*slot).write(item) });
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, ramjet_loom))]
 fn read<T>(slot: &UnsafeCell<MaybeUninit<T>>) -> T {
     // SAFETY: as without loom, which checks it.
     slot.with_mut(|slot| unsafe { (*slot).assume_init_read() })
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(ramjet_loom)))]
 mod tests {
     use super::*;
 
@@ -279,7 +282,7 @@ mod tests {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, ramjet_loom))]
 mod loom_tests {
     use super::*;
 

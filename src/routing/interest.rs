@@ -271,3 +271,7 @@ fn take(list: &mut Members, positions: &mut [u32], member: Member) -> u32 {
     }
     list.len() as u32
 }
+
+#[cfg(test)]
+#[path = "interest_tests.rs"]
+mod tests;

@@ -96,11 +96,14 @@ struct Naive {
     remote: BTreeMap<(u8, Key), u32>,
 }
 
+/// Members here, and on which shards how many.
+type Group = (Vec<u32>, BTreeMap<u8, u32>);
+
 /// A delivery list without its order.
 #[derive(Debug, Default, PartialEq)]
 struct Expected {
     plain: Vec<u32>,
-    queues: BTreeMap<Vec<u8>, (Vec<u32>, BTreeMap<u8, u32>)>,
+    queues: BTreeMap<Vec<u8>, Group>,
     remote_plain: u64,
 }
 

@@ -151,7 +151,12 @@ impl Local {
     #[cold]
     pub(super) fn pressed(&mut self, index: u32, pending: usize, source: Option<(ShardId, Slot)>) {
         let max_pending = self.settings.limits.max_pending;
-        if pending > max_pending {
+        let Some(connection) = self.connections.at(index) else {
+            return;
+        };
+        // What one turn brings may be more than `max_pending`: a receiver that has been sent nothing
+        // of it yet is not slow. The batches of a turn bound what it can become.
+        if pending > max_pending && connection.outbound.sending() {
             self.counters.slow_consumers += 1;
             let text = format!("Slow Consumer Detected: MaxPending of {max_pending} Exceeded");
             self.log(crate::shard::effects::Level::Info, index, &text);

