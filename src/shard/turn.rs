@@ -21,6 +21,9 @@ use crate::time::Nanos;
 
 /// Longest sleep, so that a lost deadline is a delay and not a hang.
 const SLEEP_MAX: Duration = Duration::from_secs(10);
+/// Longest time to let go of connections at the end. Each has its own, shorter, time to take its
+/// last bytes; this one only matters when the whole thread gets no CPU.
+const ENDING_MAX: Duration = Duration::from_secs(2);
 /// Longest wait for a shard that takes no batches because it is busy.
 const CONGESTED_WAIT: Duration = Duration::from_micros(50);
 
@@ -262,7 +265,7 @@ impl<D: Driver> Shard<D> {
             Control::Shutdown => {
                 self.driver.stop_accepting();
                 self.core.close_all();
-                self.ending = Some(self.driver.now() + 2 * limits::LINGER_MAX);
+                self.ending = Some(self.driver.now() + ENDING_MAX);
             }
         }
     }
