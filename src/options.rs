@@ -32,6 +32,8 @@ pub struct Options {
     pub client: ClientLimits,
     /// Who may connect and what they may do.
     pub auth: AuthOptions,
+    /// Accounts in the order of the file; `$G` only where it has mappings (AUTH-27).
+    pub accounts: Vec<AccountOptions>,
     /// Time from the lame duck signal to exit (CFG-45).
     pub lame_duck_duration: Duration,
     /// Time before the first client is closed in lame duck mode (CFG-45).
@@ -150,6 +152,9 @@ pub struct AuthOptions {
     pub users: Vec<UserOptions>,
     /// User that connections without credentials become.
     pub no_auth_user: Option<String>,
+    /// Connections without credentials are in `$G`, although there are users: those of a system
+    /// account that is all the file has of accounts and users.
+    pub open_global: bool,
     /// Time a connection has for its CONNECT.
     pub timeout: Duration,
 }
@@ -169,6 +174,32 @@ pub struct UserOptions {
     pub allowed_connection_types: Vec<String>,
     /// Only through a trusted proxy (CORE-93).
     pub proxy_required: bool,
+    /// Account the user is in; empty is `$G` (AUTH-28).
+    pub account: String,
+}
+
+/// One account of the file (AUTH-27). Its users are in [`AuthOptions::users`].
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct AccountOptions {
+    /// Its name.
+    pub name: String,
+    /// Public account nkey.
+    pub nkey: Option<String>,
+    /// What it may use at most.
+    pub limits: AccountLimits,
+}
+
+/// Limits of an account (AUTH-29); `None` is unlimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AccountLimits {
+    /// Connections at once.
+    pub max_connections: Option<u32>,
+    /// Subscriptions of one connection.
+    pub max_subscriptions: Option<u32>,
+    /// Bytes of one message.
+    pub max_payload: Option<u32>,
+    /// Leaf node connections at once.
+    pub max_leafnodes: Option<u32>,
 }
 
 /// Permissions as written in the file (AUTH-10..14).
@@ -218,6 +249,7 @@ impl Default for Options {
             ports_file_dir: None,
             client: ClientLimits::default(),
             auth: AuthOptions::default(),
+            accounts: Vec::new(),
             lame_duck_duration: Duration::from_secs(120),
             lame_duck_grace_period: Duration::from_secs(10),
             tags: Vec::new(),
@@ -279,6 +311,7 @@ impl Default for AuthOptions {
             token: None,
             users: Vec::new(),
             no_auth_user: None,
+            open_global: false,
             timeout: Duration::from_secs(2),
         }
     }

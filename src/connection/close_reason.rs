@@ -29,6 +29,8 @@ pub enum CloseReason {
     BadClientProtocolVersion,
     /// More than `max_connections`.
     MaximumConnectionsExceeded,
+    /// More than its account may have (CORE-16).
+    MaximumAccountConnectionsExceeded,
     /// More than `max_payload`.
     MaximumPayloadExceeded,
     /// More than `max_control_line`.
@@ -56,6 +58,7 @@ impl CloseReason {
             Self::ProtocolViolation => "Protocol Violation",
             Self::BadClientProtocolVersion => "Bad Client Protocol Version",
             Self::MaximumConnectionsExceeded => "Maximum Connections Exceeded",
+            Self::MaximumAccountConnectionsExceeded => "Maximum Account Connections Exceeded",
             Self::MaximumPayloadExceeded => "Maximum Message Payload Exceeded",
             Self::MaximumControlLineExceeded => "Maximum Control Line Exceeded",
             Self::ServerShutdown => "Server Shutdown",

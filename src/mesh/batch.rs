@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use crate::ids::Slot;
+use crate::ids::{AccountId, Slot};
 
 /// Everything one turn has to say to one shard.
 #[derive(Debug, Default)]
@@ -23,6 +23,8 @@ pub struct Batch {
 pub enum Item<'a> {
     /// The sender's interest in a pattern changed.
     Interest {
+        /// Whose subjects.
+        account: AccountId,
         /// Subject or pattern.
         pattern: &'a [u8],
         /// Queue group.
@@ -48,6 +50,8 @@ pub enum Item<'a> {
 pub struct RemoteMessage<'a> {
     /// The publisher, for back-pressure.
     pub source: Slot,
+    /// Account its subject is in.
+    pub account: AccountId,
     /// Subject it was published on.
     pub subject: &'a [u8],
     /// Reply subject.
@@ -125,6 +129,7 @@ struct MessageHead {
     header_size_digits: u8,
     size_digits: u8,
     source: Slot,
+    account: AccountId,
     subject_len: u32,
     reply_len: u32,
     header_len: u32,
@@ -132,8 +137,8 @@ struct MessageHead {
 }
 
 impl MessageHead {
-    /// The item's kind, four lengths and marks of a byte each, six numbers.
-    const LEN: usize = 28;
+    /// The item's kind, four lengths and marks of a byte each, seven numbers.
+    const LEN: usize = 32;
 
     fn total_len(&self) -> usize {
         let digits = usize::from(self.header_size_digits) + usize::from(self.size_digits);
@@ -154,6 +159,7 @@ impl MessageHead {
         let numbers = [
             self.source.index,
             self.source.generation,
+            self.account.0,
             self.subject_len,
             self.reply_len,
             self.header_len,
@@ -179,10 +185,11 @@ impl MessageHead {
                 index: number(0),
                 generation: number(1),
             },
-            subject_len: number(2),
-            reply_len: number(3),
-            header_len: number(4),
-            body_len: number(5),
+            account: AccountId(number(2)),
+            subject_len: number(3),
+            reply_len: number(4),
+            header_len: number(5),
+            body_len: number(6),
         }
     }
 }
@@ -226,8 +233,15 @@ impl Batch {
     }
 
     /// Appends an interest change.
-    pub fn interest(&mut self, pattern: &[u8], queue: Option<&[u8]>, weight: u32) {
+    pub fn interest(
+        &mut self,
+        account: AccountId,
+        pattern: &[u8],
+        queue: Option<&[u8]>,
+        weight: u32,
+    ) {
         self.bytes.push(INTEREST);
+        self.u32(account.0);
         self.u32(weight);
         self.field(pattern);
         self.bytes.push(u8::from(queue.is_some()));
@@ -258,6 +272,7 @@ impl Batch {
             header_size_digits: message.header_size_text.len() as u8, // at most 9
             size_digits: message.size_text.len() as u8,
             source: message.source,
+            account: message.account,
             subject_len: message.subject.len() as u32,
             reply_len: message.reply.map_or(0, <[u8]>::len) as u32,
             header_len: message.header_len.unwrap_or(0) as u32,
@@ -359,10 +374,12 @@ impl<'a> Iterator for Items<'a> {
         }
         Some(match reader.u8() {
             INTEREST => {
+                let account = AccountId(reader.u32());
                 let weight = reader.u32();
                 let pattern = reader.field();
                 let queue = (reader.u8() == 1).then(|| reader.field());
                 Item::Interest {
+                    account,
                     pattern,
                     queue,
                     weight,
@@ -459,6 +476,7 @@ impl<'a> Reader<'a> {
         let plain = flags & IS_PLAIN != 0;
         RemoteMessage {
             source: head.source,
+            account: head.account,
             subject,
             reply,
             header_len: has_header.then_some(head.header_len as usize),
@@ -486,6 +504,7 @@ mod tests {
         };
         let plain = RemoteMessage {
             source,
+            account: AccountId(7),
             subject: b"a.b",
             reply: Some(b"r"),
             header_len: Some(2),
@@ -509,14 +528,14 @@ mod tests {
             ..plain.clone()
         };
         let mut batch = Batch::default();
-        batch.interest(b"x.*", None, 1);
+        batch.interest(AccountId::GLOBAL, b"x.*", None, 1);
         batch.message(&plain, std::iter::empty());
         let unusual = RemoteMessage {
             tail: b"",
             ..plain.clone()
         };
         batch.message(&unusual, std::iter::empty());
-        batch.interest(b"x.>", Some(b"q"), 7);
+        batch.interest(AccountId(9), b"x.>", Some(b"q"), 7);
         batch.message(&queued, [&b"one"[..], b"two"].into_iter());
         batch.stall(source, true);
         batch.resume(source);
@@ -526,6 +545,7 @@ mod tests {
         assert_eq!(
             items[0],
             Item::Interest {
+                account: AccountId::GLOBAL,
                 pattern: b"x.*",
                 queue: None,
                 weight: 1
@@ -536,6 +556,7 @@ mod tests {
         assert_eq!(
             items[3],
             Item::Interest {
+                account: AccountId(9),
                 pattern: b"x.>",
                 queue: Some(b"q"),
                 weight: 7

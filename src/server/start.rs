@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::handle::{ServerHandle, Shared};
 use super::lame_duck::LameDuck;
 use super::{identity, shards};
+use crate::accounts::registry::Accounts;
 use crate::auth::authenticate::{AuthConfigError, Authenticator};
 use crate::io::probe::{self, ProbeError};
 use crate::io::{executor, socket};
@@ -136,7 +137,8 @@ impl Builder {
 
 fn start(options: Options) -> Result<ServerHandle, StartError> {
     check(&options)?;
-    let authenticator = Arc::new(Authenticator::new(&options.auth)?);
+    let accounts = Arc::new(Accounts::new(&options));
+    let authenticator = Arc::new(Authenticator::with_accounts(&options.auth, &accounts)?);
     let cpus = executor::allowed_cpus();
     let asked = options.shards.unwrap_or(cpus.len());
     let shards = asked.clamp(1, limits::SHARDS_MAX);
@@ -158,6 +160,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         trace: options.log.trace,
         trace_headers: options.log.trace_headers,
         max_traced_msg_len: options.log.max_traced_msg_len,
+        accounts,
         authenticator,
     });
     let (posts, ends) = shards::wire(shards, options.client.max_connections)

@@ -15,6 +15,8 @@ mod remote;
 pub mod report;
 pub mod settings;
 mod subscribe;
+mod tables;
+mod tenancy;
 mod timers;
 mod tracing;
 pub mod turn;

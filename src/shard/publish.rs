@@ -12,6 +12,7 @@ use crate::routing::subject;
 use crate::shard::core::{Core, Local};
 use crate::shard::deliver::Message;
 use crate::shard::query;
+use crate::shard::report::Volume;
 
 /// Reply subjects a client may not name: they are the server's own (CORE-48).
 const RESERVED_REPLIES: [&[u8]; 3] = [b"_R_.", b"$JS.ACK.", b"_GR_."];
@@ -42,7 +43,9 @@ impl Core {
         if !connection.publishes_freely() || self.local.settings.trace {
             return 0;
         }
-        let (limits, slot) = (connection.limits, connection.slot);
+        let (limits, slot, account) = (connection.limits, connection.slot, connection.account);
+        let before = self.local.counters.sent();
+        let table = self.tables.of(account);
         let source = Some((self.local.id, slot));
         let (mut used, mut msgs, mut bytes) = (0, 0, 0);
         let mut unanswered = None;
@@ -57,11 +60,11 @@ impl Core {
             used += length;
             msgs += 1;
             bytes += publish.body.len() as u64;
-            let delivery = self.interest.lookup(publish.subject);
+            let delivery = table.interest.lookup(publish.subject);
             let delivered = !delivery.is_nobody()
                 && self
                     .local
-                    .fan_out(delivery, &mut Message::published(&publish, source));
+                    .fan_out(delivery, &mut Message::published(account, &publish, source));
             if !delivered && let Some(reply) = publish.reply {
                 unanswered = Some((publish.subject, reply));
                 break;
@@ -70,6 +73,8 @@ impl Core {
                 break;
             }
         }
+        table.sent_since(before, &self.local.counters);
+        table.figures.received = table.figures.received.plus(Volume { msgs, bytes });
         self.local.counters.in_msgs += msgs;
         self.local.counters.in_bytes += bytes;
         if let Some(connection) = self.local.connections.at(index) {
@@ -97,6 +102,12 @@ impl Core {
         connection.traffic.in_msgs += 1;
         connection.traffic.in_bytes += size;
         connection.keep_alive.last_in = now;
+        let account = connection.account;
+        let figures = &mut self.tables.of(account).figures;
+        figures.received = figures.received.plus(Volume {
+            msgs: 1,
+            bytes: size,
+        });
         if connection.options.pedantic && !subject::is_valid_literal(publish.subject) {
             self.send_error(index, error_text::INVALID_PUBLISH_SUBJECT);
         }
@@ -115,7 +126,7 @@ impl Core {
         {
             return self.answer_user_info(index, reply);
         }
-        let mut message = Message::published(publish, Some((id, slot)));
+        let mut message = Message::published(account, publish, Some((id, slot)));
         let delivered = self.route(&mut message);
         if !delivered && let Some(reply) = publish.reply {
             self.no_responders(index, publish.subject, reply);
@@ -184,8 +195,12 @@ impl Core {
     /// Hands a message to everybody interested, here and on other shards. True if somebody,
     /// anywhere, receives it.
     pub(super) fn route(&mut self, message: &mut Message<'_>) -> bool {
-        self.local
-            .fan_out(self.interest.lookup(message.subject), message)
+        let before = self.local.counters.sent();
+        let table = self.tables.of(message.account);
+        let delivery = table.interest.lookup(message.subject);
+        let delivered = self.local.fan_out(delivery, message);
+        table.sent_since(before, &self.local.counters);
+        delivered
     }
 
     /// Tells a requester that nobody is there (CORE-71).
@@ -196,7 +211,8 @@ impl Core {
         if !connection.options.no_responders {
             return;
         }
-        let delivery = self.interest.lookup(reply);
+        let interest = &mut self.tables.of(connection.account).interest;
+        let delivery = interest.lookup(reply);
         let Some(member) = delivery
             .plain
             .iter()
@@ -220,9 +236,11 @@ impl Core {
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
+        let account = connection.account;
         let body = query::user_info(connection, &settings, wall);
         let mut digits = encode::Decimal::new();
         let mut message = Message {
+            account,
             subject: reply,
             reply: None,
             header_len: None,
@@ -329,6 +347,7 @@ impl Local {
             shards &= !bit;
             let remote = RemoteMessage {
                 source,
+                account: message.account,
                 subject: message.subject,
                 reply: message.reply,
                 header_len: message.header_len,

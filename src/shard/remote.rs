@@ -13,11 +13,13 @@ impl Core {
         for item in batch.items() {
             match item {
                 Item::Interest {
+                    account,
                     pattern,
                     queue,
                     weight,
                 } => {
-                    self.interest.set_remote(from, pattern, queue, weight);
+                    let interest = &mut self.tables.of(account).interest;
+                    interest.set_remote(from, pattern, queue, weight);
                     self.local.peers.applied(from);
                 }
                 Item::Message(message) => self.deliver_remote(from, &message),
@@ -31,6 +33,7 @@ impl Core {
     fn deliver_remote(&mut self, from: ShardId, remote: &RemoteMessage<'_>) {
         let source = (remote.source != NOBODY).then_some((from, remote.source));
         let mut message = Message {
+            account: remote.account,
             subject: remote.subject,
             reply: remote.reply,
             header_len: remote.header_len,
@@ -44,7 +47,9 @@ impl Core {
             },
             source,
         };
-        let delivery = self.interest.lookup(remote.subject);
+        let before = self.local.counters.sent();
+        let table = self.tables.of(remote.account);
+        let delivery = table.interest.lookup(remote.subject);
         if remote.plain {
             message.share_for(delivery.plain.len());
             for &member in &delivery.plain {
@@ -65,6 +70,7 @@ impl Core {
                 }
             }
         }
+        table.sent_since(before, &self.local.counters);
         self.after_delivery();
     }
 }

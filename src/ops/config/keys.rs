@@ -4,8 +4,7 @@
 //! as inactive; and keys that protect. The rule for the last: a key whose absence would let in
 //! somebody who should be kept out is refused with an error, never ignored, because a server that
 //! starts open is worse than one that does not start. These are `tls` unless `allow_non_tls` lets
-//! plain connections in anyway and no certificate is asked for, users in `accounts` (beside those
-//! of the system account), `operator`, `resolver`, `trusted_keys`, `auth_callout` and
+//! plain connections in anyway and no certificate is asked for, `operator`, `resolver`, `trusted_keys`, `auth_callout` and
 //! `proxy_required`.
 
 use std::path::PathBuf;
@@ -14,7 +13,7 @@ use std::time::Duration;
 use super::error::{Origin, ProblemKind};
 use super::report::{Report, strict_duration, type_in};
 use super::value::{Map, Node, Value};
-use super::{authorization, duration, inactive, listen};
+use super::{accounts, authorization, duration, inactive, listen};
 use crate::limits::SHARDS_MAX;
 use crate::options::{Options, WriteTimeoutPolicy};
 
@@ -60,6 +59,15 @@ pub fn read(map: &Map, tls_off: bool, options: &mut Options, report: &mut Report
             keys.report.error(value, kind);
         }
     }
+    let last = |name: &str| {
+        let mut all = map.iter();
+        let wanted = all.find(|(key, _)| key.eq_ignore_ascii_case(name.as_bytes()));
+        wanted.map(|(_, value)| value)
+    };
+    if let Some(value) = last("accounts") {
+        accounts::read(keys.report, value, keys.options);
+    }
+    open_global(map, keys.options);
     match keys.tls.take() {
         Some((origin, what, verifies)) if !tls_off && (verifies || !keys.allow_non_tls) => {
             let cure = if verifies {
@@ -73,6 +81,21 @@ pub fn read(map: &Map, tls_off: bool, options: &mut Options, report: &mut Report
         Some(_) => keys.report.inactive("tls"),
         None => {}
     }
+}
+
+/// Who names a system account and has nothing else in the way of users goes on with everybody
+/// else in `$G`, as before.
+fn open_global(map: &Map, options: &mut Options) {
+    let names = |key: &&str| {
+        map.iter()
+            .any(|(it, _)| it.eq_ignore_ascii_case(key.as_bytes()))
+    };
+    let system = &options.system_account;
+    let named = ["system_account", "system"].iter().any(names)
+        || options.accounts.iter().any(|it| it.name == *system);
+    let alone = options.accounts.iter().all(|it| it.name == *system);
+    options.auth.open_global =
+        named && alone && options.auth.no_auth_user.is_none() && !names(&"authorization");
 }
 
 impl Keys<'_> {
@@ -135,6 +158,8 @@ impl Keys<'_> {
                     options.auth.no_auth_user = no_auth_user;
                 }
             }
+            // Read after all others.
+            "accounts" => {}
             "no_auth_user" => options.auth.no_auth_user = filled(value)?,
             // Read before all others.
             "system_account" | "system" => {}
@@ -241,14 +266,6 @@ impl Keys<'_> {
             "proxies" => inactive::listeners::proxies(report, value),
             "jetstream" => noted = inactive::jetstream::jetstream(report, value),
             "mappings" | "maps" => inactive::accounts::mappings(report, value),
-            "accounts" => {
-                if inactive::accounts::accounts(report, value, &self.options.system_account) {
-                    let what = "users in accounts";
-                    let cure = "move them to the authorization block, or leave only the users of \
-                                the system account";
-                    return Err(ProblemKind::NotEnforced { what, cure });
-                }
-            }
             "tls" => {
                 let errors = report.errors.len();
                 inactive::tls::tls(report, name, value);
