@@ -152,9 +152,10 @@ pub struct AuthOptions {
     pub users: Vec<UserOptions>,
     /// User that connections without credentials become.
     pub no_auth_user: Option<String>,
-    /// Connections without credentials are in `$G`, although there are users: those of a system
-    /// account that is all the file has of accounts and users.
-    pub open_global: bool,
+    /// Name of the user that connections without credentials are, in `$G`, although there are
+    /// users: those of a system account that is all the file has of accounts and users. Nobody
+    /// can log in by it.
+    pub open_global: Option<String>,
     /// Time a connection has for its CONNECT.
     pub timeout: Duration,
 }
@@ -311,7 +312,7 @@ impl Default for AuthOptions {
             token: None,
             users: Vec::new(),
             no_auth_user: None,
-            open_global: false,
+            open_global: None,
             timeout: Duration::from_secs(2),
         }
     }

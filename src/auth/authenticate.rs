@@ -189,8 +189,11 @@ impl Authenticator {
                 None => return Err(AuthConfigError::NoAuthUserUnknown(name)),
             });
         }
-        if options.open_global && this.no_auth_user.is_none() && this.required() {
-            this.no_auth_user = Some(unproven(""));
+        if let Some(name) = &options.open_global
+            && this.no_auth_user.is_none()
+            && this.required()
+        {
+            this.no_auth_user = Some(unproven(name));
         }
         Ok(this)
     }

@@ -71,11 +71,12 @@ impl Core {
         info.client_ip = connection.address.ip().to_string();
         info.ldm = lame_duck;
         info.max_payload = i32::try_from(connection.limits.max_payload).unwrap_or(i32::MAX);
-        if !connection.nonce.is_empty() {
+        if !connection.nonce.is_empty() && !connected {
             info.nonce = String::from_utf8_lossy(&connection.nonce).into_owned();
         }
         if connected {
             info.connect_info = true;
+            info.acc_is_sys = settings.accounts.system() == Some(connection.account);
             info.remote_account = connection.tenant.name.to_string();
             info.auth_required = settings.authenticator.required();
         } else {

@@ -94,8 +94,10 @@ fn open_global(map: &Map, options: &mut Options) {
     let named = ["system_account", "system"].iter().any(names)
         || options.accounts.iter().any(|it| it.name == *system);
     let alone = options.accounts.iter().all(|it| it.name == *system);
-    options.auth.open_global =
-        named && alone && options.auth.no_auth_user.is_none() && !names(&"authorization");
+    let open = named && alone && options.auth.no_auth_user.is_none() && !names(&"authorization");
+    // Stock's name is random; this one is the same each time the file is read.
+    let digest = options.config_digest.rsplit(':').next().unwrap_or_default();
+    options.auth.open_global = open.then(|| format!("nats-{digest:.8}"));
 }
 
 impl Keys<'_> {
