@@ -57,6 +57,10 @@ pub const BATCH_HIGH: usize = 512 * 1024;
 /// Buffers of batches above this capacity are not kept.
 pub const BATCH_KEPT_MAX: usize = 1024 * 1024;
 
+/// Buffers for messages made on the way (a header added, a subject mapped) above this capacity
+/// are not kept.
+pub const SCRATCH_KEPT_MAX: usize = 64 * 1024;
+
 /// Time a closing connection has to take its last bytes (CORE-66).
 pub const LINGER_MAX: Duration = Duration::from_millis(100);
 

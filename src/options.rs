@@ -32,6 +32,8 @@ pub struct Options {
     pub client: ClientLimits,
     /// Who may connect and what they may do.
     pub auth: AuthOptions,
+    /// Name of the cluster this server says it is in; links to it do not exist yet.
+    pub cluster_name: Option<String>,
     /// Accounts in the order of the file; `$G` only where it has mappings (AUTH-27).
     pub accounts: Vec<AccountOptions>,
     /// Time from the lame duck signal to exit (CFG-45).
@@ -188,6 +190,28 @@ pub struct AccountOptions {
     pub nkey: Option<String>,
     /// What it may use at most.
     pub limits: AccountLimits,
+    /// Where messages of its clients go instead.
+    pub mappings: Vec<MappingOptions>,
+}
+
+/// A mapping: where messages to a subject go instead (AUTH-41).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MappingOptions {
+    /// Subject or pattern.
+    pub source: String,
+    /// Where to, and how many of them.
+    pub destinations: Vec<DestinationOptions>,
+}
+
+/// One destination of a mapping (AUTH-42).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DestinationOptions {
+    /// Subject with placeholders; empty loses the message.
+    pub subject: String,
+    /// Per cent of the messages.
+    pub weight: u8,
+    /// Only on servers of this cluster.
+    pub cluster: Option<String>,
 }
 
 /// Limits of an account (AUTH-29); `None` is unlimited.
@@ -250,6 +274,7 @@ impl Default for Options {
             ports_file_dir: None,
             client: ClientLimits::default(),
             auth: AuthOptions::default(),
+            cluster_name: None,
             accounts: Vec::new(),
             lame_duck_duration: Duration::from_secs(120),
             lame_duck_grace_period: Duration::from_secs(10),

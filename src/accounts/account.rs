@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::mapping::Mappings;
 use crate::ids::AccountId;
 use crate::options::AccountLimits;
 
@@ -15,6 +16,8 @@ pub struct Account {
     pub name: Arc<str>,
     /// What it may use at most.
     pub limits: AccountLimits,
+    /// Where messages of its clients go instead.
+    pub mappings: Mappings,
     /// What it uses now; the same from one view to the next.
     pub usage: Arc<Usage>,
 }
@@ -26,6 +29,7 @@ impl Account {
             id,
             name: name.into(),
             limits: AccountLimits::default(),
+            mappings: Mappings::default(),
             usage: Arc::default(),
         }
     }

@@ -7,8 +7,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::account::Account;
+use super::mapping::{MappingError, Mappings};
 use crate::ids::{AccountId, GLOBAL_ACCOUNT};
 use crate::options::{AccountOptions, Options};
+
+/// Why accounts cannot be as they are asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AccountError {
+    /// A mapping.
+    #[error(transparent)]
+    Mapping(#[from] MappingError),
+}
 
 /// A view of all accounts.
 #[derive(Debug, Clone)]
@@ -35,13 +44,18 @@ impl Default for Accounts {
 
 impl Accounts {
     /// The accounts a server starts with.
-    pub fn new(options: &Options) -> Self {
+    ///
+    /// # Errors
+    /// As [`Accounts::next`].
+    pub fn new(options: &Options) -> Result<Self, AccountError> {
         Self::default().next(options)
     }
 
     /// The view after this one.
-    #[must_use]
-    pub fn next(&self, options: &Options) -> Self {
+    ///
+    /// # Errors
+    /// What does not go together. Options that come from a file have been checked for it.
+    pub fn next(&self, options: &Options) -> Result<Self, AccountError> {
         let mut next = Self {
             all: vec![None; self.all.len()],
             ids: self.ids.clone(),
@@ -53,7 +67,7 @@ impl Accounts {
         }
         for entry in &options.accounts {
             let id = next.add(&entry.name);
-            next.configure(id, entry);
+            next.configure(id, entry, options.cluster_name.as_deref())?;
         }
         for (old, new) in self.all.iter().zip(&mut next.all) {
             if let (Some(old), Some(new)) = (old, new)
@@ -62,7 +76,7 @@ impl Accounts {
                 new.usage = Arc::clone(&old.usage);
             }
         }
-        next
+        Ok(next)
     }
 
     /// The account with an id, unless it has gone.
@@ -107,12 +121,19 @@ impl Accounts {
         id
     }
 
-    fn configure(&mut self, id: AccountId, options: &AccountOptions) {
+    fn configure(
+        &mut self,
+        id: AccountId,
+        options: &AccountOptions,
+        cluster: Option<&str>,
+    ) -> Result<(), AccountError> {
         if let Some(Some(account)) = self.all.get_mut(id.0 as usize)
             && let Some(account) = Arc::get_mut(account)
         {
             account.limits = options.limits;
+            account.mappings = Mappings::new(&options.mappings, cluster)?;
         }
+        Ok(())
     }
 }
 
@@ -133,13 +154,13 @@ mod tests {
 
     #[test]
     fn ids_stay_with_their_names() {
-        let first = Accounts::new(&options(&["A", "B"]));
+        let first = Accounts::new(&options(&["A", "B"])).expect("valid");
         assert_eq!(first.find("$G"), Some(AccountId::GLOBAL));
         let (a, b) = (first.find("A").expect("A"), first.find("B").expect("B"));
         assert!(first.system().is_some_and(|id| first.name(id) == "$SYS"));
         first.get(b).expect("B").usage.enter(None);
 
-        let second = first.next(&options(&["C", "B"]));
+        let second = first.next(&options(&["C", "B"])).expect("valid");
         assert_eq!(second.find("A"), None);
         assert!(second.get(a).is_none());
         assert_eq!(second.find("B"), Some(b));
@@ -147,7 +168,7 @@ mod tests {
         let c = second.find("C").expect("C");
         assert!(c != a && c != b);
 
-        let third = second.next(&options(&["A"]));
+        let third = second.next(&options(&["A"])).expect("valid");
         assert_eq!(
             third.find("A"),
             Some(a),

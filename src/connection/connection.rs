@@ -299,6 +299,7 @@ impl Connection {
             && !self.options.verbose
             && !self.options.pedantic
             && self.publish_cache.is_none()
+            && self.tenant.mappings.is_empty()
     }
 
     /// Is it on its way out?

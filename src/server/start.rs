@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::handle::{ServerHandle, Shared};
 use super::lame_duck::LameDuck;
 use super::{identity, shards};
-use crate::accounts::registry::Accounts;
+use crate::accounts::registry::{AccountError, Accounts};
 use crate::auth::authenticate::{AuthConfigError, Authenticator};
 use crate::io::probe::{self, ProbeError};
 use crate::io::{executor, socket};
@@ -28,6 +28,9 @@ pub enum StartError {
     /// The `authorization` block contradicts itself.
     #[error(transparent)]
     Auth(#[from] AuthConfigError),
+    /// The accounts contradict themselves.
+    #[error(transparent)]
+    Accounts(#[from] AccountError),
     /// The client address cannot be listened on (PROC-7).
     #[error("{}", banner::listen_failure(host, *port, cause))]
     Listen {
@@ -137,7 +140,7 @@ impl Builder {
 
 fn start(options: Options) -> Result<ServerHandle, StartError> {
     check(&options)?;
-    let accounts = Arc::new(Accounts::new(&options));
+    let accounts = Arc::new(Accounts::new(&options)?);
     let authenticator = Arc::new(Authenticator::with_accounts(&options.auth, &accounts)?);
     let cpus = executor::allowed_cpus();
     let asked = options.shards.unwrap_or(cpus.len());

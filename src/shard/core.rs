@@ -53,6 +53,8 @@ pub struct Local {
     pub(super) dirty: Vec<u32>,
     /// Connections that may be read on.
     pub(super) ready: Vec<Slot>,
+    /// Scratch: buffers for subjects and messages made here. As many as are in use at once.
+    pub(super) scratch: Vec<Vec<u8>>,
     /// Scratch: connections whose stall ends.
     pub(super) unstalled: Vec<Slot>,
     /// Connections to close when the message in hand has been delivered.
@@ -93,6 +95,7 @@ impl Core {
                 wall: WallTime(0),
                 dirty: Vec::new(),
                 ready: Vec::new(),
+                scratch: Vec::new(),
                 unstalled: Vec::new(),
                 doomed: Vec::new(),
                 expired: Vec::new(),
@@ -298,6 +301,19 @@ impl Local {
         if next < connection.deadlines.armed {
             connection.deadlines.armed = next;
             self.timers.arm(next, connection.slot);
+        }
+    }
+
+    /// An empty buffer, to be given back by [`Local::give_back`].
+    pub(super) fn buffer(&mut self) -> Vec<u8> {
+        self.scratch.pop().unwrap_or_default()
+    }
+
+    /// Takes a buffer back for the next one who needs it.
+    pub(super) fn give_back(&mut self, mut buffer: Vec<u8>) {
+        if buffer.capacity() <= limits::SCRATCH_KEPT_MAX {
+            buffer.clear();
+            self.scratch.push(buffer);
         }
     }
 

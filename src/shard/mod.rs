@@ -9,6 +9,7 @@ pub mod effects;
 mod input;
 mod lame_duck;
 mod login;
+mod mapping;
 mod publish;
 mod query;
 mod remote;

@@ -1,7 +1,7 @@
 //! PUB and HPUB: what is checked, who receives, and what the publisher hears.
 
 use crate::auth::permissions::Permissions;
-use crate::ids::{ShardId, Slot};
+use crate::ids::{AccountId, ShardId, Slot};
 use crate::mesh::batch::{Body, Names, RemoteMessage};
 use crate::protocol::op::{ClientOp, Publish};
 use crate::protocol::parser::{self, Progress};
@@ -95,7 +95,6 @@ impl Core {
         let now = self.local.now;
         self.local.counters.in_msgs += 1;
         self.local.counters.in_bytes += size;
-        let id = self.local.id;
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
@@ -111,6 +110,19 @@ impl Core {
         if connection.options.pedantic && !subject::is_valid_literal(publish.subject) {
             self.send_error(index, error_text::INVALID_PUBLISH_SUBJECT);
         }
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        if connection.tenant.mappings.is_empty() {
+            self.publish_to(index, account, publish);
+        } else {
+            self.publish_mapped(index, account, publish);
+        }
+    }
+
+    /// The rest of a publish: everything from here on concerns the subject it really goes to.
+    pub(super) fn publish_to(&mut self, index: u32, account: AccountId, publish: &Publish<'_>) {
+        let id = self.local.id;
         if !self.may_publish(index, publish) {
             return;
         }

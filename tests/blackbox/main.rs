@@ -19,6 +19,7 @@ mod hostile;
 mod lame_duck;
 mod limits;
 mod logging;
+mod mappings;
 mod monitoring;
 mod options;
 mod permissions;

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use super::authorization::{permissions, users};
 use super::error::ProblemKind;
-use super::inactive::accounts::{exports, imports, mappings, message_trace};
+use super::inactive::accounts::{exports, imports, message_trace};
 use super::inactive::jetstream;
+use super::mappings;
 use super::report::Report;
 use super::value::{Map, Node, Value};
 use crate::ids::GLOBAL_ACCOUNT;
@@ -106,10 +107,7 @@ fn entry<'v>(
             }
             "users" => found = Some((value, users(report, value))),
             "default_permissions" => default_permissions = permissions(report, value),
-            "mappings" | "maps" => {
-                mappings(report, value);
-                report.inactive("mappings");
-            }
+            "mappings" | "maps" => account.mappings = mappings::read(report, value),
             "limits" => limits(report, value, &mut account.limits),
             "msg_trace" | "trace_dest" => {
                 message_trace(report, &text, value);

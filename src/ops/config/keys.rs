@@ -13,9 +13,10 @@ use std::time::Duration;
 use super::error::{Origin, ProblemKind};
 use super::report::{Report, strict_duration, type_in};
 use super::value::{Map, Node, Value};
-use super::{accounts, authorization, duration, inactive, listen};
+use super::{accounts, authorization, duration, inactive, listen, mappings};
+use crate::ids::GLOBAL_ACCOUNT;
 use crate::limits::SHARDS_MAX;
-use crate::options::{Options, WriteTimeoutPolicy};
+use crate::options::{AccountOptions, Options, WriteTimeoutPolicy};
 
 /// Nanoseconds of the least `lame_duck_duration` a file may set (CFG-45).
 const LAME_DUCK_MIN: i64 = 30_000_000_000;
@@ -93,7 +94,11 @@ fn open_global(map: &Map, options: &mut Options) {
     let system = &options.system_account;
     let named = ["system_account", "system"].iter().any(names)
         || options.accounts.iter().any(|it| it.name == *system);
-    let alone = options.accounts.iter().all(|it| it.name == *system);
+    let mut others = options
+        .accounts
+        .iter()
+        .filter(|it| it.name != GLOBAL_ACCOUNT);
+    let alone = others.all(|it| it.name == *system);
     let open = named && alone && options.auth.no_auth_user.is_none() && !names(&"authorization");
     // Stock's name is random; this one is the same each time the file is read.
     let digest = options.config_digest.rsplit(':').next().unwrap_or_default();
@@ -159,6 +164,14 @@ impl Keys<'_> {
                     options.auth = auth;
                     options.auth.no_auth_user = no_auth_user;
                 }
+            }
+            "mappings" | "maps" => {
+                let mappings = mappings::read(self.report, value);
+                options.accounts.push(AccountOptions {
+                    name: GLOBAL_ACCOUNT.to_owned(),
+                    mappings,
+                    ..AccountOptions::default()
+                });
             }
             // Read after all others.
             "accounts" => {}
@@ -260,14 +273,20 @@ impl Keys<'_> {
         // Whether the key would do something in stock; a feature switched off is no news.
         let mut noted = true;
         match name {
-            "cluster" => inactive::links::cluster(report, value),
+            "cluster" => {
+                inactive::links::cluster(report, value);
+                if let Node::Map(map) = &value.node
+                    && let Some(name) = map.find("name")
+                {
+                    self.options.cluster_name = name.text().ok().map(str::to_owned);
+                }
+            }
             "gateway" => inactive::links::gateway(report, value),
             "leaf" | "leafnodes" => inactive::links::leafnodes(report, value),
             "websocket" | "ws" => inactive::listeners::websocket(report, value),
             "mqtt" => inactive::listeners::mqtt(report, value),
             "proxies" => inactive::listeners::proxies(report, value),
             "jetstream" => noted = inactive::jetstream::jetstream(report, value),
-            "mappings" | "maps" => inactive::accounts::mappings(report, value),
             "tls" => {
                 let errors = report.errors.len();
                 inactive::tls::tls(report, name, value);

@@ -13,6 +13,7 @@ mod inactive;
 mod keys;
 pub mod lexer;
 mod listen;
+mod mappings;
 pub mod parser;
 mod report;
 mod validate;

@@ -1,6 +1,5 @@
 //! `accounts` and `mappings` (CFG-47, CFG-50, AUTH-27..43).
 
-use super::super::authorization::is_subject;
 use super::super::error::ProblemKind;
 use super::super::report::{Report, type_in};
 use super::super::value::{Node, Value};
@@ -138,78 +137,5 @@ fn import_source(report: &mut Report, key: &str, value: &Value) {
     if map.find("account").is_none() || map.find("subject").is_none() {
         let text = "Expect an account name and a subject";
         report.error(value, ProblemKind::Stock(text));
-    }
-}
-
-/// `mappings` of an account, or of the global account at the top level.
-pub fn mappings(report: &mut Report, value: &Value) {
-    let Some(map) = report.keep(value, value.map()) else {
-        return;
-    };
-    for (subject, destination) in map.iter() {
-        let subject = String::from_utf8_lossy(subject);
-        if !is_subject(&subject) {
-            report.error(
-                value,
-                ProblemKind::Value {
-                    before: "Subject ",
-                    value: subject.into_owned(),
-                    after: " is not a valid subject",
-                },
-            );
-            continue;
-        }
-        match &destination.node {
-            Node::String(_) => {}
-            Node::Array(entries) => entries.iter().for_each(|it| weighted(report, it)),
-            _ => weighted(report, destination),
-        }
-    }
-}
-
-fn weighted(report: &mut Report, value: &Value) {
-    let Node::Map(map) = &value.node else {
-        let text = "Expected an entry for the mapping destination";
-        return report.error(value, ProblemKind::Stock(text));
-    };
-    entries(
-        report,
-        map.iter(),
-        Unknown::In("Unknown field ", " for mapping destination"),
-        &[
-            (&["dest", "destination"], text),
-            (&["weight"], weight),
-            (&["cluster"], text),
-        ],
-    );
-    if !map
-        .iter()
-        .any(|(key, _)| key.eq_ignore_ascii_case(b"weight"))
-    {
-        let destination = map.find("destination").or(map.find("dest"));
-        report.error(
-            value,
-            ProblemKind::Value {
-                before: "Missing weight for mapping destination ",
-                value: destination.map(|it| it.node.shown()).unwrap_or_default(),
-                after: "",
-            },
-        );
-    }
-}
-
-fn weight(report: &mut Report, _: &str, value: &Value) {
-    let number = match &value.node {
-        Node::Integer(number) => Some(*number),
-        Node::String(_) => value
-            .text()
-            .ok()
-            .and_then(|it| it.strip_suffix('%').unwrap_or(it).parse().ok()),
-        _ => None,
-    };
-    if !number.is_some_and(|it| (0..=100).contains(&it)) {
-        let found = format!("{} for mapping destination", value.node.shown());
-        let text = "Invalid weight ";
-        report.error(value, ProblemKind::TypeIn { text, found });
     }
 }
