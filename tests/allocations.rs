@@ -116,7 +116,7 @@ impl Shards {
                 let batch = self.cores[shard]
                     .take_batch(ShardId(other as u8), || spare.pop().unwrap_or_default());
                 if let Some(mut batch) = batch {
-                    self.cores[other].apply(ShardId(shard as u8), &batch);
+                    self.cores[other].apply(ShardId(shard as u8), &batch, 0, u64::MAX);
                     batch.clear();
                     self.spare.push(batch);
                 }

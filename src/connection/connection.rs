@@ -8,6 +8,7 @@ use crate::auth::authenticate::User;
 use crate::auth::cache::PublishCache;
 use crate::auth::responses::Responses;
 use crate::connection::close_reason::CloseReason;
+use crate::connection::held::Backlog;
 use crate::delivery::outbound::Outbound;
 use crate::ids::{ConnectionId, GLOBAL_ACCOUNT, PeerAddress, Slot, SubscriptionId};
 use crate::protocol::connect::ConnectOptions;
@@ -164,7 +165,7 @@ pub struct Connection {
     pub partial_needed: Option<usize>,
     /// Bytes received while held, bounded by [`crate::limits::BACKLOG_MAX`] and what the kernel
     /// had received by then.
-    pub backlog: Vec<u8>,
+    pub backlog: Backlog,
     /// Why it is held.
     pub holds: Holds,
     /// What it waits for at the barrier.
@@ -227,7 +228,7 @@ impl Connection {
             limits,
             partial: Vec::new(),
             partial_needed: None,
-            backlog: Vec::new(),
+            backlog: Backlog::default(),
             holds: Holds::default(),
             owed: None,
             released: false,

@@ -309,9 +309,14 @@ impl Batch {
 
     /// The items, in the order in which they were appended.
     pub fn items(&self) -> Items<'_> {
+        self.items_from(0)
+    }
+
+    /// The items from a place on at which [`Items::place`] once stood.
+    pub fn items_from(&self, place: usize) -> Items<'_> {
         Items {
-            reader: Reader(&self.bytes),
-            shared: &self.shared,
+            batch: self,
+            reader: Reader(&self.bytes[place..]),
         }
     }
 
@@ -345,8 +350,16 @@ impl Batch {
 
 /// Iterator over a batch.
 pub struct Items<'a> {
+    batch: &'a Batch,
     reader: Reader<'a>,
-    shared: &'a [Bytes],
+}
+
+impl Items<'_> {
+    /// Where the next item begins; `None` after the last.
+    pub fn place(&self) -> Option<usize> {
+        let left = self.reader.0.len();
+        (left > 0).then(|| self.batch.bytes.len() - left)
+    }
 }
 
 impl<'a> Iterator for Items<'a> {
@@ -368,7 +381,7 @@ impl<'a> Iterator for Items<'a> {
                     weight,
                 }
             }
-            MESSAGE => Item::Message(reader.message(self.shared)),
+            MESSAGE => Item::Message(reader.message(&self.batch.shared)),
             STALL => Item::Stall {
                 first: reader.u8() == 1,
                 slot: reader.slot(),

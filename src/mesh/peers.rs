@@ -106,7 +106,12 @@ impl Peers {
         let peer = &mut self.peers[usize::from(shard.0)];
         assert!(batch.applied >= peer.acknowledged && batch.applied <= self.interest_sent);
         peer.acknowledged = batch.applied;
-        peer.answer_owed |= batch.answer_wanted;
+    }
+
+    /// A batch of `shard` has been applied to its end: only now is it answered, and the answer says
+    /// all of it.
+    pub fn finished(&mut self, shard: ShardId, batch: &Batch) {
+        self.peers[usize::from(shard.0)].answer_owed |= batch.answer_wanted;
     }
 
     /// One interest change of `shard` has been applied.
@@ -196,6 +201,8 @@ mod tests {
         question.answer_wanted = true;
         peers.received(ShardId(1), &question);
         peers.applied(ShardId(1));
+        assert!(!peers.has_batch(ShardId(1)), "it is not finished");
+        peers.finished(ShardId(1), &question);
         let batch = peers
             .take(ShardId(1), Box::default)
             .expect("an answer is owed");

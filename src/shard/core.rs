@@ -48,6 +48,10 @@ pub struct Local {
     pub(super) timers: Timers,
     pub(super) now: Nanos,
     pub(super) wall: WallTime,
+    /// Time of the turn before this one.
+    pub(super) last_turn: Nanos,
+    /// [`Counters::output`] when this turn began.
+    turn_began_at: u64,
     /// Connections with new output.
     pub(super) dirty: Vec<u32>,
     /// Connections that may be read on.
@@ -90,6 +94,8 @@ impl Core {
                 timers: Timers::default(),
                 now: Nanos(0),
                 wall: WallTime(0),
+                last_turn: Nanos(0),
+                turn_began_at: 0,
                 dirty: Vec::new(),
                 ready: Vec::new(),
                 unstalled: Vec::new(),
@@ -106,8 +112,20 @@ impl Core {
 
     /// Sets the time of this turn.
     pub fn set_time(&mut self, now: Nanos, wall: WallTime) {
-        self.local.now = now;
-        self.local.wall = wall;
+        let local = &mut self.local;
+        local.last_turn = std::mem::replace(&mut local.now, now);
+        local.wall = wall;
+        local.turn_began_at = local.counters.output();
+    }
+
+    /// Time of this turn.
+    pub fn now(&self) -> Nanos {
+        self.local.now
+    }
+
+    /// Bytes this turn has put out so far, roughly.
+    pub fn turn_output(&self) -> u64 {
+        self.local.counters.output() - self.local.turn_began_at
     }
 
     /// Takes on an accepted connection and greets it. `refused`: there are too many already; it is

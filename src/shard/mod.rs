@@ -9,6 +9,7 @@ pub mod effects;
 mod input;
 mod lame_duck;
 mod login;
+pub mod patience;
 mod publish;
 mod query;
 mod remote;

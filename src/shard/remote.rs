@@ -7,10 +7,20 @@ use crate::shard::deliver::Message;
 use crate::shard::publish::{Choice, NOBODY};
 
 impl Core {
-    /// Applies a batch of another shard, in its order.
-    pub fn apply(&mut self, from: ShardId, batch: &Batch) {
-        self.local.peers.received(from, batch);
-        for item in batch.items() {
+    /// Applies a batch of another shard in its order, from `place` on, until this turn has put out
+    /// `enough`. Returns where to go on, or `None` at its end.
+    pub fn apply(
+        &mut self,
+        from: ShardId,
+        batch: &Batch,
+        place: usize,
+        enough: u64,
+    ) -> Option<usize> {
+        if place == 0 {
+            self.local.peers.received(from, batch);
+        }
+        let mut items = batch.items_from(place);
+        while let Some(item) = items.next() {
             match item {
                 Item::Interest {
                     pattern,
@@ -24,7 +34,15 @@ impl Core {
                 Item::Stall { slot, first } => self.local.stall_for_receiver(slot, first),
                 Item::Resume(slot) => self.local.end_stall(slot),
             }
+            if self.turn_output() >= enough {
+                let place = items.place();
+                if place.is_some() {
+                    return place;
+                }
+            }
         }
+        self.local.peers.finished(from, batch);
+        None
     }
 
     /// Delivers a message published on another shard to our own subscriptions.

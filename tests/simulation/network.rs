@@ -72,7 +72,8 @@ struct Connection {
 pub struct SimDriver {
     clock: Rc<RefCell<Clock>>,
     connections: BTreeMap<u32, Connection>,
-    buffers: Vec<Vec<u8>>,
+    buffers: BTreeMap<u16, Vec<u8>>,
+    next_buffer: u16,
 }
 
 impl SimDriver {
@@ -80,7 +81,8 @@ impl SimDriver {
         Self {
             clock,
             connections: BTreeMap::new(),
-            buffers: Vec::new(),
+            buffers: BTreeMap::new(),
+            next_buffer: 0,
         }
     }
 }
@@ -149,7 +151,6 @@ impl Driver for SimDriver {
         let mut clock = self.clock.borrow_mut();
         clock.now += 1_000;
         let chance = &mut clock.chance;
-        self.buffers.clear();
         let mut closed = Vec::new();
         for (&connection, it) in &mut self.connections {
             let mut wire = it.wire.borrow_mut();
@@ -202,10 +203,11 @@ impl Driver for SimDriver {
             let take = wire.to_server.len().min(1 + chance.below(300));
             let bytes: Vec<u8> = wire.to_server.drain(..take).collect();
             let received = Received {
-                buffer: self.buffers.len() as u16,
+                buffer: self.next_buffer,
                 len: take as u32,
             };
-            self.buffers.push(bytes);
+            self.buffers.insert(self.next_buffer, bytes);
+            self.next_buffer = self.next_buffer.wrapping_add(1);
             events.push(Event::Received {
                 connection,
                 received,
@@ -218,10 +220,21 @@ impl Driver for SimDriver {
     }
 
     fn bytes(&self, received: Received) -> &[u8] {
-        &self.buffers[usize::from(received.buffer)]
+        &self.buffers[&received.buffer]
     }
 
-    fn release(&mut self, _received: Received) {}
+    fn release(&mut self, received: Received) {
+        self.buffers
+            .remove(&received.buffer)
+            .expect("given back once");
+    }
+
+    fn submit(&mut self) {}
+
+    fn ready(&mut self) -> bool {
+        self.clock.borrow_mut().now += 1_000;
+        false
+    }
 }
 
 thread_local! {

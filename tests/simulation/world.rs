@@ -74,7 +74,10 @@ impl World {
         let count = 1 + chance.below(4);
         let (posts, parts) =
             wiring::wire(count, Some(1000), Arc::new(NoPasswords)).expect("descriptors");
-        let shards = parts.into_iter().enumerate().map(|(at, parts)| {
+        // Turns that are cut short almost at once, or a little later, or never.
+        let turn_output = [100, 2_000, u64::MAX][chance.below(3)];
+        let shards = parts.into_iter().enumerate().map(|(at, mut parts)| {
+            parts.turn_output = turn_output;
             let id = ShardId(at as u8);
             let mut secret = [at as u8; 32];
             secret[..8].copy_from_slice(&seed.to_le_bytes());
