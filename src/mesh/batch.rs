@@ -3,7 +3,8 @@
 
 use bytes::Bytes;
 
-use crate::ids::Slot;
+use crate::ids::{ShardId, Slot};
+use crate::mesh::claim::Claim;
 
 /// Everything one turn has to say to one shard.
 #[derive(Debug, Default)]
@@ -30,8 +31,22 @@ pub enum Item<'a> {
         /// Members there are now; for plain subscriptions 1 or 0.
         weight: u32,
     },
+    /// Counts as an interest change and is none: once it is acknowledged, all that was said before
+    /// it has been carried out.
+    Mark,
     /// A message for subscriptions of the receiver.
     Message(RemoteMessage<'a>),
+    /// A request of the receiver's connection, or part of it, that nobody received (CORE-71).
+    Undelivered {
+        /// The requester.
+        source: Slot,
+        /// What comes back of the request.
+        claim: Claim,
+        /// Its subject.
+        subject: &'a [u8],
+        /// Its reply subject.
+        reply: &'a [u8],
+    },
     /// Hold back this connection of yours: a receiver it feeds is behind.
     Stall {
         /// The connection.
@@ -46,8 +61,12 @@ pub enum Item<'a> {
 /// A message on its way to another shard.
 #[derive(Debug, PartialEq, Eq, Clone)]
 pub struct RemoteMessage<'a> {
-    /// The publisher, for back-pressure.
+    /// The publisher, for echo and back-pressure.
     pub source: Slot,
+    /// The publisher's shard, where another one passes the message on; else it is the sender's.
+    pub home: Option<ShardId>,
+    /// To be given back if nobody receives the message.
+    pub claim: Option<Claim>,
     /// Subject it was published on.
     pub subject: &'a [u8],
     /// Reply subject.
@@ -62,7 +81,7 @@ pub struct RemoteMessage<'a> {
     pub body: Body<'a>,
     /// Is it for the plain subscriptions, too?
     pub plain: bool,
-    /// Shards that could not place a queue message, the sender included.
+    /// Shards that could not place a queue message.
     pub tried: u64,
     /// Queue groups the receiver is to pick a member of, as written by [`Batch::message`].
     pub queues: Names<'a>,
@@ -115,12 +134,16 @@ const INTEREST: u8 = 1;
 const MESSAGE: u8 = 2;
 const STALL: u8 = 3;
 const RESUME: u8 = 4;
+const MARK: u8 = 5;
+const UNDELIVERED: u8 = 6;
 
 const HAS_REPLY: u8 = 1;
 const HAS_HEADER: u8 = 2;
 const IS_SHARED: u8 = 4;
 const IS_PLAIN: u8 = 8;
 const HAS_QUEUES: u8 = 16;
+const HAS_CLAIM: u8 = 32;
+const HAS_HOME: u8 = 64;
 
 impl Batch {
     /// Bytes that wait in it, shared payloads included.
@@ -163,6 +186,11 @@ impl Batch {
         }
     }
 
+    /// Appends a mark.
+    pub fn mark(&mut self) {
+        self.bytes.push(MARK);
+    }
+
     /// Appends a message.
     pub fn message<'q>(
         &mut self,
@@ -176,9 +204,17 @@ impl Batch {
         let mut flags = flag(message.reply.is_some(), HAS_REPLY)
             | flag(message.header_len.is_some(), HAS_HEADER)
             | flag(shared, IS_SHARED)
-            | flag(message.plain, IS_PLAIN);
+            | flag(message.plain, IS_PLAIN)
+            | flag(message.claim.is_some(), HAS_CLAIM)
+            | flag(message.home.is_some(), HAS_HOME);
         self.bytes.extend_from_slice(&[MESSAGE, flags]);
         self.slot(message.source);
+        if let Some(home) = message.home {
+            self.bytes.push(home.0);
+        }
+        if let Some(claim) = message.claim {
+            self.claim(claim);
+        }
         self.field(message.subject);
         if let Some(reply) = message.reply {
             self.field(reply);
@@ -215,6 +251,16 @@ impl Batch {
         }
     }
 
+    /// Appends that nobody received a request.
+    pub fn undelivered(&mut self, source: Slot, claim: Claim, subject: &[u8], reply: &[u8]) {
+        self.urgent = true;
+        self.bytes.push(UNDELIVERED);
+        self.slot(source);
+        self.claim(claim);
+        self.field(subject);
+        self.field(reply);
+    }
+
     /// Appends a request to hold back the receiver's connection.
     pub fn stall(&mut self, source: Slot, first: bool) {
         self.urgent = true;
@@ -244,6 +290,11 @@ impl Batch {
     fn slot(&mut self, slot: Slot) {
         self.u32(slot.index);
         self.u32(slot.generation);
+    }
+
+    fn claim(&mut self, claim: Claim) {
+        self.bytes.extend_from_slice(&claim.request.to_ne_bytes());
+        self.u32(claim.share);
     }
 
     fn field(&mut self, bytes: &[u8]) {
@@ -277,7 +328,14 @@ impl<'a> Iterator for Items<'a> {
                     weight,
                 }
             }
+            MARK => Item::Mark,
             MESSAGE => Item::Message(reader.message(self.shared)),
+            UNDELIVERED => Item::Undelivered {
+                source: reader.slot(),
+                claim: reader.claim(),
+                subject: reader.field(),
+                reply: reader.field(),
+            },
             STALL => Item::Stall {
                 first: reader.u8() == 1,
                 slot: reader.slot(),
@@ -322,6 +380,13 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn claim(&mut self) -> Claim {
+        Claim {
+            request: self.u64(),
+            share: self.u32(),
+        }
+    }
+
     fn field(&mut self) -> &'a [u8] {
         let len = self.u32() as usize;
         self.take(len)
@@ -335,6 +400,8 @@ impl<'a> Reader<'a> {
     fn message(&mut self, shared: &'a [Bytes]) -> RemoteMessage<'a> {
         let flags = self.u8();
         let source = self.slot();
+        let home = (flags & HAS_HOME != 0).then(|| ShardId(self.u8()));
+        let claim = (flags & HAS_CLAIM != 0).then(|| self.claim());
         let subject = self.field();
         let reply = (flags & HAS_REPLY != 0).then(|| self.field());
         let size_text = self.short();
@@ -357,6 +424,8 @@ impl<'a> Reader<'a> {
         let plain = flags & IS_PLAIN != 0;
         RemoteMessage {
             source,
+            home,
+            claim,
             subject,
             reply,
             header_len,
@@ -381,8 +450,14 @@ mod tests {
             index: 3,
             generation: 9,
         };
+        let claim = Claim {
+            request: 1 << 40,
+            share: 77,
+        };
         let plain = RemoteMessage {
             source,
+            home: Some(ShardId(63)),
+            claim: Some(claim),
             subject: b"a.b",
             reply: Some(b"r"),
             header_len: Some(2),
@@ -394,6 +469,8 @@ mod tests {
             queues: Names::NONE,
         };
         let queued = RemoteMessage {
+            home: None,
+            claim: None,
             reply: None,
             header_len: None,
             header_size_text: b"",
@@ -410,9 +487,11 @@ mod tests {
         batch.message(&queued, [&b"one"[..], b"two"].into_iter());
         batch.stall(source, true);
         batch.resume(source);
+        batch.mark();
+        batch.undelivered(source, claim, b"a.b", b"r");
 
         let items: Vec<Item<'_>> = batch.items().collect();
-        assert_eq!(items.len(), 6);
+        assert_eq!(items.len(), 8);
         assert_eq!(
             items[0],
             Item::Interest {
@@ -449,5 +528,15 @@ mod tests {
             }
         );
         assert_eq!(items[5], Item::Resume(source));
+        assert_eq!(items[6], Item::Mark);
+        assert_eq!(
+            items[7],
+            Item::Undelivered {
+                source,
+                claim,
+                subject: b"a.b",
+                reply: b"r"
+            }
+        );
     }
 }

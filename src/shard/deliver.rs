@@ -6,6 +6,7 @@ use crate::connection::close_reason::CloseReason;
 use crate::delivery::outbound::SHARED_PAYLOAD_MIN;
 use crate::ids::{ShardId, Slot};
 use crate::limits;
+use crate::mesh::claim::Claim;
 use crate::protocol::encode;
 use crate::routing::interest::Member;
 use crate::shard::core::Local;
@@ -24,6 +25,8 @@ pub(super) struct Message<'a> {
     pub shared: Option<Bytes>,
     /// Publisher and its shard, for echo and back-pressure; `None` for the server itself.
     pub source: Option<(ShardId, Slot)>,
+    /// Of a request whose requester is to hear if nobody receives it (CORE-71).
+    pub claim: Option<Claim>,
 }
 
 impl Message<'_> {

@@ -3,6 +3,7 @@
 use crate::auth::permissions::Permissions;
 use crate::ids::{ShardId, Slot};
 use crate::mesh::batch::{Body, Names, RemoteMessage};
+use crate::mesh::claim::Claim;
 use crate::protocol::op::Publish;
 use crate::protocol::{encode, error_text};
 use crate::routing::interest::{Delivery, QueueDelivery};
@@ -21,7 +22,7 @@ const USER_INFO: &[u8] = b"$SYS.REQ.USER.INFO";
 
 /// Queue groups of which a remote member was chosen, by the shard that has it. More groups than
 /// this on one subject are rare enough to allocate.
-type RemoteChoices<'a> = smallvec::SmallVec<[(ShardId, &'a [u8]); 8]>;
+pub(super) type RemoteChoices<'a> = smallvec::SmallVec<[(ShardId, &'a [u8]); 8]>;
 
 impl Core {
     /// PUB or HPUB.
@@ -47,6 +48,7 @@ impl Core {
             return;
         };
         let (verbose, slot) = (connection.options.verbose, connection.slot);
+        let no_responders = connection.options.no_responders;
         if verbose {
             self.send_ok(index);
         }
@@ -55,6 +57,7 @@ impl Core {
         {
             return self.answer_user_info(index, reply);
         }
+        let claim = (publish.reply.is_some() && no_responders).then(|| self.local.claims.issue());
         let mut message = Message {
             subject: publish.subject,
             reply: publish.reply,
@@ -64,10 +67,16 @@ impl Core {
             body: publish.body,
             shared: None,
             source: Some((id, slot)),
+            claim,
         };
-        let delivered = self.route(&mut message);
-        if !delivered && let Some(reply) = publish.reply {
-            self.no_responders(index, publish.subject, reply);
+        match (self.route(&mut message), publish.reply) {
+            (Routed::Nobody, Some(reply)) => self.no_responders(index, publish.subject, reply),
+            (Routed::Elsewhere, _) if claim.is_some() => {
+                if let Some(connection) = self.local.connections.at(index) {
+                    connection.asked_elsewhere = true;
+                }
+            }
+            _ => {}
         }
         self.after_delivery();
     }
@@ -133,9 +142,8 @@ impl Core {
         true
     }
 
-    /// Hands a message to everybody interested, here and on other shards. True if somebody,
-    /// anywhere, receives it.
-    pub(super) fn route(&mut self, message: &mut Message<'_>) -> bool {
+    /// Hands a message to everybody interested, here and on other shards.
+    pub(super) fn route(&mut self, message: &mut Message<'_>) -> Routed {
         let delivery = self.interest.lookup(message.subject);
         let remote_shards = delivery.remote_plain.count_ones() as usize;
         message.share_for(delivery.plain.len() + delivery.queues.len() + remote_shards);
@@ -143,7 +151,7 @@ impl Core {
     }
 
     /// Tells a requester that nobody is there (CORE-71).
-    fn no_responders(&mut self, index: u32, subject: &[u8], reply: &[u8]) {
+    pub(super) fn no_responders(&mut self, index: u32, subject: &[u8], reply: &[u8]) {
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
@@ -185,6 +193,7 @@ impl Core {
             body: &body,
             shared: None,
             source: None,
+            claim: None,
         };
         self.route(&mut message);
         self.after_delivery();
@@ -193,39 +202,43 @@ impl Core {
 
 impl Local {
     /// Walks a delivery list.
-    pub(super) fn fan_out(&mut self, delivery: &Delivery, message: &Message<'_>) -> bool {
-        let mut delivered = delivery.remote_plain != 0;
+    pub(super) fn fan_out(&mut self, delivery: &Delivery, message: &Message<'_>) -> Routed {
+        let mut delivered = false;
         for &member in &delivery.plain {
             delivered |= self.deliver(member, None, message);
         }
         let mut choices = RemoteChoices::new();
+        // A shard is marked as tried only if that holds for all groups: asking it again costs a
+        // detour, not asking a member that could have taken the message loses it.
+        let mut tried = u64::MAX;
         for group in &delivery.queues {
-            match self.choose(group, message, 0) {
+            match self.choose(group, message) {
                 Choice::Delivered => delivered = true,
-                Choice::Remote(shard) => {
-                    delivered = true;
+                Choice::Remote(shard, in_vain) => {
+                    tried &= in_vain;
                     choices.push((shard, &group.name));
                 }
                 Choice::Nobody => {}
             }
         }
-        if delivery.remote_plain != 0 || !choices.is_empty() {
-            self.forward(delivery.remote_plain, &choices, message, 0);
+        let elsewhere = delivery.remote_plain != 0 || !choices.is_empty();
+        if elsewhere {
+            let claim = message.claim.filter(|_| !delivered);
+            self.forward(delivery.remote_plain, &choices, message, tried, claim);
         }
-        delivered
+        match (delivered, elsewhere) {
+            (true, _) => Routed::Here,
+            (false, true) => Routed::Elsewhere,
+            (false, false) => Routed::Nobody,
+        }
     }
 
     /// Picks a member of a queue group, each with the same chance, and delivers if it is here.
     /// One that cannot take the message is passed over (CORE-70).
-    pub(super) fn choose(
-        &mut self,
-        group: &QueueDelivery,
-        message: &Message<'_>,
-        tried: u64,
-    ) -> Choice {
-        match group.pick(self.random(), tried) {
-            Pick::Local(at) => self.choose_local(group, message, tried, at),
-            Pick::Remote(shard) => Choice::Remote(shard),
+    pub(super) fn choose(&mut self, group: &QueueDelivery, message: &Message<'_>) -> Choice {
+        match group.pick(self.random(), 0) {
+            Pick::Local(at) => self.choose_local(group, message, 0, at),
+            Pick::Remote(shard) => Choice::Remote(shard, 0),
             Pick::Nobody => Choice::Nobody,
         }
     }
@@ -244,31 +257,37 @@ impl Local {
                 return Choice::Delivered;
             }
         }
+        let tried = tried | 1 << self.id.0;
         match group.next_remote(tried) {
-            Some(shard) => Choice::Remote(shard),
+            Some(shard) => Choice::Remote(shard, tried),
             None => Choice::Nobody,
         }
     }
 
-    /// Appends a message to the batches of the shards in `plain` and of the chosen queue members.
+    /// Appends a message to the batches of the shards in `plain` and of the chosen queue members,
+    /// and splits `claim` among them.
     pub(super) fn forward(
         &mut self,
         plain: u64,
         choices: &[(ShardId, &[u8])],
         message: &Message<'_>,
         tried: u64,
+        claim: Option<Claim>,
     ) {
         let source = message.source.map_or(NOBODY, |(_, slot)| slot);
-        let own = 1u64 << self.id.0;
+        let home = message.source.map(|(home, _)| home);
         let mut shards = choices
             .iter()
             .fold(plain, |all, (shard, _)| all | 1 << shard.0);
+        let parts = shards.count_ones();
         while shards != 0 {
             let shard = ShardId(shards.trailing_zeros() as u8);
             let bit = 1u64 << shard.0;
             shards &= !bit;
             let remote = RemoteMessage {
                 source,
+                home: home.filter(|&home| home != self.id),
+                claim: claim.and_then(|claim| claim.part(shards.count_ones(), parts)),
                 subject: message.subject,
                 reply: message.reply,
                 header_len: message.header_len,
@@ -279,7 +298,7 @@ impl Local {
                     None => Body::Inline(message.body),
                 },
                 plain: plain & bit != 0,
-                tried: tried | own,
+                tried,
                 queues: Names::NONE,
             };
             let queues = choices
@@ -304,12 +323,22 @@ pub(super) const NOBODY: Slot = Slot {
     generation: u32::MAX,
 };
 
+/// What became of a message.
+pub(super) enum Routed {
+    /// Somebody here has it.
+    Here,
+    /// Nobody here has it, other shards may have somebody.
+    Elsewhere,
+    /// There is nobody.
+    Nobody,
+}
+
 /// What became of a queue group's copy.
 pub(super) enum Choice {
     /// A member here has it.
     Delivered,
-    /// A member on that shard is to have it.
-    Remote(ShardId),
+    /// A member on that shard is to have it; those of the shards in the mask could not.
+    Remote(ShardId, u64),
     /// Nobody can take it.
     Nobody,
 }

@@ -24,3 +24,4 @@ mod permissions;
 mod process;
 mod queues;
 mod subjects;
+mod undelivered;
