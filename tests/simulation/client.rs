@@ -35,6 +35,8 @@ pub struct Client {
     pub wire: SimSocket,
     pub subscriptions: BTreeMap<u64, Subscription>,
     pub gone: bool,
+    /// Running numbers of its requests that were answered with "nobody is there".
+    pub unheard: Vec<u64>,
     /// Every byte it was sent.
     pub heard: Vec<u8>,
     awaited: std::collections::VecDeque<Awaited>,
@@ -47,11 +49,14 @@ impl Client {
             wire,
             subscriptions: BTreeMap::new(),
             gone: false,
+            unheard: Vec::new(),
             heard: Vec::new(),
             awaited: std::collections::VecDeque::new(),
             parsed: 0,
         };
-        client.say(b"CONNECT {\"verbose\":false,\"pedantic\":false}\r\n");
+        client.say(
+            b"CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}\r\nSUB _in.* 0\r\n",
+        );
         client
     }
 
@@ -62,6 +67,12 @@ impl Client {
     pub fn publish(&mut self, subject: &str, seen: Seen, padding: usize) {
         let payload = format!("{} {} {}", seen.publisher, seen.number, "x".repeat(padding));
         self.say(format!("PUB {subject} {}\r\n{payload}\r\n", payload.len()).as_bytes());
+    }
+
+    pub fn request(&mut self, subject: &str, seen: Seen) {
+        let payload = format!("{} {} ", seen.publisher, seen.number);
+        let (number, len) = (seen.number, payload.len());
+        self.say(format!("PUB {subject} _in.{number} {len}\r\n{payload}\r\n").as_bytes());
     }
 
     pub fn subscribe(&mut self, sid: u64, pattern: &str, queue: Option<&str>) {
@@ -105,6 +116,19 @@ impl Client {
         self.wire.borrow_mut().client_gone = true;
     }
 
+    /// Its connection breaks.
+    pub fn cut(&mut self) {
+        self.gone = true;
+        self.wire.borrow_mut().cut = true;
+    }
+
+    /// Says what the server closes connections for, and goes on talking.
+    pub fn misbehave(&mut self, also_close: bool) {
+        self.say(b"PING\r\nSUB a 1000000\r\nNONSENSE\r\nSUB a 1000001\r\nPUB a 7\r\nnothing\r\n");
+        self.gone = true;
+        self.wire.borrow_mut().client_gone = also_close;
+    }
+
     /// Takes in what came; `numbers` is how far each publisher is.
     pub fn listen(&mut self, numbers: &[u64]) {
         self.heard.append(&mut self.wire.borrow_mut().from_server);
@@ -115,6 +139,19 @@ impl Client {
             let line = String::from_utf8_lossy(&self.heard[self.parsed..][..len]).into_owned();
             let words: Vec<&str> = line.split(' ').collect();
             match words[0] {
+                "HMSG" => {
+                    let number = words[1].strip_prefix("_in.").map(str::parse);
+                    let size: usize = words[words.len() - 1].parse().expect("a size");
+                    let start = self.parsed + len + 2;
+                    let Some(body) = self.heard.get(start..start + size + 2) else {
+                        return;
+                    };
+                    assert!(body.starts_with(b"NATS/1.0 503\r\n"), "{line}");
+                    self.unheard
+                        .push(number.expect("a request's").expect("a number"));
+                    self.parsed = start + size + 2;
+                    continue;
+                }
                 "MSG" => {
                     let size: usize = words[words.len() - 1].parse().expect("a size");
                     let start = self.parsed + len + 2;

@@ -13,6 +13,7 @@ use ramjet::protocol::info::ServerInfo;
 use ramjet::routing::subject::pattern_matches;
 use ramjet::shard::control::{Control, Post};
 use ramjet::shard::core::Core;
+use ramjet::shard::report::{Query, ShardReport};
 use ramjet::shard::settings::Settings;
 use ramjet::shard::turn::Shard;
 use ramjet::shard::verify::Verifier;
@@ -50,6 +51,12 @@ pub struct World {
     /// Numbers of all publishers when a member of any queue group first began to leave.
     first_leave: Option<Vec<u64>>,
     next_sid: u64,
+    /// Receivers may be given up as too slow.
+    tight: bool,
+    /// Of a hundred acts so many end a connection.
+    churn: usize,
+    /// A shard that gets no CPU, and until which step.
+    frozen: (usize, usize),
 }
 
 impl World {
@@ -59,9 +66,12 @@ impl World {
             now: 0,
             chance: Chance::new(seed ^ 0xface),
         }));
+        let tight = chance.one_in(4);
+        let churn = [1, 2, 8][chance.below(3)];
         let settings = Arc::new(Settings {
             limits: ClientLimits {
                 ping_interval: Duration::from_secs(3600),
+                max_pending: if tight { 20_000 } else { 64 << 20 },
                 ..Default::default()
             },
             info: Arc::new(ServerInfo::default()),
@@ -96,6 +106,9 @@ impl World {
             published: BTreeMap::new(),
             first_leave: None,
             next_sid: 1,
+            tight,
+            churn,
+            frozen: (0, 0),
         };
         for _ in 0..2 + world.chance.below(6) {
             world.join();
@@ -124,11 +137,19 @@ impl World {
     }
 
     pub fn run(&mut self) {
-        for _ in 0..STEPS {
+        for step in 0..STEPS {
+            if self.chance.one_in(100) {
+                // Long enough for the queues to it to fill while others leave and come.
+                let until = step + self.chance.below(150);
+                self.frozen = (self.chance.below(self.shards.len()), until);
+            }
             self.act();
             // Some shards run often, some rarely: queues between them fill.
             for _ in 0..self.chance.below(3) {
                 let shard = self.chance.below(self.shards.len());
+                if step < self.frozen.1 && shard == self.frozen.0 {
+                    continue;
+                }
                 let burst = if self.chance.one_in(20) { 30 } else { 1 };
                 for _ in 0..burst {
                     self.shards[shard].run_turn();
@@ -153,13 +174,16 @@ impl World {
         if self.clients[client].gone {
             return;
         }
+        if self.chance.below(100) < self.churn {
+            return self.leave(client);
+        }
         match self.chance.below(100) {
-            0 => {
-                self.first_leave.get_or_insert_with(|| self.numbers.clone());
-                self.clients[client].close();
+            0..4 if self.clients.iter().filter(|client| !client.gone).count() < 8 => self.join(),
+            4 => {
+                let stuck = &mut self.clients[client].wire.borrow_mut().stuck;
+                *stuck = !*stuck;
             }
-            1 if self.clients.len() < 12 => self.join(),
-            2..12 => {
+            5..12 => {
                 let pattern = PATTERNS[self.chance.below(PATTERNS.len())];
                 let queue = self
                     .chance
@@ -181,13 +205,27 @@ impl World {
             18..20 => self.clients[client].ping(),
             _ => {
                 let subject = SUBJECTS[self.chance.below(SUBJECTS.len())];
-                let padding = if self.chance.one_in(20) {
-                    6000
-                } else {
-                    self.chance.below(100)
+                let padding = match self.chance.below(20) {
+                    0 => 6000,
+                    1 if !self.tight => 60_000,
+                    2..8 => 0,
+                    _ => 1 + self.chance.below(100),
                 };
                 self.publish(client, subject, padding);
             }
+        }
+    }
+
+    /// The client's connection ends, one way or another; often the next takes its place at once.
+    fn leave(&mut self, client: usize) {
+        self.first_leave.get_or_insert_with(|| self.numbers.clone());
+        match self.chance.below(4) {
+            0 => self.clients[client].close(),
+            1 => self.clients[client].cut(),
+            also_close => self.clients[client].misbehave(also_close == 2),
+        }
+        for _ in 0..self.chance.below(3) {
+            self.join();
         }
     }
 
@@ -201,19 +239,29 @@ impl World {
             number: self.numbers[client],
         };
         self.published.insert(seen, subject);
-        self.clients[client].publish(subject, seen, padding);
+        if padding == 0 {
+            self.clients[client].request(subject, seen);
+        } else {
+            self.clients[client].publish(subject, seen, padding);
+        }
     }
 
     fn listen(&mut self) {
         let numbers = self.numbers.clone();
         for client in self.clients.iter_mut().filter(|client| !client.gone) {
             client.listen(&numbers);
+            if client.wire.borrow().server_gone {
+                assert!(self.tight, "RAMJET_SEED={}: closed for nothing", self.seed);
+                client.gone = true;
+                self.first_leave.get_or_insert_with(|| numbers.clone());
+            }
         }
     }
 
     /// Runs until nothing moves any more.
     fn settle(&mut self) {
         for client in self.clients.iter_mut().filter(|client| !client.gone) {
+            client.wire.borrow_mut().stuck = false;
             client.ping();
         }
         let mut quiet = 0;
@@ -249,7 +297,7 @@ impl World {
             .collect()
     }
 
-    pub fn check(&self) {
+    pub fn check(&mut self) {
         for (at, client) in self.clients.iter().enumerate() {
             for (sid, subscription) in &client.subscriptions {
                 let context = format!("RAMJET_SEED={} client {at} sid {sid}", self.seed);
@@ -277,6 +325,55 @@ impl World {
             }
         }
         self.check_queues();
+        self.check_requests();
+        self.check_leftovers();
+    }
+
+    /// A requester is told that nobody is there only if nobody was, and in the last round always.
+    fn check_requests(&self) {
+        let everything = self.clients.iter().flat_map(|it| it.subscriptions.values());
+        let heard: BTreeSet<Seen> = everything
+            .flat_map(|it| it.seen.iter().map(|(_, seen)| *seen))
+            .collect();
+        for (publisher, client) in self.clients.iter().enumerate() {
+            let mut told = BTreeSet::new();
+            for &number in &client.unheard {
+                let seen = Seen { publisher, number };
+                let context = format!("RAMJET_SEED={} {seen:?}", self.seed);
+                assert!(told.insert(number), "{context}: told once");
+                assert!(!heard.contains(&seen), "{context}: somebody heard it");
+            }
+            for number in 1..=self.numbers[publisher] {
+                let seen = Seen { publisher, number };
+                if !client.gone && self.in_last_round(&seen) && !heard.contains(&seen) {
+                    let context = format!("RAMJET_SEED={} {seen:?}", self.seed);
+                    assert!(told.contains(&number), "{context}: nobody heard it");
+                }
+            }
+        }
+    }
+
+    /// The shards hold those who are there and what they asked for, nothing else.
+    fn check_leftovers(&mut self) {
+        let (answer, reports) = std::sync::mpsc::sync_channel(self.shards.len());
+        for (shard, post) in self.shards.iter_mut().zip(&self.posts) {
+            post.send(Control::Query(Query::Counters, answer.clone()));
+            shard.run_turn();
+        }
+        let reports: Vec<_> = reports.try_iter().map(|(_, report)| report).collect();
+        assert_eq!(reports.len(), self.shards.len());
+        let sum = |figure: fn(&ShardReport) -> u64| reports.iter().map(figure).sum::<u64>();
+        let there = || self.clients.iter().filter(|client| !client.gone);
+        let subscriptions = there().map(|client| {
+            let all = client.subscriptions.values();
+            // One more: its inbox.
+            1 + all.filter(|it| it.ended_at.is_none()).count() as u64
+        });
+        let context = format!("RAMJET_SEED={}", self.seed);
+        let connections = sum(|it| it.counters.connections);
+        assert_eq!(connections, there().count() as u64, "{context}");
+        let held = sum(|it| it.counters.subscriptions);
+        assert_eq!(held, subscriptions.sum::<u64>(), "{context}");
     }
 
     /// A queue message finds no member where there was one, and is passed on to another shard: what
@@ -289,7 +386,8 @@ impl World {
     }
 
     fn in_last_round(&self, seen: &Seen) -> bool {
-        seen.number + SUBJECTS.len() as u64 > self.numbers[seen.publisher]
+        !self.clients[seen.publisher].gone
+            && seen.number + SUBJECTS.len() as u64 > self.numbers[seen.publisher]
     }
 
     /// A plain subscription misses nothing between its confirmation and its end.
