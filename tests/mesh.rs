@@ -210,7 +210,10 @@ fn each_member_of_a_group_has_the_same_chance_on_whichever_shard() {
     let shares: Vec<usize> = members.iter().map(got).collect();
     assert_eq!(shares.iter().sum::<usize>(), MESSAGES, "{shares:?}");
     // Six standard deviations; the seed is fixed anyway.
-    let (mean, deviation) = (MESSAGES as f64 / 11.0, (MESSAGES as f64 * 10.0).sqrt() / 11.0);
+    let (mean, deviation) = (
+        MESSAGES as f64 / 11.0,
+        (MESSAGES as f64 * 10.0).sqrt() / 11.0,
+    );
     for share in &shares {
         assert!((*share as f64 - mean).abs() < 6.0 * deviation, "{shares:?}");
     }
@@ -231,7 +234,10 @@ fn a_full_batch_holds_its_publisher_until_it_has_left() {
     }
     let first = shards.batch(0, 1).expect("a batch");
     let held = first.items().count();
-    assert!(held < 12, "{held} messages of 64 KiB are more than half a MiB");
+    assert!(
+        held < 12,
+        "{held} messages of 64 KiB are more than half a MiB"
+    );
     shards.cores[1].apply(ShardId(0), &first);
     let mut arrived = held;
     while let Some(batch) = shards.batch(0, 1) {

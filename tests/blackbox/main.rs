@@ -15,6 +15,7 @@ mod errors;
 mod framing;
 mod headers;
 mod hostile;
+mod hostile_scale;
 mod lame_duck;
 mod limits;
 mod logging;
