@@ -4,7 +4,8 @@ use crate::auth::permissions::Permissions;
 use crate::ids::{ShardId, Slot};
 use crate::mesh::batch::{Body, Names, RemoteMessage};
 use crate::mesh::claim::Claim;
-use crate::protocol::op::Publish;
+use crate::protocol::op::{ClientOp, Publish};
+use crate::protocol::parser::{self, Progress};
 use crate::protocol::{encode, error_text};
 use crate::routing::interest::{Delivery, QueueDelivery};
 use crate::routing::queue_group::Pick;
@@ -24,7 +25,74 @@ const USER_INFO: &[u8] = b"$SYS.REQ.USER.INFO";
 /// this on one subject are rare enough to allocate.
 pub(super) type RemoteChoices<'a> = smallvec::SmallVec<[(ShardId, &'a [u8]); 8]>;
 
+/// Is a closer look needed at whether the subject is one of the server's own? (Not for `_INBOX`.)
+#[inline]
+fn may_be_reserved(subject: &[u8]) -> bool {
+    matches!(subject, [b'$', ..] | [b'_', b'G' | b'R', ..])
+}
+
 impl Core {
+    /// Takes the publishes at the front of `input` for as long as nothing is special about them,
+    /// and says how many bytes they were. What is the same for all of them is looked at once; the
+    /// first one that needs more is left to [`Core::publish`].
+    pub(super) fn publish_burst(&mut self, index: u32, input: &[u8]) -> usize {
+        let now = self.local.now;
+        let Some(connection) = self.local.connections.at(index) else {
+            return 0;
+        };
+        if !connection.publishes_freely() || self.local.settings.trace {
+            return 0;
+        }
+        let (limits, slot) = (connection.limits, connection.slot);
+        let no_responders = connection.options.no_responders;
+        let source = Some((self.local.id, slot));
+        let (mut used, mut msgs, mut bytes) = (0, 0, 0);
+        let mut unanswered = None;
+        let mut asked_elsewhere = false;
+        while let Ok(Progress::Op {
+            op: ClientOp::Publish(publish),
+            used: length,
+        }) = parser::next_op(&input[used..], &limits)
+        {
+            if may_be_reserved(publish.subject) || publish.reply.is_some_and(may_be_reserved) {
+                break;
+            }
+            used += length;
+            msgs += 1;
+            bytes += publish.body.len() as u64;
+            let delivery = self.interest.lookup(publish.subject);
+            let mut routed = Routed::Nobody;
+            if !delivery.is_nobody() {
+                let claim = self.local.claim(no_responders, publish.reply);
+                let mut message = Message::published(&publish, source, claim);
+                routed = self.local.fan_out(delivery, &mut message);
+                asked_elsewhere |= claim.is_some() && routed == Routed::Elsewhere;
+            }
+            if routed == Routed::Nobody
+                && let Some(reply) = publish.reply
+            {
+                unanswered = Some((publish.subject, reply));
+                break;
+            }
+            if routed != Routed::Nobody && !self.local.may_go_on(index) {
+                break;
+            }
+        }
+        self.local.counters.in_msgs += msgs;
+        self.local.counters.in_bytes += bytes;
+        if let Some(connection) = self.local.connections.at(index) {
+            connection.traffic.in_msgs += msgs;
+            connection.traffic.in_bytes += bytes;
+            connection.keep_alive.last_in = now;
+            connection.asked_elsewhere |= asked_elsewhere;
+        }
+        if let Some((subject, reply)) = unanswered {
+            self.no_responders(index, subject, reply);
+        }
+        self.after_delivery();
+        used
+    }
+
     /// PUB or HPUB.
     pub(super) fn publish(&mut self, index: u32, publish: &Publish<'_>) {
         let size = publish.body.len() as u64;
@@ -57,18 +125,8 @@ impl Core {
         {
             return self.answer_user_info(index, reply);
         }
-        let claim = (publish.reply.is_some() && no_responders).then(|| self.local.claims.issue());
-        let mut message = Message {
-            subject: publish.subject,
-            reply: publish.reply,
-            header_len: (publish.header_len > 0).then_some(publish.header_len),
-            header_size_text: publish.header_size_text,
-            size_text: publish.size_text,
-            body: publish.body,
-            shared: None,
-            source: Some((id, slot)),
-            claim,
-        };
+        let claim = self.local.claim(no_responders, publish.reply);
+        let mut message = Message::published(publish, Some((id, slot)), claim);
         match (self.route(&mut message), publish.reply) {
             (Routed::Nobody, Some(reply)) => self.no_responders(index, publish.subject, reply),
             (Routed::Elsewhere, _) if claim.is_some() => {
@@ -97,10 +155,7 @@ impl Core {
         let Some(connection) = self.local.connections.at(index) else {
             return false;
         };
-        let reserved = publish
-            .subject
-            .first()
-            .is_some_and(|&byte| byte == b'_' || byte == b'$')
+        let reserved = may_be_reserved(publish.subject)
             && RESERVED_SUBJECTS
                 .iter()
                 .any(|prefix| publish.subject.starts_with(prefix));
@@ -144,10 +199,8 @@ impl Core {
 
     /// Hands a message to everybody interested, here and on other shards.
     pub(super) fn route(&mut self, message: &mut Message<'_>) -> Routed {
-        let delivery = self.interest.lookup(message.subject);
-        let remote_shards = delivery.remote_plain.count_ones() as usize;
-        message.share_for(delivery.plain.len() + delivery.queues.len() + remote_shards);
-        self.local.fan_out(delivery, message)
+        self.local
+            .fan_out(self.interest.lookup(message.subject), message)
     }
 
     /// Tells a requester that nobody is there (CORE-71).
@@ -169,7 +222,7 @@ impl Core {
         let Some(subscription) = self.local.subscriptions.get(member.subscription) else {
             return;
         };
-        let sid = subscription.sid.clone();
+        let sid: smallvec::SmallVec<[u8; 16]> = subscription.sid().into();
         self.local.append(index, |out| {
             encode::no_responders(out, reply, &sid, subject)
         });
@@ -192,6 +245,7 @@ impl Core {
             size_text: digits.format(body.len()),
             body: &body,
             shared: None,
+            tail: b"",
             source: None,
             claim: None,
         };
@@ -201,8 +255,26 @@ impl Core {
 }
 
 impl Local {
+    /// What a request carries whose requester is to hear if nobody receives it (CORE-71).
+    fn claim(&mut self, no_responders: bool, reply: Option<&[u8]>) -> Option<Claim> {
+        (no_responders && reply.is_some()).then(|| self.claims.issue())
+    }
+
+    /// Has the last delivery left nothing to be seen to, and may more be taken from its publisher?
+    fn may_go_on(&mut self, index: u32) -> bool {
+        self.expired.is_empty()
+            && self.doomed.is_empty()
+            && self
+                .connections
+                .at(index)
+                .is_some_and(|connection| connection.takes_input())
+    }
+
     /// Walks a delivery list.
-    pub(super) fn fan_out(&mut self, delivery: &Delivery, message: &Message<'_>) -> Routed {
+    pub(super) fn fan_out(&mut self, delivery: &Delivery, message: &mut Message<'_>) -> Routed {
+        let remote_shards = delivery.remote_plain.count_ones() as usize;
+        message.share_for(delivery.plain.len() + delivery.queues.len() + remote_shards);
+        let message = &*message;
         let mut delivered = false;
         for &member in &delivery.plain {
             delivered |= self.deliver(member, None, message);
@@ -293,6 +365,7 @@ impl Local {
                 header_len: message.header_len,
                 header_size_text: message.header_size_text,
                 size_text: message.size_text,
+                tail: message.tail,
                 body: match &message.shared {
                     Some(shared) => Body::Shared(shared),
                     None => Body::Inline(message.body),
@@ -324,6 +397,7 @@ pub(super) const NOBODY: Slot = Slot {
 };
 
 /// What became of a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Routed {
     /// Somebody here has it.
     Here,
