@@ -28,7 +28,15 @@ pub struct Subscription {
 enum Awaited {
     Start(u64),
     End(u64),
-    Nothing,
+    Flush { said: u64, confirmed: Vec<u64> },
+}
+
+/// A PING was answered: what had been confirmed to its publishers before must be here.
+pub struct Flush {
+    /// Numbers of all publishers.
+    pub confirmed: Vec<u64>,
+    /// Messages that had come, by sid.
+    pub seen: BTreeMap<u64, usize>,
 }
 
 pub struct Client {
@@ -37,6 +45,9 @@ pub struct Client {
     pub gone: bool,
     /// Running numbers of its requests that were answered with "nobody is there".
     pub unheard: Vec<u64>,
+    /// Number up to which its own messages are confirmed by a PONG.
+    pub confirmed: u64,
+    pub flushes: Vec<Flush>,
     /// Every byte it was sent.
     pub heard: Vec<u8>,
     awaited: std::collections::VecDeque<Awaited>,
@@ -50,6 +61,8 @@ impl Client {
             subscriptions: BTreeMap::new(),
             gone: false,
             unheard: Vec::new(),
+            confirmed: 0,
+            flushes: Vec::new(),
             heard: Vec::new(),
             awaited: std::collections::VecDeque::new(),
             parsed: 0,
@@ -101,9 +114,10 @@ impl Client {
         }
     }
 
-    pub fn ping(&mut self) {
+    /// `said` is the number of its last message, `confirmed` how far each publisher is known to be.
+    pub fn ping(&mut self, said: u64, confirmed: Vec<u64>) {
         self.say(b"PING\r\n");
-        self.awaited.push_back(Awaited::Nothing);
+        self.awaited.push_back(Awaited::Flush { said, confirmed });
     }
 
     /// Is an answer still to come?
@@ -193,13 +207,22 @@ impl Client {
 
     fn confirmed(&mut self, numbers: &[u64]) {
         let awaited = self.awaited.pop_front().expect("a PONG for a PING");
-        let (Awaited::Start(sid) | Awaited::End(sid)) = awaited else {
-            return;
-        };
-        let subscription = self.subscriptions.get_mut(&sid).expect("known");
+        let known = "a sid of this client";
         match awaited {
-            Awaited::Start(_) => subscription.confirmed_at = Some(numbers.to_vec()),
-            _ => subscription.end_confirmed_at = Some(numbers.to_vec()),
+            Awaited::Start(sid) => {
+                let subscription = self.subscriptions.get_mut(&sid).expect(known);
+                subscription.confirmed_at = Some(numbers.to_vec());
+            }
+            Awaited::End(sid) => {
+                let subscription = self.subscriptions.get_mut(&sid).expect(known);
+                subscription.end_confirmed_at = Some(numbers.to_vec());
+            }
+            Awaited::Flush { said, confirmed } => {
+                self.confirmed = said;
+                let all = self.subscriptions.iter();
+                let seen = all.map(|(&sid, it)| (sid, it.seen.len())).collect();
+                self.flushes.push(Flush { confirmed, seen });
+            }
         }
     }
 }

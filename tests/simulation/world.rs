@@ -19,7 +19,7 @@ use ramjet::shard::turn::Shard;
 use ramjet::shard::verify::Verifier;
 use ramjet::shard::wiring;
 
-use crate::client::{Client, Seen};
+use crate::client::{Client, Flush, Seen, Subscription};
 use crate::network::{Chance, Clock, SOCKETS, SimDriver};
 
 const SUBJECTS: [&str; 5] = ["a", "a.b", "a.c", "b.c", "b.c.d"];
@@ -202,7 +202,7 @@ impl World {
                     self.clients[client].unsubscribe(sid, &numbers);
                 }
             }
-            18..20 => self.clients[client].ping(),
+            18..20 => self.ping(client),
             _ => {
                 let subject = SUBJECTS[self.chance.below(SUBJECTS.len())];
                 let padding = match self.chance.below(20) {
@@ -214,6 +214,11 @@ impl World {
                 self.publish(client, subject, padding);
             }
         }
+    }
+
+    fn ping(&mut self, client: usize) {
+        let confirmed = self.clients.iter().map(|it| it.confirmed).collect();
+        self.clients[client].ping(self.numbers[client], confirmed);
     }
 
     /// The client's connection ends, one way or another; often the next takes its place at once.
@@ -260,9 +265,11 @@ impl World {
 
     /// Runs until nothing moves any more.
     fn settle(&mut self) {
-        for client in self.clients.iter_mut().filter(|client| !client.gone) {
-            client.wire.borrow_mut().stuck = false;
-            client.ping();
+        for client in 0..self.clients.len() {
+            if !self.clients[client].gone {
+                self.clients[client].wire.borrow_mut().stuck = false;
+                self.ping(client);
+            }
         }
         let mut quiet = 0;
         for _ in 0..SETTLE_ROUNDS {
@@ -321,6 +328,11 @@ impl World {
                 }
                 if subscription.queue.is_none() && !client.gone {
                     self.check_complete(subscription, &context);
+                }
+                if subscription.queue.is_none() {
+                    for flush in &client.flushes {
+                        self.check_flush(*sid, subscription, flush, &context);
+                    }
                 }
             }
         }
@@ -391,7 +403,7 @@ impl World {
     }
 
     /// A plain subscription misses nothing between its confirmation and its end.
-    fn check_complete(&self, subscription: &crate::client::Subscription, context: &str) {
+    fn check_complete(&self, subscription: &Subscription, context: &str) {
         let Some(from) = &subscription.confirmed_at else {
             return;
         };
@@ -433,6 +445,28 @@ impl World {
             }
         }
         steady
+    }
+
+    /// A PONG after a publish, then a PONG at the subscriber: the message is there. So nothing may
+    /// leave a shard before the batches that belong to it.
+    fn check_flush(&self, sid: u64, it: &Subscription, flush: &Flush, context: &str) {
+        let (Some(from), None) = (&it.confirmed_at, &it.ended_at) else {
+            return;
+        };
+        let there = flush.seen.get(&sid).copied().unwrap_or(0);
+        let seen: BTreeSet<Seen> = it.seen[..there].iter().map(|(_, seen)| *seen).collect();
+        for (publisher, &confirmed) in flush.confirmed.iter().enumerate() {
+            let from = from.get(publisher).copied().unwrap_or(0);
+            for number in from + 1..=confirmed {
+                let message = Seen { publisher, number };
+                let subject = self.published[&message];
+                assert!(
+                    seen.contains(&message)
+                        || !pattern_matches(it.pattern.as_bytes(), subject.as_bytes()),
+                    "{context}: {message:?} confirmed on both sides and not there"
+                );
+            }
+        }
     }
 
     /// No queue group gets a message twice, none with a member that stays misses one; the last round, when all was at rest, reaches each
