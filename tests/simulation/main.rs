@@ -48,3 +48,13 @@ fn a_seed_decides_everything() {
     };
     assert_eq!(outcome(7), outcome(7));
 }
+
+#[test]
+fn a_pong_does_not_overtake_a_batch_that_waits_for_room() {
+    let mut worlds = (1..).map(World::new);
+    let mut world = worlds
+        .find(|world| world.shards() > 1)
+        .expect("there is always another");
+    world.pong_waits_for_room();
+    world.check();
+}

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ramjet::auth::authenticate::{Authenticator, PasswordCheck};
 use ramjet::ids::{ConnectionId, ShardId, Slot};
+use ramjet::limits::MESH_SLOTS;
 use ramjet::options::{AuthOptions, ClientLimits};
 use ramjet::protocol::info::ServerInfo;
 use ramjet::routing::subject::pattern_matches;
@@ -118,6 +119,11 @@ impl World {
 
     /// A new client on a random shard.
     fn join(&mut self) {
+        let shard = self.chance.below(self.shards.len());
+        self.join_on(shard);
+    }
+
+    fn join_on(&mut self, shard: usize) {
         let wire = crate::network::SimSocket::default();
         let socket = SOCKETS.with(|sockets| {
             sockets.borrow_mut().push(Rc::clone(&wire));
@@ -125,7 +131,6 @@ impl World {
         });
         self.numbers.push(0);
         self.clients.push(Client::new(wire));
-        let shard = self.chance.below(self.shards.len());
         let cid = ConnectionId(self.clients.len() as u64);
         let address = ([127, 0, 0, 1], 1).into();
         self.posts[shard].send(Control::Serve {
@@ -134,6 +139,34 @@ impl World {
             address,
             refused: false,
         });
+    }
+
+    /// Fills the queue from one shard to another that does not run, then has the publisher ask
+    /// for a PONG: it must not come before its messages are where their receiver is.
+    pub fn pong_waits_for_room(&mut self) {
+        let publisher = self.clients.len();
+        self.join_on(0);
+        let subscriber = self.clients.len();
+        self.join_on(1);
+        self.clients[subscriber].subscribe(1, ">", None);
+        self.settle();
+        for _ in 0..3 * MESH_SLOTS {
+            self.publish(publisher, "a", 1);
+            for _ in 0..20 {
+                self.shards[0].run_turn();
+            }
+        }
+        self.ping(publisher);
+        for _ in 0..100 {
+            self.shards[0].run_turn();
+        }
+        self.listen();
+        assert!(self.clients[publisher].waits(), "nothing overtakes a batch");
+        self.settle();
+    }
+
+    pub fn shards(&self) -> usize {
+        self.shards.len()
     }
 
     pub fn run(&mut self) {
