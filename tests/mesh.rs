@@ -277,3 +277,42 @@ fn a_place_taken_again_is_not_the_one_that_was_held() {
     shards.batch(0, 1);
     assert_eq!(shards.heard(0, next).matches("PONG").count(), 0);
 }
+
+#[test]
+fn a_publisher_held_for_a_receiver_goes_on_when_that_has_caught_up() {
+    let message = format!("PUB a 65536\r\n{}\r\n", "x".repeat(65536));
+    for home in [0, 1] {
+        let mut shards = Shards::new(2);
+        let receiver = shards.client(home, "SUB a 1\r\n");
+        let publisher = shards.client(0, "");
+        shards.settle();
+        // 2 MiB, none of it sent: above what may wait for a receiver.
+        for _ in 0..32 {
+            shards.says(0, publisher, &message);
+            if home == 1
+                && let Some(batch) = shards.batch(0, 1)
+            {
+                shards.cores[1].apply(ShardId(0), &batch);
+            }
+        }
+        if home == 1 {
+            shards.carry(1, 0); // it says that it is pressed, and sends a part
+        }
+        shards.says(0, publisher, "PUB a 4\r\nlast\r\n");
+        if home == 1 {
+            assert_eq!(messages(shards.batch(0, 1)), 0, "held");
+        } else {
+            assert!(!shards.heard(0, receiver).contains("last"), "held");
+        }
+        shards.settle();
+        assert!(
+            shards.heard(home, receiver).ends_with("last\r\n"),
+            "goes on"
+        );
+        let held_at_most = Duration::from_nanos(shards.now);
+        assert!(
+            held_at_most < Duration::from_millis(1),
+            "not by its deadline"
+        );
+    }
+}
