@@ -176,6 +176,9 @@ pub struct Connection {
     pub paused: bool,
     /// Count of interest changes the others must have applied before its PONG.
     pub interest_mark: u64,
+    /// Requests of it went to other shards since its last PING: an answer that nobody is there
+    /// may be on its way.
+    pub asked_elsewhere: bool,
     /// Its subscriptions by sid.
     pub sids: HashTable<SubscriptionId>,
     /// Output.
@@ -234,6 +237,7 @@ impl Connection {
             released: false,
             paused: false,
             interest_mark: 0,
+            asked_elsewhere: false,
             sids: HashTable::new(),
             outbound: Outbound::default(),
             dirty: false,

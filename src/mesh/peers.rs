@@ -11,7 +11,7 @@ use crate::mesh::batch::Batch;
 pub struct Peers {
     own: ShardId,
     peers: Vec<Peer>,
-    /// Interest changes told to the others so far: each goes to all of them.
+    /// Interest changes and marks told to the others so far: each goes to all of them.
     interest_sent: u64,
     /// Connections waiting at the barrier with the count they wait for, ascending.
     waiting: VecDeque<(u64, Slot)>,
@@ -61,6 +61,14 @@ impl Peers {
     pub fn broadcast_interest(&mut self, pattern: &[u8], queue: Option<&[u8]>, weight: u32) {
         for shard in self.others() {
             self.outgoing(shard).interest(pattern, queue, weight);
+        }
+        self.interest_sent += 1;
+    }
+
+    /// Tells all others to acknowledge what they were told before.
+    pub fn broadcast_mark(&mut self) {
+        for shard in self.others() {
+            self.outgoing(shard).mark();
         }
         self.interest_sent += 1;
     }

@@ -16,6 +16,7 @@ use crate::delivery::outbound::{Chunk, ChunkPool};
 use crate::ids::{ConnectionId, PeerAddress, ShardId, Slot, SubscriptionId};
 use crate::limits;
 use crate::mesh::batch::Batch;
+use crate::mesh::claim::Claims;
 use crate::mesh::peers::Peers;
 use crate::protocol::parser::Limits;
 use crate::protocol::{encode, error_text};
@@ -41,6 +42,7 @@ pub struct Local {
     pub(super) connections: Connections,
     pub(super) subscriptions: Subscriptions,
     pub(super) peers: Peers,
+    pub(super) claims: Claims,
     pub(super) pool: ChunkPool,
     pub(super) effects: Vec<Effect>,
     pub(super) counters: Counters,
@@ -87,6 +89,7 @@ impl Core {
                 connections: Connections::default(),
                 subscriptions: Subscriptions::default(),
                 peers: Peers::new(id, shards),
+                claims: Claims::default(),
                 pool: ChunkPool::default(),
                 effects: Vec::new(),
                 counters: Counters::default(),

@@ -237,13 +237,18 @@ impl Core {
         self.close(index, reason);
     }
 
-    /// PING: a PONG once the other shards know this connection's interest.
+    /// PING: a PONG once the other shards know this connection's interest, and have said to which
+    /// of its requests nobody is there.
     pub(super) fn ping(&mut self, index: u32) {
         let now = self.local.now;
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
         connection.keep_alive.last_in = now;
+        if std::mem::take(&mut connection.asked_elsewhere) {
+            self.local.peers.broadcast_mark();
+            connection.interest_mark = self.local.peers.interest_sent();
+        }
         self.after_barrier(index, Owed::Pong);
     }
 

@@ -42,6 +42,10 @@ pub struct Wire {
     pub from_server: Vec<u8>,
     /// The client has closed: the server reads the end after what it was sent.
     pub client_gone: bool,
+    /// The connection is cut: what was under way is lost, sends fail.
+    pub cut: bool,
+    /// The client does not read for now.
+    pub stuck: bool,
     pub server_gone: bool,
 }
 
@@ -140,9 +144,12 @@ impl Driver for SimDriver {
     }
 
     fn close(&mut self, connection: u32) {
-        if let Some(it) = self.connections.get_mut(&connection) {
-            it.closing = true;
-        }
+        let it = self.connections.get_mut(&connection).expect("attached");
+        assert!(
+            !it.closing,
+            "told to close once: the index may be another's"
+        );
+        it.closing = true;
     }
 
     fn stop_accepting(&mut self) {}
@@ -156,6 +163,22 @@ impl Driver for SimDriver {
             let mut wire = it.wire.borrow_mut();
             if it.closing {
                 wire.server_gone = true;
+                // The kernel gives back what it has when it likes, in parts.
+                if chance.one_in(3)
+                    && let Some(Sending { chunk, .. }) = it.sending.take()
+                {
+                    events.push(Event::Sent {
+                        connection,
+                        chunk,
+                        complete: chance.one_in(2),
+                    });
+                }
+                if it.sending.is_none() && chance.one_in(3) {
+                    closed.push(connection);
+                }
+                continue;
+            }
+            if wire.cut && chance.one_in(2) {
                 if let Some(Sending { chunk, .. }) = it.sending.take() {
                     events.push(Event::Sent {
                         connection,
@@ -163,13 +186,19 @@ impl Driver for SimDriver {
                         complete: false,
                     });
                 }
-                closed.push(connection);
+                if !std::mem::replace(&mut it.ended, true) {
+                    let orderly = false;
+                    events.push(Event::Ended {
+                        connection,
+                        orderly,
+                    });
+                }
                 continue;
             }
             if let Some(sending) = &mut it.sending {
                 // The client's socket takes a random part, often nothing.
                 let left = sending.bytes.len() - sending.sent;
-                let take = if chance.one_in(3) {
+                let take = if wire.stuck || chance.one_in(3) {
                     0
                 } else {
                     left.min(1 + chance.below(4096))
@@ -200,7 +229,8 @@ impl Driver for SimDriver {
                 }
                 continue;
             }
-            let take = wire.to_server.len().min(1 + chance.below(300));
+            let most = if chance.one_in(8) { 16_000 } else { 300 };
+            let take = wire.to_server.len().min(1 + chance.below(most));
             let bytes: Vec<u8> = wire.to_server.drain(..take).collect();
             let received = Received {
                 buffer: self.next_buffer,
