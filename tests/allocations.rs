@@ -67,6 +67,7 @@ struct Shards {
 impl Shards {
     fn new(count: usize) -> Self {
         let settings = Arc::new(Settings {
+            number: 0,
             limits: ClientLimits {
                 ping_interval: Duration::from_secs(3600),
                 ..Default::default()

@@ -64,6 +64,15 @@ impl Holds {
     }
 }
 
+/// A password check that is under way on another thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PendingCheck {
+    /// Number of the settings it was begun under; its answer means nothing under others.
+    pub view: u64,
+    /// The connection had been let in before and is judged anew (CFG-94).
+    pub again: bool,
+}
+
 /// What a connection held at the barrier is owed when it is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owed {
@@ -167,6 +176,8 @@ pub struct Connection {
     pub backlog: Vec<u8>,
     /// Why it is held.
     pub holds: Holds,
+    /// What the password check under way is for.
+    pub check: PendingCheck,
     /// What it waits for at the barrier.
     pub owed: Option<Owed>,
     /// The driver has been told to end it. Told once: the index is somebody else's soon after.
@@ -229,6 +240,7 @@ impl Connection {
             partial_needed: None,
             backlog: Vec::new(),
             holds: Holds::default(),
+            check: PendingCheck::default(),
             owed: None,
             released: false,
             paused: false,

@@ -4,6 +4,7 @@ mod figures;
 mod handle;
 mod identity;
 mod lame_duck;
+pub mod reload;
 pub mod run;
 mod shards;
 mod start;

@@ -11,6 +11,7 @@ mod lame_duck;
 mod login;
 mod publish;
 mod query;
+mod reload;
 mod remote;
 pub mod report;
 pub mod settings;

@@ -1,4 +1,4 @@
-//! What every shard is told at its start: one immutable view, shared.
+//! What every shard is told at its start and by each reload: one immutable view, shared.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +10,8 @@ use crate::protocol::info::ServerInfo;
 /// Settings of all shards.
 #[derive(Clone)]
 pub struct Settings {
+    /// Views are numbered; a later one replaces an earlier one, between two turns.
+    pub number: u64,
     /// Limits and timers of clients.
     pub limits: ClientLimits,
     /// INFO as every client gets it; what differs by connection is filled in.

@@ -23,4 +23,5 @@ mod options;
 mod permissions;
 mod process;
 mod queues;
+mod reload;
 mod subjects;

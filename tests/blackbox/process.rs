@@ -228,7 +228,7 @@ fn cfg_088_the_signal_flag_sends_each_command() {
         (
             server.pid().to_string(),
             "reload",
-            "Trapped \"hangup\" signal",
+            "Reloaded server configuration",
         ),
         (
             pid_file,

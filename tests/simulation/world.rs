@@ -58,6 +58,7 @@ impl World {
             chance: Chance::new(seed ^ 0xface),
         }));
         let settings = Arc::new(Settings {
+            number: 0,
             limits: ClientLimits {
                 ping_interval: Duration::from_secs(3600),
                 ..Default::default()

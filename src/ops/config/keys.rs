@@ -305,11 +305,16 @@ impl Keys<'_> {
                 let (_, port) = listen::parse(value)?;
                 noted = port != 0;
             }
-            "https_port"
-            | "prof_port"
-            | "prof_block_rate"
-            | "connect_error_reports"
-            | "reconnect_error_reports" => noted = value.integer()? != 0,
+            "https_port" | "prof_port" | "prof_block_rate" => noted = value.integer()? != 0,
+            // Links are to come; what is said of them is kept.
+            "connect_error_reports" => {
+                self.options.connect_error_reports = or_default_reports(value.integer()?, 3600);
+                noted = value.integer()? != 0;
+            }
+            "reconnect_error_reports" => {
+                self.options.reconnect_error_reports = or_default_reports(value.integer()?, 1);
+                noted = value.integer()? != 0;
+            }
             "proxy_protocol" => noted = value.boolean()?,
             "store_dir" | "storedir" => _ = value.text()?,
             "default_js_domain" => {
@@ -382,6 +387,10 @@ fn set_host(options: &mut Options, host: &str) {
 }
 
 fn or_default(number: i32, default: i32) -> i32 {
+    if number == 0 { default } else { number }
+}
+
+fn or_default_reports(number: i64, default: i64) -> i64 {
     if number == 0 { default } else { number }
 }
 

@@ -5,6 +5,7 @@
 //! anything in it is wrong, and all that is wrong is reported at once.
 
 pub mod authorization;
+pub mod changes;
 pub mod digest;
 pub mod duration;
 pub mod error;

@@ -201,7 +201,7 @@ pub(super) fn varz<'a>(
         stalled_clients: counters.stalled_clients,
         subscriptions: counters.subscriptions,
         http_req_stats: requests,
-        config_load_time: format::time(facts.start),
+        config_load_time: format::time(facts.config_load),
         config_digest: &options.config_digest,
         tags: &options.tags,
         metadata: &options.metadata,
