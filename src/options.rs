@@ -52,6 +52,9 @@ pub struct Options {
     pub connect_error_reports: i64,
     /// The same once it had been reached (CFG-73).
     pub reconnect_error_reports: i64,
+    /// Budget for memory in bytes, from `GOMEMLIMIT` (PROC-14): half of it is for output that
+    /// clients have not taken yet. `None` is without bound but that of each connection.
+    pub memory_limit: Option<u64>,
     /// Configuration file this came from, as given on the command line.
     pub config_file: Option<PathBuf>,
     /// `sha256:<hex>` of the parsed configuration (CFG-86); empty without a file.
@@ -232,6 +235,7 @@ impl Default for Options {
             no_system_account: false,
             connect_error_reports: 3600,
             reconnect_error_reports: 1,
+            memory_limit: None,
             config_file: None,
             config_digest: String::new(),
         }

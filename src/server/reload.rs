@@ -227,6 +227,7 @@ impl Reloader {
         Arc::new(start::settings(
             current.settings.number + 1,
             options,
+            self.shared.shards.0.len(),
             Arc::new(info),
             Arc::new(authenticator),
         ))

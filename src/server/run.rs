@@ -14,7 +14,7 @@ use crate::ops::config::{self, Configured};
 use crate::ops::logging::{self, LogHandle};
 use crate::ops::ports_file::{Ports, PortsFile, urls};
 use crate::ops::signals::{SignalEvent, SignalWatch};
-use crate::ops::{pid_file, signal_command};
+use crate::ops::{memory_limit, pid_file, signal_command};
 
 /// The program: `argv` without the program's own name.
 pub fn main(argv: &[OsString]) -> ExitCode {
@@ -24,6 +24,10 @@ pub fn main(argv: &[OsString]) -> ExitCode {
         Err(error) => return fail(&error),
     };
     let environment = |name: &str| std::env::var(name).ok();
+    if let Err(error) = memory_limit::parse(environment(memory_limit::VARIABLE).as_deref()) {
+        eprintln!("{error}");
+        return ExitCode::from(memory_limit::EXIT_CODE);
+    }
     let command = match cli::parse(argv, &environment) {
         Ok(command) => command,
         Err(error) => {

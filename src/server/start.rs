@@ -18,6 +18,7 @@ use crate::ops::http::facts::{CurrentFacts, ServerFacts};
 use crate::ops::http::{Monitor, MonitorError};
 use crate::options::Options;
 use crate::protocol::info::ServerInfo;
+use crate::shard::budget::output_share;
 use crate::shard::settings::Settings;
 
 /// Why a server did not start.
@@ -159,7 +160,13 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         &authenticator,
         client_address.port(),
     ));
-    let settings = Arc::new(settings(0, &options, Arc::clone(&info), authenticator));
+    let settings = Arc::new(settings(
+        0,
+        &options,
+        shards,
+        Arc::clone(&info),
+        authenticator,
+    ));
     let (posts, ends) = shards::wire(shards, options.client.max_connections)
         .map_err(|cause| StartError::Shard { shard: 0, cause })?;
     let lame_duck = LameDuck {
@@ -216,6 +223,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
 pub(super) fn settings(
     number: u64,
     options: &Options,
+    shards: usize,
     info: Arc<ServerInfo>,
     authenticator: Arc<Authenticator>,
 ) -> Settings {
@@ -224,6 +232,7 @@ pub(super) fn settings(
         limits: options.client.clone(),
         info,
         auth_timeout: options.auth.timeout,
+        output_share: options.memory_limit.map(|it| output_share(it, shards)),
         feature_flags: identity::feature_flags(options),
         debug: options.log.debug,
         trace: options.log.trace,

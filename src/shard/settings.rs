@@ -20,6 +20,9 @@ pub struct Settings {
     pub authenticator: Arc<Authenticator>,
     /// Time a connection has for its CONNECT.
     pub auth_timeout: std::time::Duration,
+    /// Bytes that may wait for all clients of a shard together; `None` is without bound
+    /// ([`crate::shard::budget`]).
+    pub output_share: Option<u64>,
     /// Feature flags in force (CFG-68).
     pub feature_flags: BTreeMap<String, bool>,
     /// Log what happens to connections.

@@ -177,6 +177,7 @@ impl<D: Driver> Shard<D> {
         self.core.tick();
         self.core.release_barriers();
         while self.core.run_ready() {}
+        self.core.keep_budget();
 
         self.carry_out();
         self.hand_over_batches();

@@ -59,6 +59,7 @@ impl World {
         }));
         let settings = Arc::new(Settings {
             number: 0,
+            output_share: None,
             limits: ClientLimits {
                 ping_interval: Duration::from_secs(3600),
                 ..Default::default()

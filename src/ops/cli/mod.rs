@@ -18,6 +18,7 @@ use flags::Flag;
 
 use super::banner::STOCK_VERSION;
 use super::config::{self, ConfigErrors, Configured, Environment, Problem};
+use super::memory_limit::{self, MemoryLimitError};
 use crate::options::Options;
 
 /// Name in front of every message, whatever the executable is called: tools match it.
@@ -185,6 +186,8 @@ pub fn configure(flags: Flags, environment: Environment<'_>) -> Result<Configure
         },
     };
     flags.apply(&mut configured.options)?;
+    let limit = environment(memory_limit::VARIABLE);
+    configured.options.memory_limit = memory_limit::parse(limit.as_deref())?;
     let in_cluster = configured.inactive.iter().any(|it| it == "cluster");
     for key in flags.inactive(in_cluster)? {
         if !configured.inactive.contains(&key) {
@@ -205,6 +208,9 @@ pub enum ConfigureError {
     /// A flag, or file and flags together.
     #[error("{0}")]
     Flags(Problem),
+    /// The environment.
+    #[error(transparent)]
+    MemoryLimit(#[from] MemoryLimitError),
 }
 
 impl From<Problem> for ConfigureError {

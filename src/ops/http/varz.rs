@@ -53,6 +53,8 @@ pub(super) struct Varz<'a> {
     mem: u64,
     cores: usize,
     gomaxprocs: usize,
+    #[serde(skip_serializing_if = "is_default")]
+    gomemlimit: u64,
     cpu: Number,
     connections: u64,
     total_connections: u64,
@@ -182,6 +184,7 @@ pub(super) fn varz<'a>(
         mem: process::memory(),
         cores: process::cores(),
         gomaxprocs: facts.shards,
+        gomemlimit: options.memory_limit.unwrap_or(0),
         cpu: Number(cpu),
         connections: counters.connections,
         total_connections: counters.total_connections,
