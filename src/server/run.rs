@@ -39,7 +39,10 @@ pub fn main(argv: &[OsString]) -> ExitCode {
     match &command {
         Command::Run(configured) => return run(signals, configured),
         Command::CheckConfig { .. } => eprint!("{}", command.message()),
-        Command::PrintVersion | Command::PrintHelp | Command::PrintTlsHelp => {
+        Command::PrintVersion
+        | Command::PrintHelp
+        | Command::PrintTlsHelp
+        | Command::PrintConfigHelp => {
             print!("{}", command.message());
         }
         Command::Signal { command, target } => {

@@ -42,6 +42,8 @@ pub enum Command {
     PrintHelp,
     /// `--help_tls`: [`Self::message`] on standard output.
     PrintTlsHelp,
+    /// `--help-config`: [`Self::message`] on standard output.
+    PrintConfigHelp,
     /// `--signal`: to be sent to another process.
     Signal {
         /// `ldm`, `stop`, `quit`, `term`, `reopen`, `reload`; not checked here.
@@ -63,6 +65,7 @@ impl Command {
             Self::PrintVersion => format!("{NAME}: v{STOCK_VERSION}\n"),
             Self::PrintHelp => usage::USAGE.to_owned(),
             Self::PrintTlsHelp => usage::TLS_USAGE.to_owned(),
+            Self::PrintConfigHelp => config::table::listing(),
         }
     }
 }
@@ -115,6 +118,9 @@ pub fn parse(argv: &[OsString], environment: Environment<'_>) -> Result<Command,
     }
     if flags.is_on(Flag::HelpTls) {
         return Ok(Command::PrintTlsHelp);
+    }
+    if flags.is_on(Flag::HelpConfig) {
+        return Ok(Command::PrintConfigHelp);
     }
     if let Some(word) = words.first() {
         return match word.to_lowercase().as_str() {

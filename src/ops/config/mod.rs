@@ -15,6 +15,7 @@ pub mod lexer;
 mod listen;
 pub mod parser;
 mod report;
+pub mod table;
 mod validate;
 pub mod value;
 
