@@ -15,7 +15,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("routing", &[]),
     ("delivery", &[]),
     ("auth", &["routing"]),
-    ("connection", &["auth", "delivery", "protocol"]),
+    ("connection", &["auth", "delivery", "protocol", "routing"]),
     ("mesh", &[]),
     ("io", &["delivery"]),
     ("listener", &[]),

@@ -290,6 +290,14 @@ impl Connection {
         identity.extend_prefix(&prefix)
     }
 
+    /// May it publish with nothing to check or to answer for each message?
+    pub fn publishes_freely(&self) -> bool {
+        self.phase == Phase::Open
+            && !self.options.verbose
+            && !self.options.pedantic
+            && self.publish_cache.is_none()
+    }
+
     /// Is it on its way out?
     pub fn closing(&self) -> bool {
         matches!(self.phase, Phase::Closing(_))

@@ -60,6 +60,9 @@ pub struct RemoteMessage<'a> {
     pub size_text: &'a [u8],
     /// Header and payload.
     pub body: Body<'a>,
+    /// The end of a delivery as one piece, see [`crate::protocol::op::Publish::tail`]. On the way
+    /// in it may be empty; on the way out it is so only for a shared body.
+    pub tail: &'a [u8],
     /// Is it for the plain subscriptions, too?
     pub plain: bool,
     /// Shards that could not place a queue message, the sender included.
@@ -116,6 +119,76 @@ const MESSAGE: u8 = 2;
 const STALL: u8 = 3;
 const RESUME: u8 = 4;
 
+/// What stands in front of a message: one fixed piece, written and read at once.
+struct MessageHead {
+    flags: u8,
+    header_size_digits: u8,
+    size_digits: u8,
+    source: Slot,
+    subject_len: u32,
+    reply_len: u32,
+    header_len: u32,
+    body_len: u32,
+}
+
+impl MessageHead {
+    /// The item's kind, four lengths and marks of a byte each, six numbers.
+    const LEN: usize = 28;
+
+    fn total_len(&self) -> usize {
+        let digits = usize::from(self.header_size_digits) + usize::from(self.size_digits);
+        let texts = [self.subject_len, self.reply_len, self.body_len];
+        let texts: usize = texts.iter().map(|&len| len as usize).sum();
+        Self::LEN + digits + texts + 2 + 2 * CRLF.len()
+    }
+
+    /// With the kind of the item in front.
+    fn to_bytes(&self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        bytes[..4].copy_from_slice(&[
+            MESSAGE,
+            self.flags,
+            self.header_size_digits,
+            self.size_digits,
+        ]);
+        let numbers = [
+            self.source.index,
+            self.source.generation,
+            self.subject_len,
+            self.reply_len,
+            self.header_len,
+            self.body_len,
+        ];
+        let (words, _) = bytes[4..].as_chunks_mut::<4>();
+        for (word, number) in words.iter_mut().zip(numbers) {
+            *word = number.to_ne_bytes();
+        }
+        bytes
+    }
+
+    /// Without the kind, which has been read.
+    fn from_bytes(bytes: [u8; Self::LEN - 1]) -> Self {
+        let [flags, header_size_digits, size_digits, numbers @ ..] = bytes;
+        let (words, _) = numbers.as_chunks::<4>();
+        let number = |at: usize| words.get(at).map_or(0, |word| u32::from_ne_bytes(*word));
+        Self {
+            flags,
+            header_size_digits,
+            size_digits,
+            source: Slot {
+                index: number(0),
+                generation: number(1),
+            },
+            subject_len: number(2),
+            reply_len: number(3),
+            header_len: number(4),
+            body_len: number(5),
+        }
+    }
+}
+
+const CRLF: &[u8] = b"\r\n";
+
 const HAS_REPLY: u8 = 1;
 const HAS_HEADER: u8 = 2;
 const IS_SHARED: u8 = 4;
@@ -171,31 +244,36 @@ impl Batch {
     ) {
         self.urgent = true;
         let start = self.bytes.len();
-        let shared = matches!(message.body, Body::Shared(_));
+        let (body, shared) = match message.body {
+            Body::Inline(body) => (body, None),
+            Body::Shared(body) => (&body[..], Some(body)),
+        };
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         let mut flags = flag(message.reply.is_some(), HAS_REPLY)
             | flag(message.header_len.is_some(), HAS_HEADER)
-            | flag(shared, IS_SHARED)
+            | flag(shared.is_some(), IS_SHARED)
             | flag(message.plain, IS_PLAIN);
-        self.bytes.extend_from_slice(&[MESSAGE, flags]);
-        self.slot(message.source);
-        self.field(message.subject);
-        if let Some(reply) = message.reply {
-            self.field(reply);
-        }
-        self.bytes.push(message.size_text.len() as u8); // at most 9 digits
-        self.bytes.extend_from_slice(message.size_text);
-        if let Some(header_len) = message.header_len {
-            self.u32(header_len as u32);
-            self.bytes.push(message.header_size_text.len() as u8);
-            self.bytes.extend_from_slice(message.header_size_text);
-        }
-        match &message.body {
-            Body::Inline(body) => self.field(body),
-            Body::Shared(body) => {
-                self.u32(self.shared.len() as u32);
-                self.shared.push((*body).clone());
-            }
+        let head = MessageHead {
+            flags,
+            header_size_digits: message.header_size_text.len() as u8, // at most 9
+            size_digits: message.size_text.len() as u8,
+            source: message.source,
+            subject_len: message.subject.len() as u32,
+            reply_len: message.reply.map_or(0, <[u8]>::len) as u32,
+            header_len: message.header_len.unwrap_or(0) as u32,
+            body_len: body.len() as u32,
+        };
+        self.bytes.reserve(head.total_len());
+        self.bytes.extend_from_slice(&head.to_bytes());
+        self.bytes.extend_from_slice(message.subject);
+        if let Some(shared) = shared {
+            self.tail(message, b"");
+            self.u32(self.shared.len() as u32);
+            self.shared.push(shared.clone());
+        } else if message.tail.is_empty() {
+            self.tail(message, body);
+        } else {
+            self.bytes.extend_from_slice(message.tail);
         }
         let names_at = self.bytes.len();
         let mut any = false;
@@ -235,6 +313,19 @@ impl Batch {
             reader: Reader(&self.bytes),
             shared: &self.shared,
         }
+    }
+
+    /// Appends what [`crate::protocol::op::Publish::tail`] describes.
+    fn tail(&mut self, message: &RemoteMessage<'_>, body: &[u8]) {
+        let header_size = message.header_len.map(|_| message.header_size_text);
+        for argument in message.reply.into_iter().chain(header_size) {
+            self.bytes.extend_from_slice(argument);
+            self.bytes.push(b' ');
+        }
+        self.bytes.extend_from_slice(message.size_text);
+        self.bytes.extend_from_slice(CRLF);
+        self.bytes.extend_from_slice(body);
+        self.bytes.extend_from_slice(CRLF);
     }
 
     fn u32(&mut self, value: u32) {
@@ -305,14 +396,11 @@ impl<'a> Reader<'a> {
     }
 
     fn u32(&mut self) -> u32 {
-        let bytes = self.take(4);
-        u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+        u32::from_ne_bytes(self.array())
     }
 
     fn u64(&mut self) -> u64 {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(self.take(8));
-        u64::from_ne_bytes(bytes)
+        u64::from_ne_bytes(self.array())
     }
 
     fn slot(&mut self) -> Slot {
@@ -327,26 +415,40 @@ impl<'a> Reader<'a> {
         self.take(len)
     }
 
-    fn short(&mut self) -> &'a [u8] {
-        let len = usize::from(self.u8());
-        self.take(len)
+    fn array<const N: usize>(&mut self) -> [u8; N] {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N));
+        array
     }
 
     fn message(&mut self, shared: &'a [Bytes]) -> RemoteMessage<'a> {
-        let flags = self.u8();
-        let source = self.slot();
-        let subject = self.field();
-        let reply = (flags & HAS_REPLY != 0).then(|| self.field());
-        let size_text = self.short();
-        let (header_len, header_size_text) = if flags & HAS_HEADER != 0 {
-            (Some(self.u32() as usize), self.short())
-        } else {
-            (None, &[][..])
+        let head = MessageHead::from_bytes(self.array());
+        let flags = head.flags;
+        let subject = self.take(head.subject_len as usize);
+        let tail_begin = self.0;
+        let mut argument = |present: bool, len: usize| {
+            present.then(|| {
+                let argument = self.take(len);
+                self.take(1); // the blank
+                argument
+            })
         };
-        let body = if flags & IS_SHARED != 0 {
-            Body::Shared(&shared[self.u32() as usize])
+        let reply = argument(flags & HAS_REPLY != 0, head.reply_len as usize);
+        let has_header = flags & HAS_HEADER != 0;
+        let header_size_text = argument(has_header, usize::from(head.header_size_digits));
+        let size_text = self.take(usize::from(head.size_digits));
+        self.take(CRLF.len());
+        let inline = self.take(if flags & IS_SHARED == 0 {
+            head.body_len as usize
         } else {
-            Body::Inline(self.field())
+            0
+        });
+        self.take(CRLF.len());
+        let (body, tail) = if flags & IS_SHARED == 0 {
+            let tail_len = tail_begin.len() - self.0.len();
+            (Body::Inline(inline), &tail_begin[..tail_len])
+        } else {
+            (Body::Shared(&shared[self.u32() as usize]), &[][..])
         };
         let (tried, queues) = if flags & HAS_QUEUES != 0 {
             let tried = self.u64();
@@ -356,13 +458,14 @@ impl<'a> Reader<'a> {
         };
         let plain = flags & IS_PLAIN != 0;
         RemoteMessage {
-            source,
+            source: head.source,
             subject,
             reply,
-            header_len,
-            header_size_text,
+            header_len: has_header.then_some(head.header_len as usize),
+            header_size_text: header_size_text.unwrap_or_default(),
             size_text,
             body,
+            tail,
             plain,
             tried,
             queues,
@@ -389,6 +492,7 @@ mod tests {
             header_size_text: b"02",
             size_text: b"5",
             body: Body::Inline(b"hdABC"),
+            tail: b"r 02 5\r\nhdABC\r\n",
             plain: true,
             tried: 0,
             queues: Names::NONE,
@@ -399,6 +503,7 @@ mod tests {
             header_size_text: b"",
             size_text: b"5000",
             body: Body::Shared(&payload),
+            tail: b"",
             plain: false,
             tried: 5,
             ..plain.clone()
@@ -406,13 +511,18 @@ mod tests {
         let mut batch = Batch::default();
         batch.interest(b"x.*", None, 1);
         batch.message(&plain, std::iter::empty());
+        let unusual = RemoteMessage {
+            tail: b"",
+            ..plain.clone()
+        };
+        batch.message(&unusual, std::iter::empty());
         batch.interest(b"x.>", Some(b"q"), 7);
         batch.message(&queued, [&b"one"[..], b"two"].into_iter());
         batch.stall(source, true);
         batch.resume(source);
 
         let items: Vec<Item<'_>> = batch.items().collect();
-        assert_eq!(items.len(), 6);
+        assert_eq!(items.len(), 7);
         assert_eq!(
             items[0],
             Item::Interest {
@@ -421,16 +531,17 @@ mod tests {
                 weight: 1
             }
         );
-        assert_eq!(items[1], Item::Message(plain));
+        assert_eq!(items[1], Item::Message(plain.clone()));
+        assert_eq!(items[2], Item::Message(plain), "the tail is put together");
         assert_eq!(
-            items[2],
+            items[3],
             Item::Interest {
                 pattern: b"x.>",
                 queue: Some(b"q"),
                 weight: 7
             }
         );
-        let Item::Message(message) = &items[3] else {
+        let Item::Message(message) = &items[4] else {
             panic!("a message")
         };
         assert_eq!(message.queues.collect::<Vec<_>>(), [&b"one"[..], b"two"]);
@@ -442,12 +553,12 @@ mod tests {
             queued
         );
         assert_eq!(
-            items[4],
+            items[5],
             Item::Stall {
                 slot: source,
                 first: true
             }
         );
-        assert_eq!(items[5], Item::Resume(source));
+        assert_eq!(items[6], Item::Resume(source));
     }
 }

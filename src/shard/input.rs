@@ -95,6 +95,11 @@ impl Core {
             if connection.phase == Phase::Unauthenticated && !self.admit(index, input[0]) {
                 return;
             }
+            let used = self.publish_burst(index, input);
+            if used > 0 {
+                input = &input[used..];
+                continue;
+            }
             match self.step(index, input) {
                 Step::Used(used) => input = &input[used..],
                 Step::More(needed) => {

@@ -3,7 +3,8 @@
 use crate::auth::permissions::Permissions;
 use crate::ids::{ShardId, Slot};
 use crate::mesh::batch::{Body, Names, RemoteMessage};
-use crate::protocol::op::Publish;
+use crate::protocol::op::{ClientOp, Publish};
+use crate::protocol::parser::{self, Progress};
 use crate::protocol::{encode, error_text};
 use crate::routing::interest::{Delivery, QueueDelivery};
 use crate::routing::queue_group::Pick;
@@ -23,7 +24,66 @@ const USER_INFO: &[u8] = b"$SYS.REQ.USER.INFO";
 /// this on one subject are rare enough to allocate.
 type RemoteChoices<'a> = smallvec::SmallVec<[(ShardId, &'a [u8]); 8]>;
 
+/// Is a closer look needed at whether the subject is one of the server's own? (Not for `_INBOX`.)
+#[inline]
+fn may_be_reserved(subject: &[u8]) -> bool {
+    matches!(subject, [b'$', ..] | [b'_', b'G' | b'R', ..])
+}
+
 impl Core {
+    /// Takes the publishes at the front of `input` for as long as nothing is special about them,
+    /// and says how many bytes they were. What is the same for all of them is looked at once; the
+    /// first one that needs more is left to [`Core::publish`].
+    pub(super) fn publish_burst(&mut self, index: u32, input: &[u8]) -> usize {
+        let now = self.local.now;
+        let Some(connection) = self.local.connections.at(index) else {
+            return 0;
+        };
+        if !connection.publishes_freely() || self.local.settings.trace {
+            return 0;
+        }
+        let (limits, slot) = (connection.limits, connection.slot);
+        let source = Some((self.local.id, slot));
+        let (mut used, mut msgs, mut bytes) = (0, 0, 0);
+        let mut unanswered = None;
+        while let Ok(Progress::Op {
+            op: ClientOp::Publish(publish),
+            used: length,
+        }) = parser::next_op(&input[used..], &limits)
+        {
+            if may_be_reserved(publish.subject) || publish.reply.is_some_and(may_be_reserved) {
+                break;
+            }
+            used += length;
+            msgs += 1;
+            bytes += publish.body.len() as u64;
+            let delivery = self.interest.lookup(publish.subject);
+            let delivered = !delivery.is_nobody()
+                && self
+                    .local
+                    .fan_out(delivery, &mut Message::published(&publish, source));
+            if !delivered && let Some(reply) = publish.reply {
+                unanswered = Some((publish.subject, reply));
+                break;
+            }
+            if delivered && !self.local.may_go_on(index) {
+                break;
+            }
+        }
+        self.local.counters.in_msgs += msgs;
+        self.local.counters.in_bytes += bytes;
+        if let Some(connection) = self.local.connections.at(index) {
+            connection.traffic.in_msgs += msgs;
+            connection.traffic.in_bytes += bytes;
+            connection.keep_alive.last_in = now;
+        }
+        if let Some((subject, reply)) = unanswered {
+            self.no_responders(index, subject, reply);
+        }
+        self.after_delivery();
+        used
+    }
+
     /// PUB or HPUB.
     pub(super) fn publish(&mut self, index: u32, publish: &Publish<'_>) {
         let size = publish.body.len() as u64;
@@ -55,16 +115,7 @@ impl Core {
         {
             return self.answer_user_info(index, reply);
         }
-        let mut message = Message {
-            subject: publish.subject,
-            reply: publish.reply,
-            header_len: (publish.header_len > 0).then_some(publish.header_len),
-            header_size_text: publish.header_size_text,
-            size_text: publish.size_text,
-            body: publish.body,
-            shared: None,
-            source: Some((id, slot)),
-        };
+        let mut message = Message::published(publish, Some((id, slot)));
         let delivered = self.route(&mut message);
         if !delivered && let Some(reply) = publish.reply {
             self.no_responders(index, publish.subject, reply);
@@ -88,10 +139,7 @@ impl Core {
         let Some(connection) = self.local.connections.at(index) else {
             return false;
         };
-        let reserved = publish
-            .subject
-            .first()
-            .is_some_and(|&byte| byte == b'_' || byte == b'$')
+        let reserved = may_be_reserved(publish.subject)
             && RESERVED_SUBJECTS
                 .iter()
                 .any(|prefix| publish.subject.starts_with(prefix));
@@ -136,10 +184,8 @@ impl Core {
     /// Hands a message to everybody interested, here and on other shards. True if somebody,
     /// anywhere, receives it.
     pub(super) fn route(&mut self, message: &mut Message<'_>) -> bool {
-        let delivery = self.interest.lookup(message.subject);
-        let remote_shards = delivery.remote_plain.count_ones() as usize;
-        message.share_for(delivery.plain.len() + delivery.queues.len() + remote_shards);
-        self.local.fan_out(delivery, message)
+        self.local
+            .fan_out(self.interest.lookup(message.subject), message)
     }
 
     /// Tells a requester that nobody is there (CORE-71).
@@ -161,7 +207,7 @@ impl Core {
         let Some(subscription) = self.local.subscriptions.get(member.subscription) else {
             return;
         };
-        let sid = subscription.sid.clone();
+        let sid: smallvec::SmallVec<[u8; 16]> = subscription.sid().into();
         self.local.append(index, |out| {
             encode::no_responders(out, reply, &sid, subject)
         });
@@ -184,6 +230,7 @@ impl Core {
             size_text: digits.format(body.len()),
             body: &body,
             shared: None,
+            tail: b"",
             source: None,
         };
         self.route(&mut message);
@@ -192,8 +239,21 @@ impl Core {
 }
 
 impl Local {
+    /// Has the last delivery left nothing to be seen to, and may more be taken from its publisher?
+    fn may_go_on(&mut self, index: u32) -> bool {
+        self.expired.is_empty()
+            && self.doomed.is_empty()
+            && self
+                .connections
+                .at(index)
+                .is_some_and(|connection| connection.takes_input())
+    }
+
     /// Walks a delivery list.
-    pub(super) fn fan_out(&mut self, delivery: &Delivery, message: &Message<'_>) -> bool {
+    pub(super) fn fan_out(&mut self, delivery: &Delivery, message: &mut Message<'_>) -> bool {
+        let remote_shards = delivery.remote_plain.count_ones() as usize;
+        message.share_for(delivery.plain.len() + delivery.queues.len() + remote_shards);
+        let message = &*message;
         let mut delivered = delivery.remote_plain != 0;
         for &member in &delivery.plain {
             delivered |= self.deliver(member, None, message);
@@ -274,6 +334,7 @@ impl Local {
                 header_len: message.header_len,
                 header_size_text: message.header_size_text,
                 size_text: message.size_text,
+                tail: message.tail,
                 body: match &message.shared {
                     Some(shared) => Body::Shared(shared),
                     None => Body::Inline(message.body),

@@ -37,6 +37,7 @@ impl Core {
             header_size_text: remote.header_size_text,
             size_text: remote.size_text,
             body: remote.body.as_slice(),
+            tail: remote.tail,
             shared: match remote.body {
                 Body::Shared(bytes) => Some(bytes.clone()),
                 Body::Inline(_) => None,
