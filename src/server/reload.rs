@@ -6,7 +6,7 @@
 //! all have.
 //!
 //! A key that becomes reloadable is added in three places: `ops::config::changes` compares it,
-//! [`Reloader::settings`] puts it into the view of the shards, and `shard::reload` does what it
+//! `Reloader::settings` puts it into the view of the shards, and `shard::reload` does what it
 //! means for connections that exist.
 
 use std::sync::mpsc::sync_channel;
@@ -16,7 +16,6 @@ use super::handle::Shared;
 use super::{identity, shards, start};
 use crate::auth::authenticate::{AuthConfigError, Authenticator};
 use crate::ops::cli::{self, ConfigureError, Flags};
-use crate::ops::config;
 use crate::ops::config::changes::{self, Changes, NotReloadable};
 use crate::ops::http::facts::{CurrentFacts, ServerFacts};
 use crate::ops::logging::{LogError, LogHandle, NewLog};
@@ -208,9 +207,6 @@ impl Reloader {
             ..ServerFacts::clone(&self.facts.now())
         });
         *current = Current { options, settings };
-        for warning in config::start_warnings(&current.options) {
-            log::warn!("{warning}");
-        }
         log::info!("Reloaded server configuration {digest}");
         Ok(())
     }

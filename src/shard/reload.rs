@@ -115,17 +115,14 @@ impl Core {
             let Some(subscription) = self.local.subscriptions.get_mut(id) else {
                 continue;
             };
-            let (pattern, queue) = (&subscription.subject, subscription.queue.as_deref());
-            let Some(permissions) = permissions else {
-                subscription.filtered = false;
-                continue;
-            };
-            if permissions.can_subscribe(pattern, queue) {
-                subscription.filtered = permissions.filters_deliveries_of(pattern, queue);
+            let (pattern, queue) = (subscription.subject(), subscription.queue.as_deref());
+            if permissions.is_none_or(|it| it.can_subscribe(pattern, queue)) {
+                subscription.filtered =
+                    permissions.is_some_and(|it| it.filters_deliveries_of(pattern, queue));
                 continue;
             }
             let (mut text, mut line) = (Vec::new(), b"Removed sub ".to_vec());
-            error_text::subscription_removed(&mut text, pattern, queue, &subscription.sid);
+            error_text::subscription_removed(&mut text, pattern, queue, subscription.sid());
             let prefix = b"Permissions Violation for Subscription to ";
             line.extend_from_slice(text.strip_prefix(prefix).unwrap_or(&text));
             line.extend_from_slice(format!(" for {who} - not authorized").as_bytes());

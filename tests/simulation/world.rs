@@ -11,7 +11,7 @@ use ramjet::ids::{ConnectionId, ShardId, Slot};
 use ramjet::options::{AuthOptions, ClientLimits};
 use ramjet::protocol::info::ServerInfo;
 use ramjet::routing::subject::pattern_matches;
-use ramjet::shard::control::{Control, Post};
+use ramjet::shard::control::{Control, NewSettings, Post};
 use ramjet::shard::core::Core;
 use ramjet::shard::settings::Settings;
 use ramjet::shard::turn::Shard;
@@ -42,6 +42,7 @@ pub struct World {
     chance: Chance,
     shards: Vec<Shard<SimDriver>>,
     posts: Vec<Post<usize>>,
+    settings: Arc<Settings>,
     clients: Vec<Client>,
     /// Messages published so far, by publisher.
     numbers: Vec<u64>,
@@ -91,6 +92,7 @@ impl World {
             chance,
             shards,
             posts,
+            settings,
             clients: Vec::new(),
             numbers: Vec::new(),
             published: BTreeMap::new(),
@@ -174,6 +176,7 @@ impl World {
                 }
             }
             18..20 => self.clients[client].ping(),
+            20 => self.reload(),
             _ => {
                 let subject = SUBJECTS[self.chance.below(SUBJECTS.len())];
                 let padding = if self.chance.one_in(20) {
@@ -184,6 +187,21 @@ impl World {
                 self.publish(client, subject, padding);
             }
         }
+    }
+
+    /// Other settings for all shards, some while the ones before are still on their way. Nobody
+    /// is to notice.
+    fn reload(&mut self) {
+        let settings = Settings {
+            number: self.settings.number + 1,
+            ..Settings::clone(&self.settings)
+        };
+        self.settings = Arc::new(settings);
+        let (taken, _) = std::sync::mpsc::sync_channel(self.shards.len());
+        self.posts[0].send(Control::Settings(NewSettings {
+            settings: Arc::clone(&self.settings),
+            taken,
+        }));
     }
 
     fn publish(&mut self, client: usize, subject: &'static str, padding: usize) {
