@@ -593,3 +593,17 @@ fn cfg_093_messages_flow_while_it_reloads() {
         client.quietly("");
     }
 }
+
+#[test]
+fn cfg_094_who_has_not_said_who_it_is_yet_is_put_out() {
+    let server = Server::with_config(USERS);
+    let mut silent = server.open();
+    server.reload(USERS);
+    assert_eq!(silent.closed(), ["-ERR 'Authorization Violation'"]);
+    let open = "no_auth_user: u\n".to_owned() + USERS;
+    let server = Server::with_config(&open);
+    let mut silent = server.open();
+    server.reload(&open);
+    silent.connect("{}");
+    silent.quietly("");
+}
