@@ -71,6 +71,10 @@ pub const FIRST_PING: Duration = Duration::from_secs(2);
 /// A round trip older than this is measured again (CORE-59).
 pub const RTT_VALID: Duration = Duration::from_secs(3600);
 
+/// Bytes of output a shard may always have waiting, however small the memory budget: below that
+/// one large message would close its receivers.
+pub const OUTPUT_SHARE_MIN: u64 = 4 * 1024 * 1024;
+
 /// Passwords waiting for their bcrypt check; more are refused, so that a flood of logins cannot
 /// fill the memory.
 pub const VERIFY_QUEUE_MAX: usize = 4096;

@@ -73,6 +73,8 @@ impl Shards {
 
     fn with_users(count: usize, users: &AuthOptions) -> Self {
         let settings = Arc::new(Settings {
+            number: 0,
+            output_share: None,
             limits: ClientLimits {
                 ping_interval: Duration::from_secs(3600),
                 ..Default::default()

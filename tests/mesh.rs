@@ -24,6 +24,8 @@ struct Shards {
 impl Shards {
     fn new(count: usize) -> Self {
         let settings = Arc::new(Settings {
+            number: 0,
+            output_share: None,
             limits: ClientLimits {
                 ping_interval: Duration::from_secs(3600),
                 ..Default::default()

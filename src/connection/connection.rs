@@ -65,6 +65,15 @@ impl Holds {
     }
 }
 
+/// A password check that is under way on another thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PendingCheck {
+    /// Number of the settings it was begun under; its answer means nothing under others.
+    pub view: u64,
+    /// The connection had been let in before and is judged anew (CFG-94).
+    pub again: bool,
+}
+
 /// What a connection held at the barrier is owed when it is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owed {
@@ -168,6 +177,8 @@ pub struct Connection {
     pub backlog: Backlog,
     /// Why it is held.
     pub holds: Holds,
+    /// What the password check under way is for.
+    pub check: PendingCheck,
     /// What it waits for at the barrier.
     pub owed: Option<Owed>,
     /// The driver has been told to end it. Told once: the index is somebody else's soon after.
@@ -233,6 +244,7 @@ impl Connection {
             partial_needed: None,
             backlog: Backlog::default(),
             holds: Holds::default(),
+            check: PendingCheck::default(),
             owed: None,
             released: false,
             paused: false,

@@ -21,6 +21,7 @@ use crate::mesh::peers::Peers;
 use crate::protocol::parser::Limits;
 use crate::protocol::{encode, error_text};
 use crate::routing::interest::{Interest, InterestChange};
+use crate::shard::budget::OutputSeen;
 use crate::shard::closed::ClosedConnections;
 use crate::shard::effects::{Effect, Level};
 use crate::shard::lame_duck::GradualClose;
@@ -66,6 +67,8 @@ pub struct Local {
     pub(super) expired: Vec<SubscriptionId>,
     /// Connections that were admitted and are closed: the accepting shard subtracts them.
     pub(super) departed: u64,
+    /// How much output waited when it was looked at last.
+    pub(super) output_seen: OutputSeen,
     /// Clients are being closed one by one.
     pub(super) gradual_close: Option<GradualClose>,
     /// The server is going down and clients have been told (CORE-94).
@@ -105,6 +108,7 @@ impl Core {
                 doomed: Vec::new(),
                 expired: Vec::new(),
                 departed: 0,
+                output_seen: OutputSeen::default(),
                 gradual_close: None,
                 lame_duck: false,
                 secret,

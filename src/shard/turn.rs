@@ -13,7 +13,7 @@ use crate::limits;
 use crate::listener::admission::{Admission, ShardLoad};
 use crate::mesh::batch::Batch;
 use crate::mesh::ring::{Consumer, Producer};
-use crate::shard::control::{Control, Inbox, Post};
+use crate::shard::control::{Control, Inbox, NewSettings, Post};
 use crate::shard::core::Core;
 use crate::shard::effects::{Effect, Level};
 use crate::shard::patience::Patience;
@@ -84,6 +84,8 @@ pub struct Shard<D: Driver> {
     first_link: usize,
     /// Questions of monitoring, answered once this turn's events are taken.
     questions: Vec<(Query, SyncSender<(ShardId, ShardReport)>)>,
+    /// Told at the end of the turn that the new settings are in force here.
+    taken: Vec<SyncSender<()>>,
     ending: Option<Nanos>,
     patience: Patience,
 }
@@ -101,6 +103,7 @@ impl<D: Driver> Shard<D> {
             effects: Vec::new(),
             first_link: 0,
             questions: Vec::new(),
+            taken: Vec::new(),
             ending: None,
             patience: Patience::default(),
         }
@@ -213,6 +216,7 @@ impl<D: Driver> Shard<D> {
         self.core.tick();
         self.core.release_barriers();
         while self.core.run_ready() {}
+        self.core.keep_budget();
 
         self.carry_out();
         self.hand_over_batches();
@@ -224,6 +228,10 @@ impl<D: Driver> Shard<D> {
             }
         }
         self.carry_out();
+        for taken in self.taken.drain(..) {
+            // The asker may have given up: then nobody misses the answer.
+            let _ = taken.try_send(());
+        }
         let load = &self.parts.load[usize::from(self.id.0)];
         load.departed.store(self.core.departed(), Ordering::Release);
         load.bytes.store(self.core.bytes(), Ordering::Relaxed);
@@ -311,6 +319,8 @@ impl<D: Driver> Shard<D> {
                 matches,
             } => self.core.verified(slot, check, matches),
             Control::Query(query, answer) => self.questions.push((query, answer)),
+            Control::Settings(new) => self.take_settings(new),
+            Control::CloseSurplus(count) => self.core.close_surplus(count),
             Control::LameDuck => {
                 self.driver.stop_accepting();
                 self.core.announce_lame_duck();
@@ -322,6 +332,19 @@ impl<D: Driver> Shard<D> {
                 self.ending = Some(self.driver.now() + ENDING_MAX);
             }
         }
+    }
+
+    fn take_settings(&mut self, new: NewSettings) {
+        if let Some(admission) = &mut self.parts.admission {
+            admission.set_max_connections(new.settings.limits.max_connections);
+            for (at, post) in self.parts.posts.iter().enumerate() {
+                if at != usize::from(self.id.0) {
+                    post.send(Control::Settings(new.clone()));
+                }
+            }
+        }
+        self.core.take_settings(new.settings);
+        self.taken.push(new.taken);
     }
 
     fn take_batches(&mut self) {

@@ -24,5 +24,6 @@ mod options;
 mod permissions;
 mod process;
 mod queues;
+mod reload;
 mod subjects;
 mod undelivered;

@@ -12,7 +12,7 @@ use ramjet::limits::MESH_SLOTS;
 use ramjet::options::{AuthOptions, ClientLimits};
 use ramjet::protocol::info::ServerInfo;
 use ramjet::routing::subject::pattern_matches;
-use ramjet::shard::control::{Control, Post};
+use ramjet::shard::control::{Control, NewSettings, Post};
 use ramjet::shard::core::Core;
 use ramjet::shard::report::{Query, ShardReport};
 use ramjet::shard::settings::Settings;
@@ -44,6 +44,7 @@ pub struct World {
     chance: Chance,
     shards: Vec<Shard<SimDriver>>,
     posts: Vec<Post<usize>>,
+    settings: Arc<Settings>,
     clients: Vec<Client>,
     /// Messages published so far, by publisher.
     numbers: Vec<u64>,
@@ -70,6 +71,8 @@ impl World {
         let tight = chance.one_in(4);
         let churn = [1, 2, 8][chance.below(3)];
         let settings = Arc::new(Settings {
+            number: 0,
+            output_share: None,
             limits: ClientLimits {
                 ping_interval: Duration::from_secs(3600),
                 max_pending: if tight { 20_000 } else { 64 << 20 },
@@ -105,6 +108,7 @@ impl World {
             chance,
             shards,
             posts,
+            settings,
             clients: Vec::new(),
             numbers: Vec::new(),
             published: BTreeMap::new(),
@@ -239,6 +243,7 @@ impl World {
                 }
             }
             18..20 => self.ping(client),
+            20 => self.reload(),
             _ => {
                 let subject = SUBJECTS[self.chance.below(SUBJECTS.len())];
                 let padding = match self.chance.below(20) {
@@ -268,6 +273,21 @@ impl World {
         for _ in 0..self.chance.below(3) {
             self.join();
         }
+    }
+
+    /// Other settings for all shards, some while the ones before are still on their way. Nobody
+    /// is to notice.
+    fn reload(&mut self) {
+        let settings = Settings {
+            number: self.settings.number + 1,
+            ..Settings::clone(&self.settings)
+        };
+        self.settings = Arc::new(settings);
+        let (taken, _) = std::sync::mpsc::sync_channel(self.shards.len());
+        self.posts[0].send(Control::Settings(NewSettings {
+            settings: Arc::clone(&self.settings),
+            taken,
+        }));
     }
 
     fn publish(&mut self, client: usize, subject: &'static str, padding: usize) {
