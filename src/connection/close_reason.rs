@@ -31,6 +31,8 @@ pub enum CloseReason {
     MaximumConnectionsExceeded,
     /// More than its account may have (CORE-16).
     MaximumAccountConnectionsExceeded,
+    /// As many subscriptions as are allowed, when that was looked at anew (CORE-56).
+    MaximumSubscriptionsExceeded,
     /// More than `max_payload`.
     MaximumPayloadExceeded,
     /// More than `max_control_line`.
@@ -59,6 +61,7 @@ impl CloseReason {
             Self::BadClientProtocolVersion => "Bad Client Protocol Version",
             Self::MaximumConnectionsExceeded => "Maximum Connections Exceeded",
             Self::MaximumAccountConnectionsExceeded => "Maximum Account Connections Exceeded",
+            Self::MaximumSubscriptionsExceeded => "Maximum Subscriptions Exceeded",
             Self::MaximumPayloadExceeded => "Maximum Message Payload Exceeded",
             Self::MaximumControlLineExceeded => "Maximum Control Line Exceeded",
             Self::ServerShutdown => "Server Shutdown",

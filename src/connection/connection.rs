@@ -9,6 +9,7 @@ use crate::auth::authenticate::User;
 use crate::auth::cache::PublishCache;
 use crate::auth::responses::Responses;
 use crate::connection::close_reason::CloseReason;
+use crate::connection::held::Backlog;
 use crate::delivery::outbound::Outbound;
 use crate::ids::{AccountId, ConnectionId, PeerAddress, Slot, SubscriptionId};
 use crate::protocol::connect::ConnectOptions;
@@ -63,6 +64,15 @@ impl Holds {
     pub fn any(self) -> bool {
         self.0 != 0
     }
+}
+
+/// A password check that is under way on another thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PendingCheck {
+    /// Number of the settings it was begun under; its answer means nothing under others.
+    pub view: u64,
+    /// The connection had been let in before and is judged anew (CFG-94).
+    pub again: bool,
 }
 
 /// What a connection held at the barrier is owed when it is reached.
@@ -174,9 +184,11 @@ pub struct Connection {
     pub partial_needed: Option<usize>,
     /// Bytes received while held, bounded by [`crate::limits::BACKLOG_MAX`] and what the kernel
     /// had received by then.
-    pub backlog: Vec<u8>,
+    pub backlog: Backlog,
     /// Why it is held.
     pub holds: Holds,
+    /// What the password check under way is for.
+    pub check: PendingCheck,
     /// What it waits for at the barrier.
     pub owed: Option<Owed>,
     /// The driver has been told to end it. Told once: the index is somebody else's soon after.
@@ -185,6 +197,9 @@ pub struct Connection {
     pub paused: bool,
     /// Count of interest changes the others must have applied before its PONG.
     pub interest_mark: u64,
+    /// Requests of it went to other shards since its last PING: an answer that nobody is there
+    /// may be on its way.
+    pub asked_elsewhere: bool,
     /// Its subscriptions by sid.
     pub sids: HashTable<SubscriptionId>,
     /// Output.
@@ -242,12 +257,14 @@ impl Connection {
             limits,
             partial: Vec::new(),
             partial_needed: None,
-            backlog: Vec::new(),
+            backlog: Backlog::default(),
             holds: Holds::default(),
+            check: PendingCheck::default(),
             owed: None,
             released: false,
             paused: false,
             interest_mark: 0,
+            asked_elsewhere: false,
             sids: HashTable::new(),
             outbound: Outbound::default(),
             dirty: false,

@@ -1,5 +1,6 @@
 //! One core and all it owns: the pure parts joined, and the loop that feeds them.
 
+pub mod budget;
 mod closed;
 mod closing;
 pub mod control;
@@ -10,8 +11,10 @@ mod input;
 mod lame_duck;
 mod login;
 mod mapping;
+pub mod patience;
 mod publish;
 mod query;
+mod reload;
 mod remote;
 pub mod report;
 pub mod settings;

@@ -26,6 +26,20 @@ impl Core {
         false
     }
 
+    /// Brings what a connection has of its account up to date. An account that has gone takes its
+    /// connections with it.
+    pub(super) fn renew_account(&mut self, index: u32) -> bool {
+        let Some(connection) = self.local.connections.at(index) else {
+            return false;
+        };
+        let account = connection.account;
+        if self.join(index, account) {
+            return true;
+        }
+        self.close(index, CloseReason::ClientClosed);
+        false
+    }
+
     /// Puts a connection into an account, if there is room.
     pub(super) fn join(&mut self, index: u32, account: AccountId) -> bool {
         let settings = Arc::clone(&self.local.settings);

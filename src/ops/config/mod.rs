@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod authorization;
+pub mod changes;
 pub mod digest;
 pub mod duration;
 pub mod error;
@@ -16,6 +17,7 @@ mod listen;
 mod mappings;
 pub mod parser;
 mod report;
+pub mod table;
 mod validate;
 pub mod value;
 
