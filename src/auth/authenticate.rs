@@ -248,7 +248,7 @@ impl Authenticator {
         let password = match &user.proof {
             Proof::Password(password) => password,
             Proof::Elsewhere => "",
-            Proof::Signature(_) => return None,
+            Proof::Signature(_) | Proof::Token => return None,
         };
         let may = !is_bcrypt(password) && !user.proxy_required && user.may_use(connection_type);
         may.then(|| Arc::clone(user))
@@ -353,7 +353,9 @@ impl Authenticator {
         }
         match &user.proof {
             Proof::Password(password) => compare(password, credentials.pass, || Arc::clone(user)),
-            Proof::Signature(_) | Proof::Elsewhere => Decision::Refuse(RefuseReason::Credentials),
+            Proof::Signature(_) | Proof::Token | Proof::Elsewhere => {
+                Decision::Refuse(RefuseReason::Credentials)
+            }
         }
     }
 
