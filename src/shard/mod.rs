@@ -7,6 +7,7 @@ pub mod control;
 pub mod core;
 mod deliver;
 pub mod effects;
+mod expiry;
 mod input;
 pub mod internal;
 mod lame_duck;

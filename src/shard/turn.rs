@@ -325,6 +325,9 @@ impl<D: Driver> Shard<D> {
             Control::Query(query, answer) => self.questions.push((query, answer)),
             Control::Settings(new) => self.take_settings(new),
             Control::CloseSurplus(count) => self.core.close_surplus(count),
+            Control::CloseOverAccountLimit(surplus) => {
+                self.core.close_over_account_limit(&surplus);
+            }
             Control::LameDuck => {
                 self.driver.stop_accepting();
                 self.core.announce_lame_duck();
@@ -347,7 +350,8 @@ impl<D: Driver> Shard<D> {
                 }
             }
         }
-        self.core.take_settings(new.settings);
+        self.core
+            .take_settings(new.settings, new.changed.as_deref());
         self.taken.push(new.taken);
     }
 

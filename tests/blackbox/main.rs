@@ -22,6 +22,7 @@ mod limits;
 mod logging;
 mod mappings;
 mod monitoring;
+mod operator;
 mod options;
 mod permissions;
 mod process;

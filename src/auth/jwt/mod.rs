@@ -5,6 +5,7 @@
 pub mod account;
 pub mod operator;
 pub mod scope;
+pub mod setup;
 pub mod token;
 pub mod trust;
 pub mod user;

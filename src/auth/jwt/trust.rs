@@ -1,6 +1,7 @@
 //! Whom an operator's server lets in: the order of checks from a user's token to a user (AUTH-51).
 
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -109,7 +110,7 @@ impl TrustedAccount {
 }
 
 /// Everything an operator's server knows about who may connect.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Trust {
     /// Whose signatures count.
     pub keys: Keys,
@@ -134,57 +135,71 @@ pub struct Presented<'a> {
     pub now: WallTime,
 }
 
-/// Why somebody is not let in, or may not stay. The texts go to the debug log, not to the client.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// Why somebody is not let in, or may not stay.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refused {
     /// No token.
-    #[error("Authentication requires a user JWT")]
     NoToken,
     /// Malformed.
-    #[error("User JWT not valid: {0}")]
-    Token(#[from] TokenError),
+    Token(TokenError),
     /// It contradicts itself or its time is over.
-    #[error("User JWT no longer valid")]
     Invalid,
     /// It may come through a trusted proxy only.
-    #[error("proxy required")]
     Proxy,
     /// Its account is not among the pinned ones.
-    #[error("Account {0} not listed as operator pinned account")]
-    NotPinned(String),
+    NotPinned,
     /// Nobody vouches for its account.
-    #[error("Account JWT lookup error: {0}")]
-    NoAccount(String),
+    NoAccount,
     /// Its issuer does not sign for the account.
-    #[error("User JWT issuer is not known")]
     Issuer,
     /// It has permissions of its own beside those of its scope, or these cannot be filled in.
-    #[error("User JWT is not valid")]
     Scope,
     /// The account's time is over.
-    #[error("Account JWT has expired")]
     AccountExpired,
     /// It must sign.
-    #[error("Account does not allow bearer tokens")]
     Bearer,
     /// Not in this way.
-    #[error("Connection type not allowed")]
     ConnectionType,
     /// It has not signed, or somebody else has.
-    #[error("Signature not verified")]
     Signature,
     /// It is shut out.
-    #[error("User authentication revoked")]
     Revoked,
     /// Not from there.
-    #[error("Bad src Ip")]
     Source,
     /// Not now.
-    #[error("Outside connect times")]
     Times,
-    /// The key that signed it signs no more, or for others.
-    #[error("User JWT issuer has changed")]
+    /// The key that signed it signs no more, or under another scope.
     SignerChanged,
+}
+
+impl Refused {
+    /// A text for the debug log; clients are not told.
+    pub fn why(&self) -> &'static str {
+        match self {
+            Self::NoToken => "Authentication requires a user JWT",
+            Self::Token(_) => "User JWT not valid",
+            Self::Invalid => "User JWT no longer valid",
+            Self::Proxy => "User requires a trusted proxy",
+            Self::NotPinned => "Account not listed as operator pinned account",
+            Self::NoAccount => "Account JWT lookup error: no trusted JWT of the account",
+            Self::Issuer => "User JWT issuer is not known",
+            Self::Scope => "User JWT is not valid for its scope",
+            Self::AccountExpired => "Account JWT has expired",
+            Self::Bearer => "Account does not allow bearer tokens",
+            Self::ConnectionType => "Connection type not allowed",
+            Self::Signature => "Signature not verified",
+            Self::Revoked => "User authentication revoked",
+            Self::Source => "Bad src Ip",
+            Self::Times => "Outside connect times",
+            Self::SignerChanged => "User JWT issuer has changed",
+        }
+    }
+}
+
+impl From<TokenError> for Refused {
+    fn from(error: TokenError) -> Self {
+        Self::Token(error)
+    }
 }
 
 /// What is kept of a user who came with a token.
@@ -196,10 +211,21 @@ pub struct Issued {
     scope: Option<UserLimits>,
     /// When it must go.
     pub expires: Option<WallTime>,
+    /// When its account must.
+    pub account_expires: Option<WallTime>,
     /// Limits of its connections.
     pub limits: AccountLimits,
     /// The issuing key where that is not the account's own.
     pub signing_key: Option<String>,
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trust")
+            .field("keys", &self.keys)
+            .field("accounts", &self.accounts.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Trust {
@@ -269,10 +295,10 @@ impl Trust {
             .as_ref()
             .is_some_and(|it| !it.contains(&key))
         {
-            return Err(Refused::NotPinned(key));
+            return Err(Refused::NotPinned);
         }
         let Some((id, account)) = self.accounts.get(&key) else {
-            return Err(Refused::NoAccount(key));
+            return Err(Refused::NoAccount);
         };
         let scope = account.signer(&claims.standard.issuer);
         let scope = scope.ok_or(Refused::Issuer)?;
@@ -326,7 +352,7 @@ impl Trust {
         let zones: Zones = self.zones.ok_or(Refused::Invalid)?;
         let key = issued.claims.account();
         let Some((id, account)) = self.accounts.get(key) else {
-            return Err(Refused::NoAccount(key.to_owned()));
+            return Err(Refused::NoAccount);
         };
         if account.expired(seconds(presented.now)) {
             return Err(Refused::AccountExpired);
@@ -386,9 +412,15 @@ fn expiry(claims: &UserClaims, now: WallTime, zones: Zones) -> Result<Option<Wal
         Admitted::Always => None,
         Admitted::For(left) => Some(now.0.saturating_add(left.as_nanos() as u64)),
     };
-    let token = u64::try_from(claims.standard.expires).unwrap_or(0);
-    let token = (token > 0).then(|| token.saturating_mul(NANOS));
-    Ok(left.into_iter().chain(token).min().map(WallTime))
+    let left = left.map(WallTime);
+    let token = moment(claims.standard.expires);
+    Ok(left.into_iter().chain(token).min_by_key(|it| it.0))
+}
+
+/// A second as tokens spell it; 0 is none.
+fn moment(second: i64) -> Option<WallTime> {
+    let second = u64::try_from(second).ok().filter(|&it| it > 0)?;
+    Some(WallTime(second.saturating_mul(NANOS)))
 }
 
 /// Those this server knows; it is an error if it knows none of them.
@@ -431,6 +463,7 @@ fn user(
         },
         scope,
         expires,
+        account_expires: moment(account.claims.standard.expires),
         signing_key: (!claims.body.issuer_account.is_empty())
             .then(|| claims.standard.issuer.clone()),
         claims,

@@ -201,6 +201,15 @@ impl Changes {
             "$SYS" => String::new(), // the default, which stock knows as none
             name => name.to_owned(),
         })?;
+        fixed("TrustedOperators", old, new, |it| {
+            it.operator.operators.join(" ")
+        })?;
+        fixed("TrustedKeys", old, new, |it| {
+            it.operator.trusted_keys.join(" ")
+        })?;
+        fixed("AccountResolver", old, new, |it| {
+            format!("{:?}", it.operator.resolver)
+        })?;
         fixed("NoSystemAccount", old, new, |it| it.no_system_account)?;
         let (before, after) = (&old.auth, &new.auth);
         for (changed, what) in [

@@ -15,6 +15,7 @@ mod keys;
 pub mod lexer;
 mod listen;
 mod mappings;
+mod operator;
 pub mod parser;
 mod report;
 pub mod table;
