@@ -28,5 +28,6 @@ mod permissions;
 mod process;
 mod queues;
 mod reload;
+mod resolver;
 mod subjects;
 mod undelivered;

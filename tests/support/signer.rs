@@ -71,7 +71,7 @@ impl Trust {
     /// The operator's token; `over` replaces fields.
     pub fn operator_token(&self, over: &Value) -> String {
         let mut claims = json!({
-            "sub": self.operator.public_key(), "name": "O",
+            "sub": self.operator.public_key(), "name": "O", "iat": 1_700_000_000,
             "nats": {"type": "operator", "version": 2, "system_account": self.system.public_key()},
         });
         overlay(&mut claims, over);

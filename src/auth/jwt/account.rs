@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::shape;
 use super::token::{Kind, Standard, Token, TokenError, is_public_key};
 use super::user::{Permissions, UserLimits, is_subject};
 use crate::options::{AccountLimits, DestinationOptions, MappingOptions};
@@ -37,20 +38,27 @@ pub struct AccountClaims {
 #[serde(default)]
 pub struct AccountBody {
     /// What it takes from others.
+    #[serde(deserialize_with = "shape::maps")]
     pub imports: Vec<Import>,
     /// What others may take from it.
+    #[serde(deserialize_with = "shape::maps")]
     pub exports: Vec<Export>,
     /// What it may use.
+    #[serde(deserialize_with = "shape::map")]
     pub limits: Limits,
     /// Shut out users.
     pub revocations: Revocations,
     /// Of users for whom nothing is said.
+    #[serde(deserialize_with = "shape::map")]
     pub default_permissions: Permissions,
     /// Where messages go instead.
+    #[serde(deserialize_with = "shape::map_of_maps")]
     pub mappings: BTreeMap<String, Vec<Destination>>,
     /// Who decides about its users.
+    #[serde(deserialize_with = "shape::map")]
     pub authorization: ExternalAuthorization,
     /// Message tracing.
+    #[serde(deserialize_with = "shape::some_map")]
     pub trace: Option<Trace>,
     /// Labels.
     pub tags: Vec<String>,
@@ -89,6 +97,7 @@ pub struct Scope {
     /// A name for people.
     pub role: String,
     /// What its users may do; subjects may have placeholders.
+    #[serde(deserialize_with = "shape::map")]
     pub template: UserLimits,
 }
 
@@ -141,6 +150,7 @@ pub struct Export {
     /// Let traces through.
     pub allow_trace: bool,
     /// Latency tracking.
+    #[serde(deserialize_with = "shape::some_map")]
     pub service_latency: Option<Latency>,
 }
 

@@ -6,6 +6,7 @@ pub mod account;
 pub mod operator;
 pub mod scope;
 pub mod setup;
+mod shape;
 pub mod token;
 pub mod trust;
 pub mod user;

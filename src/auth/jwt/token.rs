@@ -180,11 +180,11 @@ impl Token {
         else {
             return Err(TokenError::Parts);
         };
-        check_header(&unpack(header)?)?;
+        let old = is_old(&unpack(header)?)?;
         let claims_json = parse(&unpack(claims)?)?;
         let signature = unpack(signature)?;
 
-        let (kind, version, body) = identify(&claims_json)?;
+        let (kind, version, body) = identify(&claims_json, old)?;
         let standard: Standard = read(claims_json)?;
         // The first version signed the claims alone.
         let signed = match version {
@@ -286,13 +286,15 @@ fn read<T: DeserializeOwned>(value: Value) -> Result<T, TokenError> {
     serde_json::from_value(value).map_err(|error| TokenError::Json(error.to_string()))
 }
 
-fn check_header(json: &[u8]) -> Result<(), TokenError> {
+/// Is its algorithm the first version's?
+fn is_old(json: &[u8]) -> Result<bool, TokenError> {
     let header: Header = read(parse(json)?)?;
     if !header.typ.eq_ignore_ascii_case("JWT") {
         return Err(TokenError::Type(header.typ));
     }
     match header.alg.to_ascii_lowercase().as_str() {
-        "ed25519" | "ed25519-nkey" => Ok(()),
+        "ed25519" => Ok(true),
+        "ed25519-nkey" => Ok(false),
         _ => Err(TokenError::Algorithm(header.alg)),
     }
 }
@@ -311,7 +313,7 @@ fn drop_nulls(value: &mut Value) {
 }
 
 /// Kind, version and own claims. The first version has the kind, tags and issuing account outside.
-fn identify(claims: &Value) -> Result<(Kind, u8, Value), TokenError> {
+fn identify(claims: &Value, old: bool) -> Result<(Kind, u8, Value), TokenError> {
     let text = |value: &Value, name: &str| match value.get(name) {
         None => Ok(String::new()),
         Some(Value::String(text)) => Ok(text.clone()),
@@ -345,8 +347,8 @@ fn identify(claims: &Value) -> Result<(Kind, u8, Value), TokenError> {
         VERSION_MAX => Ok((kind, 2, body)),
         1 => Ok((kind, 1, body)),
         _ if version > VERSION_MAX => Err(TokenError::Version),
-        // Stock verifies these as the first version.
-        _ if kind == Kind::Generic => Ok((kind, 1, body)),
+        // These need not say.
+        _ if kind == Kind::Generic => Ok((kind, if old { 1 } else { 2 }, body)),
         _ => Err(TokenError::Json(format!(
             "library supports version {VERSION_MAX} or less - received {version}"
         ))),

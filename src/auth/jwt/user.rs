@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
+use super::shape;
 use super::token::{Kind, Standard, Token, TokenError, is_public_key};
 use super::window::{self, TimeRange, Zones};
 use crate::options::{PermissionsOptions, ResponsePermission, SubjectPermission};
@@ -41,6 +42,7 @@ pub struct UserLimits {
     #[serde(deserialize_with = "networks")]
     pub src: Vec<String>,
     /// When it may be connected; empty is always.
+    #[serde(deserialize_with = "shape::maps")]
     pub times: Vec<TimeRange>,
     /// Time zone of `times`; empty is the server's.
     pub times_location: String,
@@ -63,12 +65,13 @@ pub struct UserLimits {
 #[serde(default)]
 pub struct Permissions {
     /// What may be published.
-    #[serde(rename = "pub")]
+    #[serde(rename = "pub", deserialize_with = "shape::map")]
     pub publish: Lists,
     /// What may be subscribed to; entries may be `subject queue`.
-    #[serde(rename = "sub")]
+    #[serde(rename = "sub", deserialize_with = "shape::map")]
     pub subscribe: Lists,
     /// Answers.
+    #[serde(deserialize_with = "shape::some_map")]
     pub resp: Option<Answers>,
 }
 

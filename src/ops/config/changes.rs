@@ -109,6 +109,16 @@ pub fn between(old: &Options, new: &Options, port: u16) -> Result<Changes, NotRe
     Ok(changes)
 }
 
+/// Tokens by their last characters, which are of the signature: enough to tell them apart.
+fn shown_tokens(tokens: &[String]) -> String {
+    let ends = tokens.iter().map(|it| {
+        let mut end: Vec<char> = it.chars().rev().take(16).collect();
+        end.reverse();
+        end.into_iter().collect::<String>()
+    });
+    ends.collect::<Vec<_>>().join(" ")
+}
+
 /// Must be the same in both.
 fn fixed<T: PartialEq + ToString>(
     field: &'static str,

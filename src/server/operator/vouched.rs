@@ -116,16 +116,6 @@ impl Vouched {
     pub fn drop(&mut self, key: &str) -> bool {
         self.accounts.remove(key).is_some()
     }
-
-    /// An account.
-    pub fn account(&self, key: &str) -> Option<&Arc<TrustedAccount>> {
-        self.accounts.get(key)
-    }
-
-    /// Keys whose signature counts, and those that may not sign themselves.
-    pub fn keys(&self) -> Option<&Keys> {
-        self.keys.as_ref()
-    }
 }
 
 /// Accounts and users that options and tokens come to, after `before`.
