@@ -212,7 +212,7 @@ impl Changes {
             name => name.to_owned(),
         })?;
         fixed("TrustedOperators", old, new, |it| {
-            it.operator.operators.join(" ")
+            shown_tokens(&it.operator.operators)
         })?;
         fixed("TrustedKeys", old, new, |it| {
             it.operator.trusted_keys.join(" ")
