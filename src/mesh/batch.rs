@@ -67,6 +67,8 @@ pub struct RemoteMessage<'a> {
     pub source: Slot,
     /// Account its subject is in.
     pub account: AccountId,
+    /// It came through a service import.
+    pub crossed: bool,
     /// The publisher's shard, where another one passes the message on; else it is the sender's.
     pub home: Option<ShardId>,
     /// To be given back if nobody receives the message.
@@ -224,6 +226,7 @@ const IS_PLAIN: u8 = 8;
 const HAS_QUEUES: u8 = 16;
 const HAS_CLAIM: u8 = 32;
 const HAS_HOME: u8 = 64;
+const HAS_CROSSED: u8 = 128;
 
 impl Batch {
     /// Bytes that wait in it, shared payloads included.
@@ -296,7 +299,8 @@ impl Batch {
             | flag(shared.is_some(), IS_SHARED)
             | flag(message.plain, IS_PLAIN)
             | flag(message.claim.is_some(), HAS_CLAIM)
-            | flag(message.home.is_some(), HAS_HOME);
+            | flag(message.home.is_some(), HAS_HOME)
+            | flag(message.crossed, HAS_CROSSED);
         let head = MessageHead {
             flags,
             header_size_digits: message.header_size_text.len() as u8, // at most 9
@@ -557,6 +561,7 @@ impl<'a> Reader<'a> {
         RemoteMessage {
             source: head.source,
             account: head.account,
+            crossed: flags & HAS_CROSSED != 0,
             home,
             claim,
             subject,

@@ -16,6 +16,7 @@ fn items_come_out_as_they_went_in() {
     let plain = RemoteMessage {
         source,
         account: AccountId(7),
+        crossed: true,
         home: Some(ShardId(63)),
         claim: Some(claim),
         subject: b"a.b",
@@ -30,6 +31,7 @@ fn items_come_out_as_they_went_in() {
         queues: Names::NONE,
     };
     let queued = RemoteMessage {
+        crossed: false,
         home: None,
         claim: None,
         reply: None,
