@@ -166,7 +166,7 @@ impl Subscription {
 /// subscription of an importing one (AUTH-32).
 #[derive(Debug)]
 pub struct Shadow {
-    /// The subscription it stands for, which counts its messages.
+    /// The subscription it stands for.
     pub of: SubscriptionId,
     /// What the exporter's messages are called there.
     pub import: Arc<StreamImport>,

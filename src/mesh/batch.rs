@@ -36,6 +36,9 @@ pub enum Item<'a> {
     /// Counts as an interest change and is none: once it is acknowledged, all that was said before
     /// it has been carried out.
     Mark,
+    /// What the receiver must know of the publisher of the next message, as JSON: it is an answer
+    /// to a request that is measured there (AUTH-63).
+    About(&'a [u8]),
     /// A message for subscriptions of the receiver.
     Message(RemoteMessage<'a>),
     /// A request of the receiver's connection, or part of it, that nobody received (CORE-71).
@@ -144,6 +147,7 @@ const MESSAGE: u8 = 2;
 const STALL: u8 = 3;
 const RESUME: u8 = 4;
 const MARK: u8 = 5;
+const ABOUT: u8 = 7;
 const UNDELIVERED: u8 = 6;
 
 /// What stands in front of a message: one fixed piece, written and read at once.
@@ -274,6 +278,12 @@ impl Batch {
         if let Some(queue) = queue {
             self.field(queue);
         }
+    }
+
+    /// Appends what is to be known of the publisher of the message that follows.
+    pub fn about(&mut self, publisher: &[u8]) {
+        self.bytes.push(ABOUT);
+        self.field(publisher);
     }
 
     /// Appends a mark.
@@ -454,6 +464,7 @@ impl<'a> Iterator for Items<'a> {
                 }
             }
             MARK => Item::Mark,
+            ABOUT => Item::About(reader.field()),
             MESSAGE => Item::Message(reader.message(&self.batch.shared)),
             UNDELIVERED => Item::Undelivered {
                 source: reader.slot(),

@@ -19,6 +19,8 @@ pub(super) struct Message<'a> {
     pub account: AccountId,
     /// It came through a service import: stream imports do not take it on.
     pub crossed: bool,
+    /// It comes through a stream import.
+    pub renamed: bool,
     /// The service import it came through last.
     pub hop: Option<&'a Hop<'a>>,
     pub subject: &'a [u8],
@@ -55,6 +57,7 @@ impl<'a> Message<'a> {
         Self {
             account,
             crossed: false,
+            renamed: false,
             hop: None,
             subject: publish.subject,
             reply: publish.reply,
@@ -156,8 +159,9 @@ impl Local {
         {
             return false;
         }
-        subscription.delivered += 1;
-        if subscription.max > 0 {
+        // What an import brings does not count towards the end of a subscription, as in stock.
+        subscription.delivered += u64::from(!message.renamed);
+        if subscription.max > 0 && !message.renamed {
             if subscription.delivered > subscription.max {
                 return false; // its end is noted already
             }

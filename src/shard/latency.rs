@@ -31,7 +31,10 @@ impl Core {
 
     /// The answer to a measured request has come: once.
     pub(super) fn report_answer(&mut self, account: AccountId, message: &Message<'_>) {
-        let responder = self.own_source(message);
+        let responder = match message.source {
+            Some((home, _)) if home != self.local.id => self.local.services.publisher(home),
+            _ => self.shown(self.own_source(message), true),
+        };
         let replies = self.local.services_of(account);
         let Some(entry) = replies.and_then(|it| it.find(message.subject)) else {
             return;
@@ -48,13 +51,36 @@ impl Core {
             ..latency::Metric::default()
         };
         let requester_rtt = self.rtt(requester);
-        let responder_rtt = self.rtt(responder);
+        let rtt_of = |it: &serde_json::Value| it["rtt"].as_u64().unwrap_or(0);
+        let responder_rtt = responder.as_ref().map_or(0, rtt_of);
         metric.service = took.saturating_sub(responder_rtt);
         metric.total = requester_rtt + took;
         metric.start = self.started(took + requester_rtt);
         metric.requestor = self.shown(requester, measured.share);
-        metric.responder = self.shown(responder, true);
+        metric.responder = responder;
         self.publish_metric(account, &export.latency_subject(), &metric);
+    }
+
+    /// Tells the shard where a request is measured who answers it, ahead of the answer.
+    pub(super) fn introduce_responder(&mut self, slot: Slot, account: AccountId, subject: &[u8]) {
+        let shards = self
+            .tables
+            .of(account)
+            .interest
+            .lookup(subject)
+            .remote_plain;
+        if shards == 0 {
+            return;
+        }
+        let Some(responder) = self.shown(Some(slot), true) else {
+            return;
+        };
+        let responder = responder.to_string();
+        for shard in self.local.peers.others() {
+            if shards & (1 << shard.0) != 0 {
+                self.local.peers.outgoing(shard).about(responder.as_bytes());
+            }
+        }
     }
 
     /// A measured request gets no answer.
@@ -117,6 +143,7 @@ impl Core {
         let mut message = Message {
             account,
             crossed: false,
+            renamed: false,
             hop: None,
             subject: subject.as_bytes(),
             reply: None,

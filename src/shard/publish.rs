@@ -1,5 +1,6 @@
 //! PUB and HPUB: what is checked, who receives, and what the publisher hears.
 
+use crate::accounts::replies;
 use crate::auth::permissions::Permissions;
 use crate::ids::{AccountId, ShardId, Slot};
 use crate::mesh::batch::{Body, Names, RemoteMessage};
@@ -153,6 +154,9 @@ impl Core {
         {
             return self.answer_user_info(index, reply);
         }
+        if publish.subject.starts_with(replies::PREFIX) && publish.subject.ends_with(b".T") {
+            self.introduce_responder(slot, account, publish.subject);
+        }
         let claim = self.local.claim(no_responders, publish.reply);
         let mut message = Message::published(account, publish, Some((id, slot)), claim);
         match (self.route(&mut message), publish.reply) {
@@ -282,6 +286,7 @@ impl Core {
         let mut message = Message {
             account,
             crossed: false,
+            renamed: false,
             hop: None,
             subject: reply,
             reply: None,

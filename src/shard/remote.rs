@@ -36,7 +36,11 @@ impl Core {
                     self.local.peers.applied(from);
                 }
                 Item::Mark => self.local.peers.applied(from),
-                Item::Message(message) => self.deliver_remote(from, &message),
+                Item::About(publisher) => self.local.services.publisher_is(from, publisher),
+                Item::Message(message) => {
+                    self.deliver_remote(from, &message);
+                    self.local.services.publisher_was(from);
+                }
                 Item::Undelivered {
                     source,
                     claim,
@@ -64,6 +68,7 @@ impl Core {
         let mut message = Message {
             account: remote.account,
             crossed: remote.crossed,
+            renamed: false,
             hop: None,
             subject: remote.subject,
             reply: remote.reply,

@@ -14,7 +14,7 @@ use crate::accounts::export::ServiceExport;
 use crate::accounts::import::ServiceImport;
 use crate::accounts::registry::Accounts;
 use crate::accounts::replies::{self, Measured, Replies, Reply};
-use crate::ids::{AccountId, Slot};
+use crate::ids::{AccountId, ShardId, Slot};
 use crate::limits;
 use crate::protocol::encode::Decimal;
 use crate::routing::interest::{Handler, InterestChange};
@@ -33,6 +33,8 @@ pub struct Services {
     replies: HashMap<AccountId, Replies, ahash::RandomState>,
     /// Some requests have been measured: who leaves must be looked for among those.
     measures: bool,
+    /// What another shard said of the publisher of the message it brings next.
+    publisher: Option<(ShardId, Box<[u8]>)>,
     /// When to look for what is out of time.
     look_at: Option<Nanos>,
 }
@@ -59,6 +61,25 @@ impl Services {
     /// When something is to be done next.
     pub(super) fn due(&self) -> Option<Nanos> {
         self.look_at
+    }
+
+    /// Another shard says who publishes the message that it brings next.
+    pub(super) fn publisher_is(&mut self, from: ShardId, publisher: &[u8]) {
+        self.publisher = Some((from, publisher.into()));
+    }
+
+    /// That message has been dealt with.
+    pub(super) fn publisher_was(&mut self, from: ShardId) {
+        if self.publisher.as_ref().is_some_and(|(it, _)| *it == from) {
+            self.publisher = None;
+        }
+    }
+
+    /// What is known of the publisher of a message that another shard brought.
+    pub(super) fn publisher(&self, home: ShardId) -> Option<serde_json::Value> {
+        let (from, publisher) = self.publisher.as_ref()?;
+        let known = serde_json::from_slice(publisher).ok();
+        known.filter(|_| *from == home)
     }
 
     fn wait_for(&mut self, at: Nanos) {

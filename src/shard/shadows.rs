@@ -116,6 +116,7 @@ impl Local {
         };
         let renamed = Message {
             subject: &subject,
+            renamed: true,
             shared: message.shared.clone(),
             ..*message
         };

@@ -213,7 +213,9 @@ fn auth_033_auth_038_wildcards_and_shared_details() {
     let mut asker = server.client_with(
         "{\"user\":\"b\",\"pass\":\"p\",\"name\":\"n\",\"lang\":\"l\",\"version\":\"v\"}",
     );
-    asker.send("HPUB l.y.x in 59 61\r\nNATS/1.0\r\nK: v\r\nNats-Request-Info: {\"acc\":\"forged\"}\r\n\r\n\r\nhi\r\n");
+    let header = "NATS/1.0\r\nK: v\r\nNats-Request-Info: {\"acc\":\"forged\"}\r\n\r\n";
+    let len = header.len();
+    asker.send(format!("HPUB l.y.x in {len} {}\r\n{header}hi\r\n", len + 2));
     let request = service.message();
     assert_eq!(text(&request).0, "q.w.x.y");
     let header = String::from_utf8(request.headers).expect("text");
