@@ -54,6 +54,7 @@ impl fmt::Display for Refused {
 }
 
 const CYCLE: Refused = Refused::Text("import forms a cycle");
+const INVALID_SUBJECT: Refused = Refused::Text("sublist: invalid subject");
 const BAD_PUBLISH_SUBJECT: Refused = Refused::Text("invalid publish subject");
 
 /// The accounts that are connected. Every one of them belongs to nobody else yet.
@@ -286,7 +287,7 @@ impl<'a> Graph<'a> {
             from => from,
         };
         if !is_valid_pattern(from.as_bytes()) || !is_valid_pattern(to.as_bytes()) {
-            return Err(Refused::Text("invalid subject"));
+            return Err(INVALID_SUBJECT);
         }
         if !self.may_import(importer, exporter, to, Shared::Service) {
             return Err(Refused::Text("service import not authorized"));
@@ -382,7 +383,7 @@ fn check_token_position(options: &ExportOptions) -> Result<(), Refused> {
     let at = options.account_token_position as usize - 1;
     match options.subject.split('.').nth(at) {
         Some("*") => Ok(()),
-        _ => Err(Refused::Text("invalid subject")),
+        _ => Err(INVALID_SUBJECT),
     }
 }
 

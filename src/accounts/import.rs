@@ -115,7 +115,7 @@ fn back(source: &str, destination: &str) -> Result<Transform, TransformError> {
             }
         })
         .collect();
-    Transform::strict(&pattern, &tokens.join("."))
+    Transform::new(&pattern, &tokens.join("."))
 }
 
 /// The number in `$1` or `{{wildcard(1)}}`.
