@@ -8,7 +8,7 @@ pub mod import;
 pub mod latency;
 pub mod mapping;
 #[cfg(test)]
-mod naive;
+pub(crate) mod naive;
 pub mod registry;
 pub mod replies;
 pub mod transform;

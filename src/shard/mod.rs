@@ -7,6 +7,8 @@ pub mod control;
 pub mod core;
 mod deliver;
 pub mod effects;
+#[cfg(test)]
+mod import_tests;
 mod input;
 mod lame_duck;
 mod latency;
