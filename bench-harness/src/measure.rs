@@ -139,10 +139,9 @@ impl Progress {
         }
         if let Some(last) = all.last_mut() {
             last.placed = run.placement.held(run.server, &self.pairs)?;
-            if run.count_calls {
-                let messages = || self.messages();
-                last.system_calls_per_message =
-                    system_calls::per_message(run.server.process(), messages);
+            if let (true, Some(cpu)) = (run.count_calls, last.cpu_per_million()) {
+                let calls = system_calls::per_cpu_second(run.server.process());
+                last.system_calls_per_message = calls.map(|calls| calls * cpu / 1e6);
             }
         }
         Ok(all

@@ -70,7 +70,7 @@ const COLUMNS: [Column; 10] = [
         Some(run.generator_cpu_seconds / run.seconds)
     }),
     column("placed", 2, Better::Neither, |run| run.placed),
-    column("M rcvd=sent", 3, Better::Neither, |run| {
+    column("M rcvd=snt", 3, Better::Neither, |run| {
         Some(run.verified as f64 / 1e6)
     }),
 ];
