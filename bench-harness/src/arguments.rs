@@ -35,7 +35,17 @@ pub struct Arguments {
     /// Where the two sides of a pair sit; Ramjet only
     #[arg(long, value_enum, default_value_t = Placement::Any, global = true)]
     pub placement: Placement,
-    /// CPUs the servers may use, as 0,1; not for servers with more threads than that
+    /// Of a set, only the cases whose title contains this
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true,
+        global = true
+    )]
+    pub only: String,
+    /// CPUs the servers may use, as 0,1; where a server has more threads than that, neither it
+    /// nor the generator is pinned
     #[arg(long, value_delimiter = ',', value_name = "LIST", global = true)]
     pub cpus: Option<Vec<usize>>,
     /// CPUs the generator may use
@@ -90,6 +100,12 @@ pub enum Choice {
 impl Arguments {
     /// The cases chosen, and the name of their record.
     pub fn cases(&self) -> (String, Vec<Case>) {
+        let (name, mut cases) = self.set();
+        cases.retain(|case| case.title().contains(&self.only));
+        (name, cases)
+    }
+
+    fn set(&self) -> (String, Vec<Case>) {
         match &self.choice {
             Choice::Standard => ("standard".into(), Set::Standard.cases()),
             Choice::Quick => ("quick".into(), Set::Quick.cases()),
@@ -130,6 +146,14 @@ impl Arguments {
     /// CPUs of a server with so many threads: all where those given are fewer.
     pub fn cpus_for(&self, shards: usize) -> Option<&[usize]> {
         self.cpus.as_deref().filter(|cpus| cpus.len() >= shards)
+    }
+}
+
+impl Arguments {
+    /// CPUs of the generator beside a server with so many threads.
+    pub fn generator_cpus_for(&self, shards: usize) -> Option<&[usize]> {
+        let fits = self.cpus.is_none() || self.cpus_for(shards).is_some();
+        self.generator_cpus.as_deref().filter(|_| fits)
     }
 }
 

@@ -66,7 +66,7 @@ use crate::error::{BenchError, io_error};
 use crate::machine::{Executable, Machine};
 use crate::measure::{Observed, Run, Window};
 use crate::report::{Outcome, Report};
-use crate::server::{Candidate, Server, pin_this_thread};
+use crate::server::{Candidate, Pinned, Server};
 use crate::soak::Soak;
 use crate::status::Status;
 
@@ -88,11 +88,12 @@ fn run(arguments: &Arguments) -> Result<(), BenchError> {
         Arguments::command().error(kind, text).exit();
     }
     raise_descriptor_limit();
-    if let Some(cpus) = &arguments.generator_cpus {
-        pin_this_thread(cpus)?;
-    }
     match &arguments.choice {
-        Choice::Ceiling => ceiling::run(Duration::from_secs_f64(arguments.seconds)),
+        Choice::Ceiling => {
+            let pinned = arguments.generator_cpus_for(1);
+            let _pinned = pinned.map(Pinned::to).transpose()?;
+            ceiling::run(Duration::from_secs_f64(arguments.seconds))
+        }
         Choice::Soak(soak) => run_soak(soak, &candidates, arguments),
         _ => measure_all(&candidates, arguments),
     }
@@ -164,6 +165,8 @@ fn run_once(
     status: &Status,
 ) -> Result<Observed, BenchError> {
     let server = Server::start(candidate, case.shards, arguments.cpus_for(case.shards))?;
+    let pinned = arguments.generator_cpus_for(case.shards);
+    let _pinned = pinned.map(Pinned::to).transpose()?;
     let observed = case.scenario.run(&Run {
         server: &server,
         window: Window {
@@ -190,6 +193,8 @@ fn run_soak(
         status.begin(format!("soak of {} s: {}", soak.duration, candidate.name));
         let shards = arguments.shards;
         let server = Server::start(candidate, shards, arguments.cpus_for(shards))?;
+        let pinned = arguments.generator_cpus_for(shards);
+        let _pinned = pinned.map(Pinned::to).transpose()?;
         let soaked = soak.run(&Run {
             server: &server,
             window: Window {

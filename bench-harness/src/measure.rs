@@ -281,6 +281,20 @@ impl From<&Latencies> for Percentiles {
 }
 
 #[cfg(test)]
+impl Observed {
+    /// A run in which nothing happened.
+    pub fn empty() -> Self {
+        let edge = || Edge {
+            at: Instant::now(),
+            messages: 0,
+            server: Usage::default(),
+            generator: Usage::default(),
+        };
+        Self::between(&edge(), &edge())
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -320,19 +334,5 @@ mod tests {
         assert_eq!(observed.rate(), 4e6);
         observed.messages = 0;
         assert_eq!(observed.cpu_per_million(), None);
-    }
-}
-
-#[cfg(test)]
-impl Observed {
-    /// A run in which nothing happened.
-    pub fn empty() -> Self {
-        let edge = || Edge {
-            at: Instant::now(),
-            messages: 0,
-            server: Usage::default(),
-            generator: Usage::default(),
-        };
-        Self::between(&edge(), &edge())
     }
 }

@@ -136,12 +136,11 @@ impl Report {
     pub fn machine_text(&self) -> String {
         let list = |cpus: &Option<Vec<usize>>| {
             cpus.as_ref().map_or("not pinned".to_owned(), |cpus| {
-                format!("pinned to {cpus:?}")
+                format!("CPUs {cpus:?}, free where a server has more threads than that")
             })
         };
         let mut out = format!(
-            "machine    {}\nflags      {}\nservers    {} (those with more threads than that: not \
-             pinned)\ngenerator  {}\n",
+            "machine    {}\nflags      {}\nservers    {}\ngenerator  {}\n",
             self.machine,
             self.flags,
             list(&self.server_cpus),

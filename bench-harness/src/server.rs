@@ -194,31 +194,44 @@ impl Drop for Server {
     }
 }
 
-/// Pins the calling thread, and every thread and process it starts from now on.
-///
-/// # Errors
-/// [`BenchError::Io`] when the kernel refuses.
-pub fn pin_this_thread(cpus: &[usize]) -> Result<(), BenchError> {
-    let mut set = CpuSet::new();
-    for &cpu in cpus {
-        set.set(cpu);
+/// The calling thread, and every thread and process it starts, on some CPUs only; dropping it
+/// frees the calling thread again.
+pub struct Pinned {
+    before: CpuSet,
+}
+
+impl Pinned {
+    /// To these.
+    ///
+    /// # Errors
+    /// [`BenchError::Io`] when the kernel refuses.
+    pub fn to(cpus: &[usize]) -> Result<Self, BenchError> {
+        let refused = |errno: rustix::io::Errno| BenchError::Io {
+            what: "pin to the CPUs given",
+            source: errno.into(),
+        };
+        let before = sched_getaffinity(None).map_err(refused)?;
+        let mut set = CpuSet::new();
+        for &cpu in cpus {
+            set.set(cpu);
+        }
+        sched_setaffinity(None, &set).map_err(refused)?;
+        Ok(Self { before })
     }
-    sched_setaffinity(None, &set).map_err(|errno| BenchError::Io {
-        what: "pin to the CPUs given",
-        source: errno.into(),
-    })
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // It was allowed before.
+        let _ = sched_setaffinity(None, &self.before);
+    }
 }
 
 /// A child inherits the CPUs of the thread that starts it, so that no unsafe hook is needed.
 fn spawn_pinned(command: &mut Command, cpus: Option<&[usize]>) -> io::Result<Child> {
-    let Some(cpus) = cpus else {
-        return command.spawn();
-    };
-    let before = sched_getaffinity(None)?;
-    pin_this_thread(cpus).map_err(|error| io::Error::other(error.to_string()))?;
-    let child = command.spawn();
-    sched_setaffinity(None, &before)?;
-    child
+    let pinned = cpus.map(Pinned::to).transpose();
+    let _pinned = pinned.map_err(|error| io::Error::other(error.to_string()))?;
+    command.spawn()
 }
 
 /// Held together until both are known, so that they differ.
