@@ -111,9 +111,9 @@ fn standard() -> Vec<Case> {
         rate: 10_000,
         size: 128,
     };
-    let many = Scenario::Many {
+    let many = |subscribers| Scenario::Many {
         subjects: 1_000_000,
-        subscribers: 0,
+        subscribers,
         size: 16,
     };
     let slow = Scenario::Slow {
@@ -144,7 +144,8 @@ fn standard() -> Vec<Case> {
         across(reqrep(100)),
         on(1, open),
         on(1, churn),
-        on(1, many),
+        on(1, many(0)),
+        on(1, many(1)),
         on(1, slow),
         on(4, idle),
     ]
