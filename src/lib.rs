@@ -16,4 +16,4 @@ pub mod server;
 pub mod shard;
 pub mod time;
 
-pub use server::{Server, ServerHandle, StartError};
+pub use server::{ReloadError, Server, ServerHandle, StartError};

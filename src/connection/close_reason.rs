@@ -29,6 +29,8 @@ pub enum CloseReason {
     BadClientProtocolVersion,
     /// More than `max_connections`.
     MaximumConnectionsExceeded,
+    /// As many subscriptions as are allowed, when that was looked at anew (CORE-56).
+    MaximumSubscriptionsExceeded,
     /// More than `max_payload`.
     MaximumPayloadExceeded,
     /// More than `max_control_line`.
@@ -56,6 +58,7 @@ impl CloseReason {
             Self::ProtocolViolation => "Protocol Violation",
             Self::BadClientProtocolVersion => "Bad Client Protocol Version",
             Self::MaximumConnectionsExceeded => "Maximum Connections Exceeded",
+            Self::MaximumSubscriptionsExceeded => "Maximum Subscriptions Exceeded",
             Self::MaximumPayloadExceeded => "Maximum Message Payload Exceeded",
             Self::MaximumControlLineExceeded => "Maximum Control Line Exceeded",
             Self::ServerShutdown => "Server Shutdown",

@@ -8,6 +8,7 @@ use crate::auth::authenticate::User;
 use crate::auth::cache::PublishCache;
 use crate::auth::responses::Responses;
 use crate::connection::close_reason::CloseReason;
+use crate::connection::held::Backlog;
 use crate::delivery::outbound::Outbound;
 use crate::ids::{ConnectionId, GLOBAL_ACCOUNT, PeerAddress, Slot, SubscriptionId};
 use crate::protocol::connect::ConnectOptions;
@@ -62,6 +63,15 @@ impl Holds {
     pub fn any(self) -> bool {
         self.0 != 0
     }
+}
+
+/// A password check that is under way on another thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PendingCheck {
+    /// Number of the settings it was begun under; its answer means nothing under others.
+    pub view: u64,
+    /// The connection had been let in before and is judged anew (CFG-94).
+    pub again: bool,
 }
 
 /// What a connection held at the barrier is owed when it is reached.
@@ -164,9 +174,11 @@ pub struct Connection {
     pub partial_needed: Option<usize>,
     /// Bytes received while held, bounded by [`crate::limits::BACKLOG_MAX`] and what the kernel
     /// had received by then.
-    pub backlog: Vec<u8>,
+    pub backlog: Backlog,
     /// Why it is held.
     pub holds: Holds,
+    /// What the password check under way is for.
+    pub check: PendingCheck,
     /// What it waits for at the barrier.
     pub owed: Option<Owed>,
     /// The driver has been told to end it. Told once: the index is somebody else's soon after.
@@ -175,6 +187,9 @@ pub struct Connection {
     pub paused: bool,
     /// Count of interest changes the others must have applied before its PONG.
     pub interest_mark: u64,
+    /// Requests of it went to other shards since its last PING: an answer that nobody is there
+    /// may be on its way.
+    pub asked_elsewhere: bool,
     /// Its subscriptions by sid.
     pub sids: HashTable<SubscriptionId>,
     /// Output.
@@ -227,12 +242,14 @@ impl Connection {
             limits,
             partial: Vec::new(),
             partial_needed: None,
-            backlog: Vec::new(),
+            backlog: Backlog::default(),
             holds: Holds::default(),
+            check: PendingCheck::default(),
             owed: None,
             released: false,
             paused: false,
             interest_mark: 0,
+            asked_elsewhere: false,
             sids: HashTable::new(),
             outbound: Outbound::default(),
             dirty: false,
@@ -276,6 +293,14 @@ impl Connection {
             has_token: !options.auth_token.is_empty(),
         };
         identity.extend_prefix(&prefix)
+    }
+
+    /// May it publish with nothing to check or to answer for each message?
+    pub fn publishes_freely(&self) -> bool {
+        self.phase == Phase::Open
+            && !self.options.verbose
+            && !self.options.pedantic
+            && self.publish_cache.is_none()
     }
 
     /// Is it on its way out?

@@ -4,6 +4,7 @@ use hashbrown::HashTable;
 
 use crate::connection::connection::Connection;
 use crate::ids::{Slot, SubscriptionId};
+use crate::routing::subject;
 
 /// The connections of a shard. An index is reused once its connection is gone for good.
 #[derive(Default)]
@@ -83,18 +84,61 @@ impl Connections {
 pub struct Subscription {
     /// Index of its connection.
     pub connection: u32,
-    /// Subject or pattern.
-    pub subject: Box<[u8]>,
+    subject_len: u32,
+    /// `HMSG <subject> <sid> `: the front of what is delivered, as one piece, because a literal
+    /// subject's deliveries all begin with it.
+    head: Box<[u8]>,
+    literal: bool,
     /// Queue group.
     pub queue: Option<Box<[u8]>>,
-    /// The client's name for it.
-    pub sid: smallvec::SmallVec<[u8; 16]>,
     /// Messages after which it ends; 0 is never.
     pub max: u64,
     /// Messages delivered, counted from the SUB (CORE-36).
     pub delivered: u64,
     /// Each message must be checked against its user's deny list (AUTH-12).
     pub filtered: bool,
+}
+
+/// What stands in front of the subject in [`Subscription`]'s head.
+const VERB: &[u8] = b"HMSG ";
+
+impl Subscription {
+    /// A subscription of the connection at an index that has had no message.
+    pub fn new(connection: u32, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) -> Self {
+        Self {
+            connection,
+            subject_len: subject.len() as u32, // bounded by `max_control_line`
+            head: [VERB, subject, b" ", sid, b" "].concat().into(),
+            literal: subject::is_literal(subject),
+            queue: queue.map(Into::into),
+            max: 0,
+            delivered: 0,
+            filtered: false,
+        }
+    }
+
+    /// Subject or pattern.
+    pub fn subject(&self) -> &[u8] {
+        &self.head[VERB.len()..VERB.len() + self.subject_len as usize]
+    }
+
+    /// The client's name for it.
+    pub fn sid(&self) -> &[u8] {
+        &self.head[VERB.len() + self.subject_len as usize + 1..self.head.len() - 1]
+    }
+
+    /// Appends the front of a delivery on `subject`, up to and with the blank after the sid.
+    #[inline]
+    pub fn push_head(&self, out: &mut Vec<u8>, subject: &[u8], has_header: bool) {
+        let skip = usize::from(!has_header); // MSG, not HMSG
+        if self.literal {
+            out.extend_from_slice(&self.head[skip..]);
+        } else {
+            out.extend_from_slice(&VERB[skip..]);
+            out.extend_from_slice(subject);
+            out.extend_from_slice(&self.head[VERB.len() + self.subject_len as usize..]);
+        }
+    }
 }
 
 /// The subscriptions of a shard.
@@ -112,7 +156,7 @@ impl Subscriptions {
         subscription: Subscription,
         sids: &mut HashTable<SubscriptionId>,
     ) -> SubscriptionId {
-        let hash = self.hasher.hash_one(&subscription.sid[..]);
+        let hash = self.hasher.hash_one(subscription.sid());
         let id = self.free.pop().unwrap_or_else(|| {
             self.entries.push(None);
             SubscriptionId((self.entries.len() - 1) as u32)
@@ -120,7 +164,7 @@ impl Subscriptions {
         self.entries[id.0 as usize] = Some(subscription);
         let (entries, hasher) = (&self.entries, &self.hasher);
         sids.insert_unique(hash, id, |&id| match &entries[id.0 as usize] {
-            Some(subscription) => hasher.hash_one(&subscription.sid[..]),
+            Some(subscription) => hasher.hash_one(subscription.sid()),
             None => 0, // not reached: a table holds only live subscriptions
         });
         id
@@ -129,10 +173,8 @@ impl Subscriptions {
     /// The subscription of that sid.
     pub fn find(&self, sid: &[u8], sids: &HashTable<SubscriptionId>) -> Option<SubscriptionId> {
         let hash = self.hasher.hash_one(sid);
-        sids.find(hash, |&id| {
-            self.get(id).is_some_and(|it| &it.sid[..] == sid)
-        })
-        .copied()
+        sids.find(hash, |&id| self.get(id).is_some_and(|it| it.sid() == sid))
+            .copied()
     }
 
     /// Takes one out, and its sid out of its connection's table.
@@ -142,7 +184,7 @@ impl Subscriptions {
         sids: &mut HashTable<SubscriptionId>,
     ) -> Option<Subscription> {
         let subscription = self.entries.get_mut(id.0 as usize)?.take()?;
-        let hash = self.hasher.hash_one(&subscription.sid[..]);
+        let hash = self.hasher.hash_one(subscription.sid());
         if let Ok(entry) = sids.find_entry(hash, |&found| found == id) {
             entry.remove();
         }

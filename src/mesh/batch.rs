@@ -3,7 +3,8 @@
 
 use bytes::Bytes;
 
-use crate::ids::Slot;
+use crate::ids::{ShardId, Slot};
+use crate::mesh::claim::Claim;
 
 /// Everything one turn has to say to one shard.
 #[derive(Debug, Default)]
@@ -30,8 +31,22 @@ pub enum Item<'a> {
         /// Members there are now; for plain subscriptions 1 or 0.
         weight: u32,
     },
+    /// Counts as an interest change and is none: once it is acknowledged, all that was said before
+    /// it has been carried out.
+    Mark,
     /// A message for subscriptions of the receiver.
     Message(RemoteMessage<'a>),
+    /// A request of the receiver's connection, or part of it, that nobody received (CORE-71).
+    Undelivered {
+        /// The requester.
+        source: Slot,
+        /// What comes back of the request.
+        claim: Claim,
+        /// Its subject.
+        subject: &'a [u8],
+        /// Its reply subject.
+        reply: &'a [u8],
+    },
     /// Hold back this connection of yours: a receiver it feeds is behind.
     Stall {
         /// The connection.
@@ -46,8 +61,12 @@ pub enum Item<'a> {
 /// A message on its way to another shard.
 #[derive(Debug, PartialEq, Eq, Clone)]
 pub struct RemoteMessage<'a> {
-    /// The publisher, for back-pressure.
+    /// The publisher, for echo and back-pressure.
     pub source: Slot,
+    /// The publisher's shard, where another one passes the message on; else it is the sender's.
+    pub home: Option<ShardId>,
+    /// To be given back if nobody receives the message.
+    pub claim: Option<Claim>,
     /// Subject it was published on.
     pub subject: &'a [u8],
     /// Reply subject.
@@ -60,9 +79,12 @@ pub struct RemoteMessage<'a> {
     pub size_text: &'a [u8],
     /// Header and payload.
     pub body: Body<'a>,
+    /// The end of a delivery as one piece, see [`crate::protocol::op::Publish::tail`]. On the way
+    /// in it may be empty; on the way out it is so only for a shared body.
+    pub tail: &'a [u8],
     /// Is it for the plain subscriptions, too?
     pub plain: bool,
-    /// Shards that could not place a queue message, the sender included.
+    /// Shards that could not place a queue message.
     pub tried: u64,
     /// Queue groups the receiver is to pick a member of, as written by [`Batch::message`].
     pub queues: Names<'a>,
@@ -115,12 +137,86 @@ const INTEREST: u8 = 1;
 const MESSAGE: u8 = 2;
 const STALL: u8 = 3;
 const RESUME: u8 = 4;
+const MARK: u8 = 5;
+const UNDELIVERED: u8 = 6;
+
+/// What stands in front of a message: one fixed piece, written and read at once.
+struct MessageHead {
+    flags: u8,
+    header_size_digits: u8,
+    size_digits: u8,
+    source: Slot,
+    subject_len: u32,
+    reply_len: u32,
+    header_len: u32,
+    body_len: u32,
+}
+
+impl MessageHead {
+    /// The item's kind, four lengths and marks of a byte each, six numbers.
+    const LEN: usize = 28;
+
+    fn total_len(&self) -> usize {
+        let digits = usize::from(self.header_size_digits) + usize::from(self.size_digits);
+        let texts = [self.subject_len, self.reply_len, self.body_len];
+        let texts: usize = texts.iter().map(|&len| len as usize).sum();
+        Self::LEN + digits + texts + 2 + 2 * CRLF.len()
+    }
+
+    /// With the kind of the item in front.
+    fn to_bytes(&self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        bytes[..4].copy_from_slice(&[
+            MESSAGE,
+            self.flags,
+            self.header_size_digits,
+            self.size_digits,
+        ]);
+        let numbers = [
+            self.source.index,
+            self.source.generation,
+            self.subject_len,
+            self.reply_len,
+            self.header_len,
+            self.body_len,
+        ];
+        let (words, _) = bytes[4..].as_chunks_mut::<4>();
+        for (word, number) in words.iter_mut().zip(numbers) {
+            *word = number.to_ne_bytes();
+        }
+        bytes
+    }
+
+    /// Without the kind, which has been read.
+    fn from_bytes(bytes: [u8; Self::LEN - 1]) -> Self {
+        let [flags, header_size_digits, size_digits, numbers @ ..] = bytes;
+        let (words, _) = numbers.as_chunks::<4>();
+        let number = |at: usize| words.get(at).map_or(0, |word| u32::from_ne_bytes(*word));
+        Self {
+            flags,
+            header_size_digits,
+            size_digits,
+            source: Slot {
+                index: number(0),
+                generation: number(1),
+            },
+            subject_len: number(2),
+            reply_len: number(3),
+            header_len: number(4),
+            body_len: number(5),
+        }
+    }
+}
+
+const CRLF: &[u8] = b"\r\n";
 
 const HAS_REPLY: u8 = 1;
 const HAS_HEADER: u8 = 2;
 const IS_SHARED: u8 = 4;
 const IS_PLAIN: u8 = 8;
 const HAS_QUEUES: u8 = 16;
+const HAS_CLAIM: u8 = 32;
+const HAS_HOME: u8 = 64;
 
 impl Batch {
     /// Bytes that wait in it, shared payloads included.
@@ -163,6 +259,11 @@ impl Batch {
         }
     }
 
+    /// Appends a mark.
+    pub fn mark(&mut self) {
+        self.bytes.push(MARK);
+    }
+
     /// Appends a message.
     pub fn message<'q>(
         &mut self,
@@ -171,31 +272,44 @@ impl Batch {
     ) {
         self.urgent = true;
         let start = self.bytes.len();
-        let shared = matches!(message.body, Body::Shared(_));
+        let (body, shared) = match message.body {
+            Body::Inline(body) => (body, None),
+            Body::Shared(body) => (&body[..], Some(body)),
+        };
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         let mut flags = flag(message.reply.is_some(), HAS_REPLY)
             | flag(message.header_len.is_some(), HAS_HEADER)
-            | flag(shared, IS_SHARED)
-            | flag(message.plain, IS_PLAIN);
-        self.bytes.extend_from_slice(&[MESSAGE, flags]);
-        self.slot(message.source);
-        self.field(message.subject);
-        if let Some(reply) = message.reply {
-            self.field(reply);
+            | flag(shared.is_some(), IS_SHARED)
+            | flag(message.plain, IS_PLAIN)
+            | flag(message.claim.is_some(), HAS_CLAIM)
+            | flag(message.home.is_some(), HAS_HOME);
+        let head = MessageHead {
+            flags,
+            header_size_digits: message.header_size_text.len() as u8, // at most 9
+            size_digits: message.size_text.len() as u8,
+            source: message.source,
+            subject_len: message.subject.len() as u32,
+            reply_len: message.reply.map_or(0, <[u8]>::len) as u32,
+            header_len: message.header_len.unwrap_or(0) as u32,
+            body_len: body.len() as u32,
+        };
+        self.bytes.reserve(head.total_len());
+        self.bytes.extend_from_slice(&head.to_bytes());
+        if let Some(home) = message.home {
+            self.bytes.push(home.0);
         }
-        self.bytes.push(message.size_text.len() as u8); // at most 9 digits
-        self.bytes.extend_from_slice(message.size_text);
-        if let Some(header_len) = message.header_len {
-            self.u32(header_len as u32);
-            self.bytes.push(message.header_size_text.len() as u8);
-            self.bytes.extend_from_slice(message.header_size_text);
+        if let Some(claim) = message.claim {
+            self.claim(claim);
         }
-        match &message.body {
-            Body::Inline(body) => self.field(body),
-            Body::Shared(body) => {
-                self.u32(self.shared.len() as u32);
-                self.shared.push((*body).clone());
-            }
+        self.bytes.extend_from_slice(message.subject);
+        if let Some(shared) = shared {
+            self.tail(message, b"");
+            self.u32(self.shared.len() as u32);
+            self.shared.push(shared.clone());
+        } else if message.tail.is_empty() {
+            self.tail(message, body);
+        } else {
+            self.bytes.extend_from_slice(message.tail);
         }
         let names_at = self.bytes.len();
         let mut any = false;
@@ -215,6 +329,16 @@ impl Batch {
         }
     }
 
+    /// Appends that nobody received a request.
+    pub fn undelivered(&mut self, source: Slot, claim: Claim, subject: &[u8], reply: &[u8]) {
+        self.urgent = true;
+        self.bytes.push(UNDELIVERED);
+        self.slot(source);
+        self.claim(claim);
+        self.field(subject);
+        self.field(reply);
+    }
+
     /// Appends a request to hold back the receiver's connection.
     pub fn stall(&mut self, source: Slot, first: bool) {
         self.urgent = true;
@@ -231,10 +355,28 @@ impl Batch {
 
     /// The items, in the order in which they were appended.
     pub fn items(&self) -> Items<'_> {
+        self.items_from(0)
+    }
+
+    /// The items from a place on at which [`Items::place`] once stood.
+    pub fn items_from(&self, place: usize) -> Items<'_> {
         Items {
-            reader: Reader(&self.bytes),
-            shared: &self.shared,
+            batch: self,
+            reader: Reader(&self.bytes[place..]),
         }
+    }
+
+    /// Appends what [`crate::protocol::op::Publish::tail`] describes.
+    fn tail(&mut self, message: &RemoteMessage<'_>, body: &[u8]) {
+        let header_size = message.header_len.map(|_| message.header_size_text);
+        for argument in message.reply.into_iter().chain(header_size) {
+            self.bytes.extend_from_slice(argument);
+            self.bytes.push(b' ');
+        }
+        self.bytes.extend_from_slice(message.size_text);
+        self.bytes.extend_from_slice(CRLF);
+        self.bytes.extend_from_slice(body);
+        self.bytes.extend_from_slice(CRLF);
     }
 
     fn u32(&mut self, value: u32) {
@@ -246,6 +388,11 @@ impl Batch {
         self.u32(slot.generation);
     }
 
+    fn claim(&mut self, claim: Claim) {
+        self.bytes.extend_from_slice(&claim.request.to_ne_bytes());
+        self.u32(claim.share);
+    }
+
     fn field(&mut self, bytes: &[u8]) {
         self.u32(bytes.len() as u32);
         self.bytes.extend_from_slice(bytes);
@@ -254,8 +401,16 @@ impl Batch {
 
 /// Iterator over a batch.
 pub struct Items<'a> {
+    batch: &'a Batch,
     reader: Reader<'a>,
-    shared: &'a [Bytes],
+}
+
+impl Items<'_> {
+    /// Where the next item begins; `None` after the last.
+    pub fn place(&self) -> Option<usize> {
+        let left = self.reader.0.len();
+        (left > 0).then(|| self.batch.bytes.len() - left)
+    }
 }
 
 impl<'a> Iterator for Items<'a> {
@@ -277,7 +432,14 @@ impl<'a> Iterator for Items<'a> {
                     weight,
                 }
             }
-            MESSAGE => Item::Message(reader.message(self.shared)),
+            MARK => Item::Mark,
+            MESSAGE => Item::Message(reader.message(&self.batch.shared)),
+            UNDELIVERED => Item::Undelivered {
+                source: reader.slot(),
+                claim: reader.claim(),
+                subject: reader.field(),
+                reply: reader.field(),
+            },
             STALL => Item::Stall {
                 first: reader.u8() == 1,
                 slot: reader.slot(),
@@ -305,14 +467,11 @@ impl<'a> Reader<'a> {
     }
 
     fn u32(&mut self) -> u32 {
-        let bytes = self.take(4);
-        u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+        u32::from_ne_bytes(self.array())
     }
 
     fn u64(&mut self) -> u64 {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(self.take(8));
-        u64::from_ne_bytes(bytes)
+        u64::from_ne_bytes(self.array())
     }
 
     fn slot(&mut self) -> Slot {
@@ -322,31 +481,54 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn claim(&mut self) -> Claim {
+        Claim {
+            request: self.u64(),
+            share: self.u32(),
+        }
+    }
+
     fn field(&mut self) -> &'a [u8] {
         let len = self.u32() as usize;
         self.take(len)
     }
 
-    fn short(&mut self) -> &'a [u8] {
-        let len = usize::from(self.u8());
-        self.take(len)
+    fn array<const N: usize>(&mut self) -> [u8; N] {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N));
+        array
     }
 
     fn message(&mut self, shared: &'a [Bytes]) -> RemoteMessage<'a> {
-        let flags = self.u8();
-        let source = self.slot();
-        let subject = self.field();
-        let reply = (flags & HAS_REPLY != 0).then(|| self.field());
-        let size_text = self.short();
-        let (header_len, header_size_text) = if flags & HAS_HEADER != 0 {
-            (Some(self.u32() as usize), self.short())
-        } else {
-            (None, &[][..])
+        let head = MessageHead::from_bytes(self.array());
+        let flags = head.flags;
+        let home = (flags & HAS_HOME != 0).then(|| ShardId(self.u8()));
+        let claim = (flags & HAS_CLAIM != 0).then(|| self.claim());
+        let subject = self.take(head.subject_len as usize);
+        let tail_begin = self.0;
+        let mut argument = |present: bool, len: usize| {
+            present.then(|| {
+                let argument = self.take(len);
+                self.take(1); // the blank
+                argument
+            })
         };
-        let body = if flags & IS_SHARED != 0 {
-            Body::Shared(&shared[self.u32() as usize])
+        let reply = argument(flags & HAS_REPLY != 0, head.reply_len as usize);
+        let has_header = flags & HAS_HEADER != 0;
+        let header_size_text = argument(has_header, usize::from(head.header_size_digits));
+        let size_text = self.take(usize::from(head.size_digits));
+        self.take(CRLF.len());
+        let inline = self.take(if flags & IS_SHARED == 0 {
+            head.body_len as usize
         } else {
-            Body::Inline(self.field())
+            0
+        });
+        self.take(CRLF.len());
+        let (body, tail) = if flags & IS_SHARED == 0 {
+            let tail_len = tail_begin.len() - self.0.len();
+            (Body::Inline(inline), &tail_begin[..tail_len])
+        } else {
+            (Body::Shared(&shared[self.u32() as usize]), &[][..])
         };
         let (tried, queues) = if flags & HAS_QUEUES != 0 {
             let tried = self.u64();
@@ -356,13 +538,16 @@ impl<'a> Reader<'a> {
         };
         let plain = flags & IS_PLAIN != 0;
         RemoteMessage {
-            source,
+            source: head.source,
+            home,
+            claim,
             subject,
             reply,
-            header_len,
-            header_size_text,
+            header_len: has_header.then_some(head.header_len as usize),
+            header_size_text: header_size_text.unwrap_or_default(),
             size_text,
             body,
+            tail,
             plain,
             tried,
             queues,
@@ -371,83 +556,5 @@ impl<'a> Reader<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn items_come_out_as_they_went_in() {
-        let payload = Bytes::from(vec![7; 5000]);
-        let source = Slot {
-            index: 3,
-            generation: 9,
-        };
-        let plain = RemoteMessage {
-            source,
-            subject: b"a.b",
-            reply: Some(b"r"),
-            header_len: Some(2),
-            header_size_text: b"02",
-            size_text: b"5",
-            body: Body::Inline(b"hdABC"),
-            plain: true,
-            tried: 0,
-            queues: Names::NONE,
-        };
-        let queued = RemoteMessage {
-            reply: None,
-            header_len: None,
-            header_size_text: b"",
-            size_text: b"5000",
-            body: Body::Shared(&payload),
-            plain: false,
-            tried: 5,
-            ..plain.clone()
-        };
-        let mut batch = Batch::default();
-        batch.interest(b"x.*", None, 1);
-        batch.message(&plain, std::iter::empty());
-        batch.interest(b"x.>", Some(b"q"), 7);
-        batch.message(&queued, [&b"one"[..], b"two"].into_iter());
-        batch.stall(source, true);
-        batch.resume(source);
-
-        let items: Vec<Item<'_>> = batch.items().collect();
-        assert_eq!(items.len(), 6);
-        assert_eq!(
-            items[0],
-            Item::Interest {
-                pattern: b"x.*",
-                queue: None,
-                weight: 1
-            }
-        );
-        assert_eq!(items[1], Item::Message(plain));
-        assert_eq!(
-            items[2],
-            Item::Interest {
-                pattern: b"x.>",
-                queue: Some(b"q"),
-                weight: 7
-            }
-        );
-        let Item::Message(message) = &items[3] else {
-            panic!("a message")
-        };
-        assert_eq!(message.queues.collect::<Vec<_>>(), [&b"one"[..], b"two"]);
-        assert_eq!(
-            RemoteMessage {
-                queues: Names::NONE,
-                ..message.clone()
-            },
-            queued
-        );
-        assert_eq!(
-            items[4],
-            Item::Stall {
-                slot: source,
-                first: true
-            }
-        );
-        assert_eq!(items[5], Item::Resume(source));
-    }
-}
+#[path = "batch_tests.rs"]
+mod tests;

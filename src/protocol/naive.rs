@@ -218,7 +218,36 @@ fn publish<'a>(verb: &str, line: &'a [u8], body: &'a [u8]) -> Option<Publish<'a>
         size_text,
         body,
         line,
+        tail: b"", // checked by `without_tail` against the other fields
     })
+}
+
+/// The operation without its tail, which is checked to be what the other fields say and to be
+/// there if the operation is written as most clients write it.
+fn without_tail<'a>(op: ClientOp<'a>, input: &[u8]) -> ClientOp<'a> {
+    let ClientOp::Publish(mut publish) = op else {
+        return op;
+    };
+    let header = publish.has_header.then_some(publish.header_size_text);
+    let parts = [publish.reply, header, Some(publish.size_text)];
+    let mut tail = parts.into_iter().flatten().collect::<Vec<_>>().join(&b' ');
+    tail.extend_from_slice(b"\r\n");
+    tail.extend_from_slice(publish.body);
+    tail.extend_from_slice(b"\r\n");
+    let verb: &[u8] = if publish.has_header {
+        b"HPUB "
+    } else {
+        b"PUB "
+    };
+    let common = [verb, publish.subject, b" ", &tail].concat();
+    let words = [publish.subject, publish.reply.unwrap_or_default()].concat();
+    if input.starts_with(&common) && words.iter().all(|&byte| byte > b' ') {
+        assert_eq!(publish.tail, tail);
+    } else {
+        assert!(publish.tail.is_empty() || publish.tail == tail);
+    }
+    publish.tail = b"";
+    ClientOp::Publish(publish)
 }
 
 /// The real parser behind a buffer, as a connection has it.
@@ -245,6 +274,7 @@ impl Buffered {
             match next_op(&self.pending, &self.limits) {
                 Ok(Progress::Op { op, used }) => {
                     assert!(used > 0);
+                    let op = without_tail(op, &self.pending);
                     self.ops.push(format!("{op:?}"));
                     self.pending.drain(..used);
                 }

@@ -62,4 +62,8 @@ pub struct Publish<'a> {
     pub body: &'a [u8],
     /// The arguments of the control line, for trace logs.
     pub line: &'a [u8],
+    /// What follows the subject and its blank, to the end of the operation: `[reply ][header size
+    /// ]size\r\n<body>\r\n`. A delivery ends in the very same bytes, so one copy makes it. Empty
+    /// where the arguments were not written with single blanks.
+    pub tail: &'a [u8],
 }

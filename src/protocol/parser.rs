@@ -132,6 +132,10 @@ fn finish_publish<'a>(
         size_text: head.size_text,
         body,
         line: head.line,
+        tail: match head.tail_at {
+            Some(at) => input.get(at..used).unwrap_or_default(),
+            None => b"",
+        },
     });
     Ok(Progress::Op { op, used })
 }

@@ -19,6 +19,8 @@ pub(super) struct PublishHead<'a> {
     pub(super) line: &'a [u8],
     /// Where the body begins in the input.
     pub(super) body_at: usize,
+    /// Where the arguments after the subject begin, if they are written as a delivery has them.
+    pub(super) tail_at: Option<usize>,
 }
 
 impl<'a> PublishHead<'a> {
@@ -59,6 +61,7 @@ impl<'a> PublishHead<'a> {
             size_text: total.text,
             line,
             body_at: start + line.len() + CRLF.len(),
+            tail_at: Some(start + subject.len() + 1),
         })
     }
 
@@ -80,6 +83,7 @@ impl<'a> PublishHead<'a> {
             size_text,
             line: args,
             body_at,
+            tail_at: None,
         })
     }
 
@@ -107,6 +111,7 @@ impl<'a> PublishHead<'a> {
             size_text,
             line: args,
             body_at,
+            tail_at: None,
         })
     }
 }

@@ -41,6 +41,12 @@ pub struct QueueDelivery {
 }
 
 impl Delivery {
+    /// Does it lead nowhere?
+    #[inline]
+    pub fn is_nobody(&self) -> bool {
+        self.plain.is_empty() && self.queues.is_empty() && self.remote_plain == 0
+    }
+
     /// Receivers of one message.
     pub fn fanout(&self) -> u64 {
         self.plain.len() as u64

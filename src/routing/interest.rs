@@ -196,6 +196,10 @@ impl Interest {
     /// an empty token leads to nobody.
     pub fn lookup(&mut self, subject: &[u8]) -> &Delivery {
         self.stats.matches += 1;
+        if let Some(at) = self.cache.again(subject) {
+            self.stats.cache_hits += 1;
+            return self.cache.delivery(at);
+        }
         let place = self.cache.find(subject);
         if let Some(at) = place.hit() {
             self.stats.cache_hits += 1;

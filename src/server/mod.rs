@@ -4,10 +4,12 @@ mod figures;
 mod handle;
 mod identity;
 mod lame_duck;
+mod reload;
 pub mod run;
 mod shards;
 mod start;
 
 pub use handle::ServerHandle;
 pub use identity::{COMMIT, COMPATIBLE_VERSION, OWN_VERSION};
+pub use reload::{ReloadError, Reloader};
 pub use start::{Builder, Server, StartError};

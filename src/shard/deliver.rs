@@ -3,10 +3,12 @@
 use bytes::Bytes;
 
 use crate::connection::close_reason::CloseReason;
-use crate::delivery::outbound::SHARED_PAYLOAD_MIN;
+use crate::delivery::outbound::{Chunk, SHARED_PAYLOAD_MIN};
 use crate::ids::{ShardId, Slot};
 use crate::limits;
+use crate::mesh::claim::Claim;
 use crate::protocol::encode;
+use crate::protocol::op::Publish;
 use crate::routing::interest::Member;
 use crate::shard::core::Local;
 
@@ -22,16 +24,87 @@ pub(super) struct Message<'a> {
     pub body: &'a [u8],
     /// The same, shared; `None` where each receiver gets a copy.
     pub shared: Option<Bytes>,
+    /// The end of the delivery as one piece, see [`crate::protocol::op::Publish::tail`]; empty where
+    /// it must be put together.
+    pub tail: &'a [u8],
     /// Publisher and its shard, for echo and back-pressure; `None` for the server itself.
     pub source: Option<(ShardId, Slot)>,
+    /// Of a request whose requester is to hear if nobody receives it (CORE-71).
+    pub claim: Option<Claim>,
 }
 
-impl Message<'_> {
+impl<'a> Message<'a> {
+    /// What a connection published.
+    #[inline]
+    pub(super) fn published(
+        publish: &Publish<'a>,
+        source: Option<(ShardId, Slot)>,
+        claim: Option<Claim>,
+    ) -> Self {
+        // An empty header block is delivered as none at all.
+        let header_len = (publish.header_len > 0).then_some(publish.header_len);
+        let as_sent = publish.has_header == header_len.is_some();
+        Self {
+            subject: publish.subject,
+            reply: publish.reply,
+            header_len,
+            header_size_text: publish.header_size_text,
+            size_text: publish.size_text,
+            body: publish.body,
+            shared: None,
+            tail: if as_sent { publish.tail } else { b"" },
+            source,
+            claim,
+        }
+    }
+
     /// Shares the body if that pays for that many receivers.
     pub(super) fn share_for(&mut self, receivers: usize) {
         if receivers > 1 && self.body.len() >= SHARED_PAYLOAD_MIN && self.shared.is_none() {
             self.shared = Some(Bytes::copy_from_slice(self.body));
+            self.tail = b""; // it holds the body, which is not copied any more
         }
+    }
+
+    /// Appends the delivery piece by piece. Returns how much of the front of the body was left out.
+    fn append(&self, out: &mut Chunk, sid: &[u8], headers: bool) -> usize {
+        // A client that did not ask for headers gets the payload alone (CORE-38).
+        let skip = match self.header_len {
+            Some(header_len) if headers => {
+                debug_assert!(header_len <= self.body.len());
+                encode::hmsg_head(
+                    &mut out.bytes,
+                    self.subject,
+                    sid,
+                    self.reply,
+                    self.header_size_text,
+                    self.size_text,
+                );
+                0
+            }
+            Some(header_len) => {
+                let mut size = encode::Decimal::new();
+                let size = size.format(self.body.len() - header_len);
+                encode::msg_head(&mut out.bytes, self.subject, sid, self.reply, size);
+                header_len
+            }
+            None => {
+                encode::msg_head(
+                    &mut out.bytes,
+                    self.subject,
+                    sid,
+                    self.reply,
+                    self.size_text,
+                );
+                0
+            }
+        };
+        match &self.shared {
+            Some(shared) => out.push_shared(shared.slice(skip..)),
+            None => out.bytes.extend_from_slice(&self.body[skip..]),
+        }
+        out.bytes.extend_from_slice(encode::CRLF);
+        skip
     }
 }
 
@@ -80,44 +153,14 @@ impl Local {
         }
 
         let out = connection.outbound.queue(&mut self.pool);
-        let (sid, reply) = (&subscription.sid[..], message.reply);
-        // A client that did not ask for headers gets the payload alone (CORE-38).
-        let skip = match message.header_len {
-            Some(header_len) if connection.limits.headers => {
-                let sizes = (message.header_size_text, message.size_text);
-                encode::hmsg_head(
-                    &mut out.bytes,
-                    message.subject,
-                    sid,
-                    reply,
-                    sizes.0,
-                    sizes.1,
-                );
-                debug_assert!(header_len <= message.body.len());
-                0
-            }
-            Some(header_len) => {
-                let mut size = encode::Decimal::new();
-                let size = size.format(message.body.len() - header_len);
-                encode::msg_head(&mut out.bytes, message.subject, sid, reply, size);
-                header_len
-            }
-            None => {
-                encode::msg_head(
-                    &mut out.bytes,
-                    message.subject,
-                    sid,
-                    reply,
-                    message.size_text,
-                );
-                0
-            }
-        };
-        match &message.shared {
-            Some(shared) => out.push_shared(shared.slice(skip..)),
-            None => out.bytes.extend_from_slice(&message.body[skip..]),
+        let has_header = message.header_len.is_some();
+        let mut skip = 0;
+        if !message.tail.is_empty() && (!has_header || connection.limits.headers) {
+            subscription.push_head(&mut out.bytes, message.subject, has_header);
+            out.bytes.extend_from_slice(message.tail);
+        } else {
+            skip = message.append(out, subscription.sid(), connection.limits.headers);
         }
-        out.bytes.extend_from_slice(b"\r\n");
 
         let size = (message.body.len() - skip) as u64;
         connection.traffic.out_msgs += 1;
@@ -125,7 +168,7 @@ impl Local {
         self.counters.out_msgs += 1;
         self.counters.out_bytes += size;
         if let Some(responses) = &mut connection.responses
-            && let Some(reply) = reply
+            && let Some(reply) = message.reply
             && let Some(user) = &connection.user
             && let Some(permissions) = &user.permissions
             && !permissions.can_publish(reply)
@@ -137,7 +180,7 @@ impl Local {
             self.dirty.push(member.connection);
         }
         if self.settings.trace {
-            let sid = subscription.sid.clone();
+            let sid: smallvec::SmallVec<[u8; 16]> = subscription.sid().into();
             self.trace_delivery(member.connection, &sid, message);
         }
         if pending > limits::receiver_high(self.settings.limits.max_pending) {

@@ -6,7 +6,7 @@ use crate::auth::authenticate::{Credentials, Decision, PasswordCheck, RefuseReas
 use crate::auth::cache::PublishCache;
 use crate::auth::responses::Responses;
 use crate::connection::close_reason::CloseReason;
-use crate::connection::connection::{Connection, Holds, NEVER, Owed, Phase};
+use crate::connection::connection::{Connection, Holds, NEVER, Owed, PendingCheck, Phase};
 use crate::ids::GLOBAL_ACCOUNT;
 use crate::ids::Slot;
 use crate::limits;
@@ -139,36 +139,35 @@ impl Core {
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
-        let options = &connection.options;
-        let credentials = Credentials {
-            user: &options.user,
-            pass: &options.pass,
-            token: &options.auth_token,
-            nkey: &options.nkey,
-            sig: &options.sig,
-            connection_type: CONNECTION_TYPE,
-        };
-        let decision = authenticator.begin(&credentials, &connection.nonce);
+        let decision = authenticator.begin(&credentials(connection), &connection.nonce);
         let slot = connection.slot;
         self.decided(slot, decision);
     }
 
     /// Acts on a decision about a login.
     fn decided(&mut self, slot: Slot, decision: Decision) {
-        let Some(connection) = self.local.connections.of(slot) else {
+        if self.local.connections.of(slot).is_none() {
             return;
-        };
+        }
         match decision {
             Decision::Accept(user) => {
                 self.authenticated(slot.index, user);
                 self.connected(slot.index);
             }
             Decision::Refuse(reason) => self.authentication_failed(slot.index, reason),
-            Decision::Verify(check) => {
-                connection.holds.add(Holds::VERIFY);
-                self.local.effects.push(Effect::Verify(slot, check));
-            }
+            Decision::Verify(check) => self.verify(slot, check, false),
         }
+    }
+
+    /// Has a password checked on another thread; `again` for somebody who was let in before.
+    pub(super) fn verify(&mut self, slot: Slot, check: PasswordCheck, again: bool) {
+        let view = self.local.settings.number;
+        let Some(connection) = self.local.connections.of(slot) else {
+            return;
+        };
+        connection.holds.add(Holds::VERIFY);
+        connection.check = PendingCheck { view, again };
+        self.local.effects.push(Effect::Verify(slot, check));
     }
 
     /// A password check on another thread is done.
@@ -182,11 +181,19 @@ impl Core {
         if !connection.holds.any() {
             self.local.ready.push(slot);
         }
-        self.decided(slot, check.finish(matches));
+        let PendingCheck { view, again } = connection.check;
+        let current = view == self.local.settings.number;
+        match (again, current) {
+            (false, true) => self.decided(slot, check.finish(matches)),
+            // Asked under settings that are no more.
+            (false, false) => self.authenticate(slot.index),
+            (true, true) => self.rechecked(slot, check.finish(matches)),
+            (true, false) => self.recheck(slot, None),
+        }
     }
 
     /// The connection is `user` from now on; `None` where nobody asks who it is.
-    fn authenticated(&mut self, index: u32, user: Option<Arc<User>>) {
+    pub(super) fn authenticated(&mut self, index: u32, user: Option<Arc<User>>) {
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
@@ -222,7 +229,7 @@ impl Core {
         }
     }
 
-    fn authentication_failed(&mut self, index: u32, reason: RefuseReason) {
+    pub(super) fn authentication_failed(&mut self, index: u32, reason: RefuseReason) {
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
@@ -237,13 +244,18 @@ impl Core {
         self.close(index, reason);
     }
 
-    /// PING: a PONG once the other shards know this connection's interest.
+    /// PING: a PONG once the other shards know this connection's interest, and have said to which
+    /// of its requests nobody is there.
     pub(super) fn ping(&mut self, index: u32) {
         let now = self.local.now;
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
         connection.keep_alive.last_in = now;
+        if std::mem::take(&mut connection.asked_elsewhere) {
+            self.local.peers.broadcast_mark();
+            connection.interest_mark = self.local.peers.interest_sent();
+        }
         self.after_barrier(index, Owed::Pong);
     }
 
@@ -344,6 +356,19 @@ impl Core {
     pub(super) fn auth_due(&mut self, index: u32) {
         self.send_error(index, error_text::AUTHENTICATION_TIMEOUT);
         self.close(index, CloseReason::AuthenticationTimeout);
+    }
+}
+
+/// What a connection has presented.
+pub(super) fn credentials(connection: &Connection) -> Credentials<'_> {
+    let options = &connection.options;
+    Credentials {
+        user: &options.user,
+        pass: &options.pass,
+        token: &options.auth_token,
+        nkey: &options.nkey,
+        sig: &options.sig,
+        connection_type: CONNECTION_TYPE,
     }
 }
 

@@ -132,9 +132,9 @@ pub(super) fn subscription(it: &Subscription, cid: ConnectionId) -> Subscription
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned().into_boxed_str();
     SubscriptionReport {
         account: GLOBAL_ACCOUNT.into(),
-        subject: text(&it.subject),
+        subject: text(it.subject()),
         queue: it.queue.as_deref().map(text),
-        sid: text(&it.sid),
+        sid: text(it.sid()),
         msgs: it.delivered,
         max: it.max,
         cid,

@@ -1,4 +1,4 @@
-//! What every shard is told at its start: one immutable view, shared.
+//! What every shard is told at its start and by each reload: one immutable view, shared.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +10,8 @@ use crate::protocol::info::ServerInfo;
 /// Settings of all shards.
 #[derive(Clone)]
 pub struct Settings {
+    /// Views are numbered; a later one replaces an earlier one, between two turns.
+    pub number: u64,
     /// Limits and timers of clients.
     pub limits: ClientLimits,
     /// INFO as every client gets it; what differs by connection is filled in.
@@ -18,6 +20,9 @@ pub struct Settings {
     pub authenticator: Arc<Authenticator>,
     /// Time a connection has for its CONNECT.
     pub auth_timeout: std::time::Duration,
+    /// Bytes that may wait for all clients of a shard together; `None` is without bound
+    /// ([`crate::shard::budget`]).
+    pub output_share: Option<u64>,
     /// Feature flags in force (CFG-68).
     pub feature_flags: BTreeMap<String, bool>,
     /// Log what happens to connections.

@@ -62,15 +62,8 @@ impl Core {
             if !subject::is_valid_pattern(pattern) {
                 return self.send_error(index, error_text::INVALID_SUBJECT);
             }
-            let subscription = Subscription {
-                connection: index,
-                subject: pattern.into(),
-                queue: queue.map(Into::into),
-                sid: smallvec::SmallVec::from_slice(sid),
-                max: 0,
-                delivered: 0,
-                filtered,
-            };
+            let mut subscription = Subscription::new(index, pattern, queue, sid);
+            subscription.filtered = filtered;
             let id = self
                 .local
                 .subscriptions
@@ -131,7 +124,7 @@ impl Core {
             subscription: id,
             connection: index,
         };
-        let (pattern, queue) = (&subscription.subject, subscription.queue.as_deref());
+        let (pattern, queue) = (subscription.subject(), subscription.queue.as_deref());
         let change = self.interest.remove_local(pattern, queue, member);
         self.interest_changed(index, pattern, queue, change);
     }
