@@ -15,18 +15,23 @@ use ramjet::mesh::ring::ring;
 /// Messages of one turn.
 const MESSAGES: usize = 256;
 
+/// The end of a delivery goes along with its body.
 fn fill(batch: &mut Batch, body: &[u8]) {
+    let tail = [b"128\r\n", body, b"\r\n"].concat();
     let message = RemoteMessage {
         source: Slot {
             index: 3,
             generation: 1,
         },
+        home: None,
+        claim: None,
         subject: b"orders.eu.created",
         reply: None,
         header_len: None,
         header_size_text: b"",
         size_text: b"128",
         body: Body::Inline(body),
+        tail: &tail,
         plain: true,
         tried: 0,
         queues: Names::NONE,
@@ -39,7 +44,7 @@ fn fill(batch: &mut Batch, body: &[u8]) {
 fn bytes_of(batch: &Batch) -> usize {
     let messages = batch.items().map(|item| match item {
         Item::Message(message) => message.body.as_slice().len(),
-        Item::Interest { .. } | Item::Stall { .. } | Item::Resume(_) => 0,
+        _ => 0,
     });
     messages.sum()
 }
