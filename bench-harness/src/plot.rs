@@ -49,7 +49,11 @@ struct Row<'a> {
 
 impl<'a> Row<'a> {
     fn of(outcome: &'a Outcome) -> Option<Self> {
-        let (throughput, cpu) = (outcome.throughput_ratio(), outcome.cpu_ratio());
+        // At a fixed rate both servers are equally fast.
+        let throughput = outcome
+            .throughput_ratio()
+            .filter(|_| !outcome.case.scenario.is_paced());
+        let cpu = outcome.cpu_ratio();
         (throughput.is_some() || cpu.is_some()).then_some(Self {
             title: &outcome.title,
             throughput,
@@ -87,7 +91,7 @@ impl<'a, B: DrawingBackend> Chart<'a, B> {
             HPos::Left,
         )?;
         let machine = report.machine.to_string();
-        self.text(&machine, 12, FAINT, (16, 42), HPos::Left)?;
+        self.text(&machine, 14, FAINT, (16, 42), HPos::Left)?;
         self.legend()?;
         let bottom = TOP + ROW * self.rows.len() as i32;
         let step = step(self.most);
@@ -98,14 +102,14 @@ impl<'a, B: DrawingBackend> Chart<'a, B> {
             let at = self.x(mark);
             self.rectangle((at, TOP - 6), (at + 1, bottom), GRID)?;
             let label = format!("{mark}x");
-            self.text(&label, 11, FAINT, (at, bottom + 8), HPos::Center)?;
+            self.text(&label, 13, FAINT, (at, bottom + 8), HPos::Center)?;
         }
         let parity = self.x(1.0);
         self.rectangle((parity, TOP - 6), (parity + 1, bottom), FAINT)?;
         for (at, row) in self.rows.iter().enumerate() {
             let top = TOP + ROW * at as i32;
             let middle = (LABEL_WIDTH - 12, top + 8);
-            self.text(row.title, 12, TEXT, middle, HPos::Right)?;
+            self.text(row.title, 14, TEXT, middle, HPos::Right)?;
             for (ratio, color, down) in [(row.throughput, THROUGHPUT, 1), (row.cpu, CPU, 2 + BAR)] {
                 if let Some(ratio) = ratio {
                     self.bar(ratio, color, top + down)?;
@@ -126,7 +130,7 @@ impl<'a, B: DrawingBackend> Chart<'a, B> {
         ];
         for (color, text, left) in entries {
             self.rectangle((left, 64), (left + 12, 76), color)?;
-            self.text(text, 12, TEXT, (left + 18, 64), HPos::Left)?;
+            self.text(text, 14, TEXT, (left + 18, 64), HPos::Left)?;
         }
         Ok(())
     }
@@ -135,7 +139,7 @@ impl<'a, B: DrawingBackend> Chart<'a, B> {
         let end = self.x(ratio);
         self.rectangle((self.x(0.0), top), (end, top + BAR), color)?;
         let label = format!("{ratio:.1}x");
-        self.text(&label, 11, TEXT, (end + 5, top), HPos::Left)
+        self.text(&label, 13, TEXT, (end + 5, top), HPos::Left)
     }
 
     fn x(&self, ratio: f64) -> i32 {

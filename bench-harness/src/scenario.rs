@@ -170,6 +170,14 @@ impl Scenario {
         }
     }
 
+    /// Does the generator set the rate?
+    pub fn is_paced(&self) -> bool {
+        matches!(
+            self,
+            Self::Open { .. } | Self::Slow { .. } | Self::Idle { .. }
+        )
+    }
+
     /// Runs it once.
     ///
     /// # Errors
