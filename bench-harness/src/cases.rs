@@ -94,8 +94,18 @@ const fn reqrep(outstanding: usize) -> Scenario {
         pairs: 1,
         size: 128,
         inbox: Inbox::Unique,
+        asleep: false,
     }
 }
+
+/// The same with clients that sleep while they wait.
+const SLEEPERS: Scenario = Scenario::Reqrep {
+    outstanding: 10,
+    pairs: 1,
+    size: 128,
+    inbox: Inbox::Unique,
+    asleep: true,
+};
 
 fn standard() -> Vec<Case> {
     let fanin = Scenario::Fanin {
@@ -142,6 +152,8 @@ fn standard() -> Vec<Case> {
         across(reqrep(1)),
         across(reqrep(10)),
         across(reqrep(100)),
+        on(1, SLEEPERS),
+        across(SLEEPERS),
         on(1, open),
         on(1, churn),
         on(1, many(0)),

@@ -44,6 +44,9 @@ pub struct RequestReply {
     pub size: usize,
     /// Reply subjects.
     pub inbox: Inbox,
+    /// Both sides sleep while they wait, as most clients do; otherwise they stay awake, so that
+    /// it is the server that is measured.
+    pub asleep: bool,
     /// Requests a second of each pair, whatever is in flight; `None` keeps `outstanding` in
     /// flight instead.
     pub rate: Option<f64>,
@@ -61,8 +64,12 @@ impl RequestReply {
         let mut requesters = Vec::new();
         let mut pairs = Vec::new();
         for pair in 0..self.pairs {
-            let responder = Responder::open(self.size, pair, run)?;
-            let requester = Requester::open(self.size, pair, run, &responder)?;
+            let mut responder = Responder::open(self.size, pair, run)?;
+            let mut requester = Requester::open(self.size, pair, run, &responder)?;
+            if !self.asleep {
+                responder.connection.stay_awake();
+                requester.connection.stay_awake();
+            }
             pairs.push((requester.connection.id(), responder.connection.id()));
             responders.push(responder);
             requesters.push(requester);

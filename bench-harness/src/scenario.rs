@@ -73,6 +73,9 @@ pub enum Scenario {
         /// Reply subjects
         #[arg(long, value_enum, default_value_t = Inbox::Unique)]
         inbox: Inbox,
+        /// Let requester and responder sleep while they wait, as most clients do
+        #[arg(long)]
+        asleep: bool,
     },
     /// Request-reply at a fixed rate; latency counts from the time a request was meant to leave
     Open {
@@ -141,13 +144,15 @@ impl Scenario {
                 pairs,
                 size,
                 inbox,
+                asleep,
             } => format!(
-                "request-reply {outstanding} outstanding{} {size} B{}",
+                "request-reply {outstanding} outstanding{} {size} B{}{}",
                 times(*pairs),
                 match inbox {
                     Inbox::Fixed => ", fixed inbox",
                     Inbox::Unique => "",
-                }
+                },
+                if *asleep { ", sleeping clients" } else { "" },
             ),
             Self::Open { rate, pairs, size } => {
                 format!("request-reply {rate}/s{} {size} B", times(*pairs))
@@ -194,12 +199,13 @@ impl Scenario {
         };
         let distinct = |count| (0..count).collect::<Vec<_>>();
         let plain = Then::Nothing;
-        let request_reply = |pairs, size, outstanding, inbox, rate: Option<u32>| {
+        let request_reply = |pairs, size, outstanding, inbox, asleep, rate: Option<u32>| {
             RequestReply {
                 outstanding,
                 pairs,
                 size,
                 inbox,
+                asleep,
                 rate: rate.map(f64::from),
             }
             .run(run)
@@ -222,9 +228,10 @@ impl Scenario {
                 pairs,
                 size,
                 inbox,
-            } => request_reply(pairs, size, outstanding, inbox, None),
+                asleep,
+            } => request_reply(pairs, size, outstanding, inbox, asleep, None),
             Self::Open { rate, pairs, size } => {
-                request_reply(pairs, size, 0, Inbox::Unique, Some(rate))
+                request_reply(pairs, size, 0, Inbox::Unique, true, Some(rate))
             }
             Self::Slow {
                 subscribers,

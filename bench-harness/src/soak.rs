@@ -61,6 +61,7 @@ impl Soak {
             pairs: 1,
             size: self.size,
             inbox: Inbox::Unique,
+            asleep: true,
             rate: None,
         };
         let over = AtomicBool::new(false);

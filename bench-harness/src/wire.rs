@@ -17,6 +17,8 @@ const BLOCK_SIZE: usize = 64 * 1024;
 /// Bytes of one read.
 const READ_SIZE: usize = 512 * 1024;
 /// Bytes of one read while shaking hands.
+/// Longest wait of a connection that stays awake; then it sleeps as any.
+const AWAKE_MAX: Duration = Duration::from_millis(5);
 const HANDSHAKE_SIZE: usize = 8 * 1024;
 
 const CONNECT: &str = concat!(
@@ -30,6 +32,8 @@ pub struct Connection {
     stream: TcpStream,
     role: &'static str,
     id: u64,
+    /// Waits for bytes with a thread that does not sleep.
+    awake: bool,
 }
 
 impl Connection {
@@ -52,7 +56,12 @@ impl Connection {
             .set_write_timeout(Some(STALL_MAX))
             .map_err(io_error("set a write timeout"))?;
         let id = greeting(&stream, role)?;
-        let mut connection = Self { stream, role, id };
+        let mut connection = Self {
+            stream,
+            role,
+            id,
+            awake: false,
+        };
         let mut hello = CONNECT.to_owned();
         for (index, subject) in subjects.iter().enumerate() {
             hello.push_str(&format!("SUB {subject} {}\r\n", index + 1));
@@ -70,6 +79,7 @@ impl Connection {
             stream,
             role,
             id: 0,
+            awake: false,
         }
     }
 
@@ -106,7 +116,7 @@ impl Connection {
         each: impl FnMut(&[u8]),
     ) -> Result<Found, BenchError> {
         let carried = scanner.restore(buffer);
-        let read = match self.stream.read(&mut buffer[carried..]) {
+        let read = match self.read(&mut buffer[carried..]) {
             Ok(0) => return Err(BenchError::Closed { role: self.role }),
             Ok(read) => read,
             Err(error) if is_timeout(error.kind()) => 0,
@@ -127,6 +137,26 @@ impl Connection {
             self.write(b"PONG\r\n")?;
         }
         Ok(found)
+    }
+
+    /// From now on waits for bytes awake, as long as they come. What a sleeping client costs is its
+    /// own wake-up: it is added to every latency, and the server pays for the waking.
+    pub fn stay_awake(&mut self) {
+        self.awake = true;
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.awake {
+            let until = Instant::now() + AWAKE_MAX;
+            while Instant::now() < until {
+                let flags = rustix::net::RecvFlags::DONTWAIT;
+                match rustix::net::recv(&self.stream, &mut *buffer, flags) {
+                    Err(rustix::io::Errno::AGAIN) => std::hint::spin_loop(),
+                    received => return Ok(received.map(|(_, length)| length)?),
+                }
+            }
+        }
+        self.stream.read(buffer)
     }
 
     /// Sends PING and reads up to its PONG; returns the messages that came before it.
