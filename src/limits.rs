@@ -57,6 +57,10 @@ pub const BATCH_HIGH: usize = 512 * 1024;
 /// Buffers of batches above this capacity are not kept.
 pub const BATCH_KEPT_MAX: usize = 1024 * 1024;
 
+/// Buffers for messages made on the way (a header added, a subject mapped) above this capacity
+/// are not kept.
+pub const SCRATCH_KEPT_MAX: usize = 64 * 1024;
+
 /// Bytes a turn puts out, about, before what it has not looked at yet waits for the next. With
 /// the receive buffers it fits the L2 cache; a message to thousands of receivers may be more. Half
 /// of it for what other shards bring, so that neither side starves the other.

@@ -32,6 +32,10 @@ pub struct Options {
     pub client: ClientLimits,
     /// Who may connect and what they may do.
     pub auth: AuthOptions,
+    /// Name of the cluster this server says it is in; links to it do not exist yet.
+    pub cluster_name: Option<String>,
+    /// Accounts in the order of the file; `$G` only where it has mappings (AUTH-27).
+    pub accounts: Vec<AccountOptions>,
     /// Time from the lame duck signal to exit (CFG-45).
     pub lame_duck_duration: Duration,
     /// Time before the first client is closed in lame duck mode (CFG-45).
@@ -157,6 +161,10 @@ pub struct AuthOptions {
     pub users: Vec<UserOptions>,
     /// User that connections without credentials become.
     pub no_auth_user: Option<String>,
+    /// Name of the user that connections without credentials are, in `$G`, although there are
+    /// users: those of a system account that is all the file has of accounts and users. Nobody
+    /// can log in by it.
+    pub open_global: Option<String>,
     /// Time a connection has for its CONNECT.
     pub timeout: Duration,
 }
@@ -176,6 +184,54 @@ pub struct UserOptions {
     pub allowed_connection_types: Vec<String>,
     /// Only through a trusted proxy (CORE-93).
     pub proxy_required: bool,
+    /// Account the user is in; empty is `$G` (AUTH-28).
+    pub account: String,
+}
+
+/// One account of the file (AUTH-27). Its users are in [`AuthOptions::users`].
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct AccountOptions {
+    /// Its name.
+    pub name: String,
+    /// Public account nkey.
+    pub nkey: Option<String>,
+    /// What it may use at most.
+    pub limits: AccountLimits,
+    /// Where messages of its clients go instead.
+    pub mappings: Vec<MappingOptions>,
+}
+
+/// A mapping: where messages to a subject go instead (AUTH-41).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MappingOptions {
+    /// Subject or pattern.
+    pub source: String,
+    /// Where to, and how many of them.
+    pub destinations: Vec<DestinationOptions>,
+}
+
+/// One destination of a mapping (AUTH-42).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DestinationOptions {
+    /// Subject with placeholders; empty loses the message.
+    pub subject: String,
+    /// Per cent of the messages.
+    pub weight: u8,
+    /// Only on servers of this cluster.
+    pub cluster: Option<String>,
+}
+
+/// Limits of an account (AUTH-29); `None` is unlimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AccountLimits {
+    /// Connections at once.
+    pub max_connections: Option<u32>,
+    /// Subscriptions of one connection.
+    pub max_subscriptions: Option<u32>,
+    /// Bytes of one message.
+    pub max_payload: Option<u32>,
+    /// Leaf node connections at once.
+    pub max_leafnodes: Option<u32>,
 }
 
 /// Permissions as written in the file (AUTH-10..14).
@@ -225,6 +281,8 @@ impl Default for Options {
             ports_file_dir: None,
             client: ClientLimits::default(),
             auth: AuthOptions::default(),
+            cluster_name: None,
+            accounts: Vec::new(),
             lame_duck_duration: Duration::from_secs(120),
             lame_duck_grace_period: Duration::from_secs(10),
             tags: Vec::new(),
@@ -289,6 +347,7 @@ impl Default for AuthOptions {
             token: None,
             users: Vec::new(),
             no_auth_user: None,
+            open_global: None,
             timeout: Duration::from_secs(2),
         }
     }

@@ -80,6 +80,7 @@ impl Shards {
                 ..Default::default()
             },
             info: Arc::new(ServerInfo::default()),
+            accounts: Arc::default(),
             authenticator: Arc::new(Authenticator::new(users).expect("plain users")),
             auth_timeout: Duration::from_secs(2),
             feature_flags: BTreeMap::new(),

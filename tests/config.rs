@@ -144,10 +144,7 @@ fn keys_that_protect_are_refused() {
             "allow_non_tls: true\ntls { verify: true }",
             "2:1: tls with verify is not",
         ),
-        (
-            "port: 1\naccounts { A { users: [ {user: a} ] } }",
-            "2:1: users in accounts is not",
-        ),
+        ("port: 1\noperator: x", "2:1: operator is not"),
         ("operator: x", "1:0: operator is not"),
         ("resolver: MEMORY", "1:0: resolver is not"),
         ("trusted_keys: x", "1:0: trusted_keys is not"),
@@ -191,7 +188,7 @@ fn features_to_come_are_named_inactive() {
     assert_eq!(
         configured.inactive_line().as_deref(),
         Some(
-            "Accepted, not active yet: jetstream, leafnodes, websocket, accounts, allow_non_tls, \
+            "Accepted, not active yet: jetstream, leafnodes, websocket, allow_non_tls, \
              mqtt, tls, --jetstream, --store_dir"
         )
     );

@@ -6,22 +6,34 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders without threads, sockets, files, clocks or randomness.
-const PURE: [&str; 5] = ["auth", "connection", "delivery", "protocol", "routing"];
+const PURE: [&str; 6] = [
+    "accounts",
+    "auth",
+    "connection",
+    "delivery",
+    "protocol",
+    "routing",
+];
 /// Everybody may use these.
 const VOCABULARY: [&str; 4] = ["ids", "limits", "options", "time"];
 /// Who may import whom, besides the vocabulary.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("protocol", &[]),
     ("routing", &[]),
     ("delivery", &[]),
-    ("auth", &["routing"]),
-    ("connection", &["auth", "delivery", "protocol", "routing"]),
+    ("accounts", &["routing"]),
+    ("auth", &["accounts", "routing"]),
+    (
+        "connection",
+        &["accounts", "auth", "delivery", "protocol", "routing"],
+    ),
     ("mesh", &[]),
     ("io", &["delivery"]),
     ("listener", &[]),
     (
         "shard",
         &[
+            "accounts",
             "auth",
             "connection",
             "delivery",
@@ -32,10 +44,12 @@ const ARROWS: [(&str, &[&str]); 12] = [
             "routing",
         ],
     ),
-    ("ops", &["protocol", "routing", "shard", "auth"]),
+    ("ops", &["accounts", "protocol", "routing", "shard", "auth"]),
     (
         "server",
-        &["auth", "io", "ops", "protocol", "shard", "listener", "mesh"],
+        &[
+            "accounts", "auth", "io", "ops", "protocol", "shard", "listener", "mesh",
+        ],
     ),
     ("main", &["server", "ops"]),
 ];

@@ -23,6 +23,7 @@ fn fill(batch: &mut Batch, body: &[u8]) {
             index: 3,
             generation: 1,
         },
+        account: ramjet::ids::AccountId::GLOBAL,
         home: None,
         claim: None,
         subject: b"orders.eu.created",

@@ -11,6 +11,8 @@ pub use super::user::User;
 use super::nkey::{signed, verifying_key};
 use super::password::same;
 use super::user::Proof;
+use crate::accounts::registry::Accounts;
+use crate::ids::AccountId;
 use crate::options::AuthOptions;
 
 /// What monitoring shows where a token was the only thing presented.
@@ -80,6 +82,9 @@ pub enum AuthConfigError {
     /// AUTH-1.
     #[error("Can not have a token and a users array")]
     TokenAndUsers,
+    /// A user of an account that is none. No stock text: its files cannot say so.
+    #[error("account \"{0}\" is not defined")]
+    NoAccount(String),
     /// Not the public key of a user.
     #[error("Not a valid public nkey for a user")]
     BadNkey,
@@ -124,6 +129,17 @@ impl Authenticator {
     /// # Errors
     /// [`AuthConfigError`] names what contradicts itself.
     pub fn new(options: &AuthOptions) -> Result<Self, AuthConfigError> {
+        Self::with_accounts(options, &Accounts::default())
+    }
+
+    /// The same where users are in accounts.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and where a user's account is none of them.
+    pub fn with_accounts(
+        options: &AuthOptions,
+        accounts: &Accounts,
+    ) -> Result<Self, AuthConfigError> {
         let mut this = Self::default();
         for entry in &options.users {
             let (name, proof) = match &entry.nkey {
@@ -134,7 +150,13 @@ impl Authenticator {
                     (&entry.username, this.password(&entry.password))
                 }
             };
-            let user = Arc::new(User::new(entry, name, proof));
+            let account = match entry.account.as_str() {
+                "" => AccountId::GLOBAL,
+                account => accounts
+                    .find(account)
+                    .ok_or_else(|| AuthConfigError::NoAccount(account.to_owned()))?,
+            };
+            let user = Arc::new(User::new(entry, name, account, proof));
             let (table, duplicate): (_, fn(String) -> AuthConfigError) = match entry.nkey {
                 Some(_) => (&mut this.nkeys, AuthConfigError::DuplicateNkey),
                 None => (&mut this.users, AuthConfigError::DuplicateUser),
@@ -167,6 +189,12 @@ impl Authenticator {
                 None => return Err(AuthConfigError::NoAuthUserUnknown(name)),
             });
         }
+        if let Some(name) = &options.open_global
+            && this.no_auth_user.is_none()
+            && this.required()
+        {
+            this.no_auth_user = Some(unproven(name));
+        }
         Ok(this)
     }
 
@@ -196,9 +224,11 @@ impl Authenticator {
             || !self.nkeys.is_empty()
     }
 
-    /// Does the first INFO say so? Not where a user stands for those without credentials (CORE-7).
+    /// Does the first INFO say so? Not where a user was named for those without credentials
+    /// (CORE-7).
     pub fn first_info_auth_required(&self) -> bool {
-        self.required() && self.no_auth_user.is_none()
+        let named = |user: &Arc<User>| !matches!(user.proof, Proof::Elsewhere);
+        self.required() && !self.no_auth_user.as_ref().is_some_and(named)
     }
 
     /// Do clients need a nonce to sign (CORE-8)?
@@ -215,8 +245,10 @@ impl Authenticator {
     /// with a name, not an nkey. It must be allowed to connect this way, as any other (T39).
     pub fn no_auth_user(&self, connection_type: &str) -> Option<Arc<User>> {
         let user = self.no_auth_user.as_ref()?;
-        let Proof::Password(password) = &user.proof else {
-            return None;
+        let password = match &user.proof {
+            Proof::Password(password) => password,
+            Proof::Elsewhere => "",
+            Proof::Signature(_) => return None,
         };
         let may = !is_bcrypt(password) && !user.proxy_required && user.may_use(connection_type);
         may.then(|| Arc::clone(user))
@@ -236,6 +268,12 @@ impl Authenticator {
             && credentials.pass.is_empty()
             && credentials.token.is_empty();
         let implied = self.no_auth_user.as_ref().filter(|_| nobody);
+        if let Some(user) = implied
+            && credentials.nkey.is_empty()
+            && matches!(user.proof, Proof::Elsewhere)
+        {
+            return Decision::Accept(Some(Arc::clone(user)));
+        }
 
         if !self.nkeys.is_empty() {
             let user = match (credentials.nkey, implied) {

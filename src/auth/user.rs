@@ -6,6 +6,7 @@ use std::sync::Arc;
 use nkeys::KeyPair;
 
 use super::permissions::Permissions;
+use crate::ids::AccountId;
 use crate::options::UserOptions;
 
 /// Somebody who may connect. Shared by all connections of that user.
@@ -14,6 +15,8 @@ pub struct User {
     pub name: Arc<str>,
     /// What it may do; `None` is everything.
     pub permissions: Option<Arc<Permissions>>,
+    /// Account it is in.
+    pub account: AccountId,
     /// Only through a trusted proxy (CORE-93).
     pub(super) proxy_required: bool,
     /// Kinds of connection it may use; empty is all (AUTH-8).
@@ -33,9 +36,10 @@ pub(super) enum Proof {
 }
 
 impl User {
-    pub(super) fn new(options: &UserOptions, name: &str, proof: Proof) -> Self {
+    pub(super) fn new(options: &UserOptions, name: &str, account: AccountId, proof: Proof) -> Self {
         Self {
             name: name.into(),
+            account,
             permissions: options
                 .permissions
                 .as_ref()
@@ -48,7 +52,7 @@ impl User {
 
     /// A user who may do everything.
     pub(super) fn unrestricted(name: &str, proof: Proof) -> Self {
-        Self::new(&UserOptions::default(), name, proof)
+        Self::new(&UserOptions::default(), name, AccountId::GLOBAL, proof)
     }
 
     /// May it be connected in this way (AUTH-8)?

@@ -29,6 +29,8 @@ pub enum CloseReason {
     BadClientProtocolVersion,
     /// More than `max_connections`.
     MaximumConnectionsExceeded,
+    /// More than its account may have (CORE-16).
+    MaximumAccountConnectionsExceeded,
     /// As many subscriptions as are allowed, when that was looked at anew (CORE-56).
     MaximumSubscriptionsExceeded,
     /// More than `max_payload`.
@@ -58,6 +60,7 @@ impl CloseReason {
             Self::ProtocolViolation => "Protocol Violation",
             Self::BadClientProtocolVersion => "Bad Client Protocol Version",
             Self::MaximumConnectionsExceeded => "Maximum Connections Exceeded",
+            Self::MaximumAccountConnectionsExceeded => "Maximum Account Connections Exceeded",
             Self::MaximumSubscriptionsExceeded => "Maximum Subscriptions Exceeded",
             Self::MaximumPayloadExceeded => "Maximum Message Payload Exceeded",
             Self::MaximumControlLineExceeded => "Maximum Control Line Exceeded",

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
+use crate::accounts::account::Account;
 use crate::auth::authenticate::User;
 use crate::auth::cache::PublishCache;
 use crate::auth::responses::Responses;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::held::Backlog;
 use crate::delivery::outbound::Outbound;
-use crate::ids::{ConnectionId, GLOBAL_ACCOUNT, PeerAddress, Slot, SubscriptionId};
+use crate::ids::{AccountId, ConnectionId, PeerAddress, Slot, SubscriptionId};
 use crate::protocol::connect::ConnectOptions;
 use crate::protocol::log_prefix::{LogIdentity, LogKind, log_prefix};
 use crate::protocol::parser::Limits;
@@ -161,6 +162,15 @@ pub struct Connection {
     pub nonce: Box<[u8]>,
     /// Who it is; `None` where nobody asks.
     pub user: Option<Arc<User>>,
+    /// Account its subjects are in.
+    pub account: AccountId,
+    /// The same account; its [`crate::accounts::account::Usage`] counts the connection if
+    /// `counted`.
+    pub tenant: Arc<Account>,
+    /// See `tenant`.
+    pub counted: bool,
+    /// Subscriptions it may have at once.
+    pub max_subscriptions: Option<usize>,
     /// Answers of [`crate::auth::permissions::Permissions::can_publish`] by subject.
     pub publish_cache: Option<Box<PublishCache>>,
     /// Reply subjects it may publish to (AUTH-15).
@@ -222,6 +232,7 @@ impl Connection {
         slot: Slot,
         cid: ConnectionId,
         address: PeerAddress,
+        tenant: Arc<Account>,
         limits: Limits,
         start: WallTime,
         now: Nanos,
@@ -237,6 +248,10 @@ impl Connection {
             options: Box::default(),
             nonce: Box::default(),
             user: None,
+            account: tenant.id,
+            tenant,
+            counted: false,
+            max_subscriptions: None,
             publish_cache: None,
             responses: None,
             limits,
@@ -286,7 +301,7 @@ impl Connection {
             version: &options.version,
             lang: &options.lang,
             name: &options.name,
-            account: GLOBAL_ACCOUNT,
+            account: &self.tenant.name,
             nkey: &options.nkey,
             user: &options.user,
             jwt_user: "",
@@ -301,6 +316,7 @@ impl Connection {
             && !self.options.verbose
             && !self.options.pedantic
             && self.publish_cache.is_none()
+            && self.tenant.mappings.is_empty()
     }
 
     /// Is it on its way out?

@@ -3,7 +3,7 @@
 use hashbrown::HashTable;
 
 use crate::connection::connection::Connection;
-use crate::ids::{Slot, SubscriptionId};
+use crate::ids::{AccountId, Slot, SubscriptionId};
 use crate::routing::subject;
 
 /// The connections of a shard. An index is reused once its connection is gone for good.
@@ -84,6 +84,8 @@ impl Connections {
 pub struct Subscription {
     /// Index of its connection.
     pub connection: u32,
+    /// Account whose subjects it is for.
+    pub account: AccountId,
     subject_len: u32,
     /// `HMSG <subject> <sid> `: the front of what is delivered, as one piece, because a literal
     /// subject's deliveries all begin with it.
@@ -104,9 +106,16 @@ const VERB: &[u8] = b"HMSG ";
 
 impl Subscription {
     /// A subscription of the connection at an index that has had no message.
-    pub fn new(connection: u32, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) -> Self {
+    pub fn new(
+        connection: u32,
+        account: AccountId,
+        subject: &[u8],
+        queue: Option<&[u8]>,
+        sid: &[u8],
+    ) -> Self {
         Self {
             connection,
+            account,
             subject_len: subject.len() as u32, // bounded by `max_control_line`
             head: [VERB, subject, b" ", sid, b" "].concat().into(),
             literal: subject::is_literal(subject),

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use crate::ids::{ShardId, Slot};
+use crate::ids::{AccountId, ShardId, Slot};
 use crate::mesh::claim::Claim;
 
 /// Everything one turn has to say to one shard.
@@ -26,6 +26,8 @@ pub struct Batch {
 pub enum Item<'a> {
     /// The sender's interest in a pattern changed.
     Interest {
+        /// Whose subjects.
+        account: AccountId,
         /// Subject or pattern.
         pattern: &'a [u8],
         /// Queue group.
@@ -65,6 +67,8 @@ pub enum Item<'a> {
 pub struct RemoteMessage<'a> {
     /// The publisher, for echo and back-pressure.
     pub source: Slot,
+    /// Account its subject is in.
+    pub account: AccountId,
     /// The publisher's shard, where another one passes the message on; else it is the sender's.
     pub home: Option<ShardId>,
     /// To be given back if nobody receives the message.
@@ -148,6 +152,7 @@ struct MessageHead {
     header_size_digits: u8,
     size_digits: u8,
     source: Slot,
+    account: AccountId,
     subject_len: u32,
     reply_len: u32,
     header_len: u32,
@@ -155,8 +160,8 @@ struct MessageHead {
 }
 
 impl MessageHead {
-    /// The item's kind, four lengths and marks of a byte each, six numbers.
-    const LEN: usize = 28;
+    /// The item's kind, four lengths and marks of a byte each, seven numbers.
+    const LEN: usize = 32;
 
     fn total_len(&self) -> usize {
         let digits = usize::from(self.header_size_digits) + usize::from(self.size_digits);
@@ -177,6 +182,7 @@ impl MessageHead {
         let numbers = [
             self.source.index,
             self.source.generation,
+            self.account.0,
             self.subject_len,
             self.reply_len,
             self.header_len,
@@ -202,10 +208,11 @@ impl MessageHead {
                 index: number(0),
                 generation: number(1),
             },
-            subject_len: number(2),
-            reply_len: number(3),
-            header_len: number(4),
-            body_len: number(5),
+            account: AccountId(number(2)),
+            subject_len: number(3),
+            reply_len: number(4),
+            header_len: number(5),
+            body_len: number(6),
         }
     }
 }
@@ -252,8 +259,15 @@ impl Batch {
     }
 
     /// Appends an interest change.
-    pub fn interest(&mut self, pattern: &[u8], queue: Option<&[u8]>, weight: u32) {
+    pub fn interest(
+        &mut self,
+        account: AccountId,
+        pattern: &[u8],
+        queue: Option<&[u8]>,
+        weight: u32,
+    ) {
         self.bytes.push(INTEREST);
+        self.u32(account.0);
         self.u32(weight);
         self.field(pattern);
         self.bytes.push(u8::from(queue.is_some()));
@@ -291,6 +305,7 @@ impl Batch {
             header_size_digits: message.header_size_text.len() as u8, // at most 9
             size_digits: message.size_text.len() as u8,
             source: message.source,
+            account: message.account,
             subject_len: message.subject.len() as u32,
             reply_len: message.reply.map_or(0, <[u8]>::len) as u32,
             header_len: message.header_len.unwrap_or(0) as u32,
@@ -426,10 +441,12 @@ impl<'a> Iterator for Items<'a> {
         }
         Some(match reader.u8() {
             INTEREST => {
+                let account = AccountId(reader.u32());
                 let weight = reader.u32();
                 let pattern = reader.field();
                 let queue = (reader.u8() == 1).then(|| reader.field());
                 Item::Interest {
+                    account,
                     pattern,
                     queue,
                     weight,
@@ -542,6 +559,7 @@ impl<'a> Reader<'a> {
         let plain = flags & IS_PLAIN != 0;
         RemoteMessage {
             source: head.source,
+            account: head.account,
             home,
             claim,
             subject,

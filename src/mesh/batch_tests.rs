@@ -15,6 +15,7 @@ fn items_come_out_as_they_went_in() {
     };
     let plain = RemoteMessage {
         source,
+        account: AccountId(7),
         home: Some(ShardId(63)),
         claim: Some(claim),
         subject: b"a.b",
@@ -42,14 +43,14 @@ fn items_come_out_as_they_went_in() {
         ..plain.clone()
     };
     let mut batch = Batch::default();
-    batch.interest(b"x.*", None, 1);
+    batch.interest(AccountId::GLOBAL, b"x.*", None, 1);
     batch.message(&plain, std::iter::empty());
     let unusual = RemoteMessage {
         tail: b"",
         ..plain.clone()
     };
     batch.message(&unusual, std::iter::empty());
-    batch.interest(b"x.>", Some(b"q"), 7);
+    batch.interest(AccountId(9), b"x.>", Some(b"q"), 7);
     batch.message(&queued, [&b"one"[..], b"two"].into_iter());
     batch.stall(source, true);
     batch.resume(source);
@@ -61,6 +62,7 @@ fn items_come_out_as_they_went_in() {
     assert_eq!(
         items[0],
         Item::Interest {
+            account: AccountId::GLOBAL,
             pattern: b"x.*",
             queue: None,
             weight: 1
@@ -71,6 +73,7 @@ fn items_come_out_as_they_went_in() {
     assert_eq!(
         items[3],
         Item::Interest {
+            account: AccountId(9),
             pattern: b"x.>",
             queue: Some(b"q"),
             weight: 7

@@ -6,6 +6,7 @@ use super::match_cache::MatchCache;
 use super::subject;
 use super::trie::{NodeId, Trie};
 use crate::ids::{ShardId, SubscriptionId};
+use hashbrown::HashMap;
 
 pub use super::delivery_list::{Delivery, QueueDelivery};
 
@@ -17,6 +18,8 @@ pub struct Member {
     /// Index of its connection.
     pub connection: u32,
 }
+
+type Positions = HashMap<SubscriptionId, u32, ahash::RandomState>;
 
 /// What the other shards must be told after a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +57,22 @@ pub struct RoutingStats {
     pub total_fanout: u64,
 }
 
+impl RoutingStats {
+    /// Of two tables together; the largest fan-out is that of either.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            inserts: self.inserts + other.inserts,
+            removes: self.removes + other.removes,
+            matches: self.matches + other.matches,
+            cache_hits: self.cache_hits + other.cache_hits,
+            cache_entries: self.cache_entries + other.cache_entries,
+            max_fanout: self.max_fanout.max(other.max_fanout),
+            total_fanout: self.total_fanout + other.total_fanout,
+        }
+    }
+}
+
 /// The interest of one account as one shard sees it.
 #[derive(Default)]
 pub struct Interest {
@@ -63,7 +82,8 @@ pub struct Interest {
     /// Of queue names.
     hasher: ahash::RandomState,
     /// Where each subscription stands in its entry's list, so that taking it out needs no search.
-    positions: Vec<u32>,
+    /// A map, because an account may have few of a shard's many subscriptions.
+    positions: Positions,
     stats: RoutingStats,
 }
 
@@ -102,11 +122,8 @@ impl Interest {
                 &mut entry.group_or_new(hash, name).local
             }
         };
-        let at = member.subscription.0 as usize;
-        if self.positions.len() <= at {
-            self.positions.resize(at + 1, 0);
-        }
-        self.positions[at] = list.len() as u32;
+        self.positions
+            .insert(member.subscription, list.len() as u32);
         list.push(member);
         match queue {
             None if list.len() == 1 => InterestChange::Plain { present: true },
@@ -248,11 +265,12 @@ impl Interest {
             for list in groups.chain([&entry.plain]) {
                 subscriptions += list.len() as u64;
                 for (at, member) in list.iter().enumerate() {
-                    assert_eq!(self.positions[member.subscription.0 as usize] as usize, at);
+                    assert_eq!(self.positions[&member.subscription] as usize, at);
                 }
             }
         });
         assert_eq!(subscriptions, self.stats.inserts - self.stats.removes);
+        assert_eq!(subscriptions, self.positions.len() as u64);
     }
 
     /// Drops what a removal has left empty.
@@ -266,12 +284,15 @@ impl Interest {
 }
 
 /// Takes a member out of its list, and says how many are left.
-fn take(list: &mut Members, positions: &mut [u32], member: Member) -> u32 {
-    let at = positions[member.subscription.0 as usize] as usize;
-    assert_eq!(list.get(at), Some(&member), "positions follow the lists");
-    list.swap_remove(at);
-    if let Some(moved) = list.get(at) {
-        positions[moved.subscription.0 as usize] = at as u32;
+fn take(list: &mut Members, positions: &mut Positions, member: Member) -> u32 {
+    let Some(at) = positions.remove(&member.subscription) else {
+        unreachable!("a subscription that was inserted has a position");
+    };
+    let place = at as usize;
+    assert_eq!(list.get(place), Some(&member), "positions follow the lists");
+    list.swap_remove(place);
+    if let Some(moved) = list.get(place) {
+        positions.insert(moved.subscription, at);
     }
     list.len() as u32
 }

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::handle::Shared;
 use super::{identity, shards, start};
+use crate::accounts::registry::{AccountError, Accounts};
 use crate::auth::authenticate::{AuthConfigError, Authenticator};
 use crate::ops::cli::{self, ConfigureError, Flags};
 use crate::ops::config::changes::{self, Changes, NotReloadable};
@@ -43,6 +44,9 @@ pub enum ReloadError {
     /// The users contradict each other.
     #[error(transparent)]
     Auth(#[from] AuthConfigError),
+    /// The accounts contradict each other.
+    #[error(transparent)]
+    Accounts(#[from] AccountError),
     /// A change needs a restart.
     #[error(transparent)]
     NotReloadable(#[from] NotReloadable),
@@ -172,9 +176,10 @@ impl Reloader {
 
     fn change(&self, current: &mut Current, options: Options) -> Result<(), ReloadError> {
         start::check(&options)?;
-        let authenticator = Authenticator::new(&options.auth)?;
+        let accounts = current.settings.accounts.next(&options)?;
+        let authenticator = Authenticator::with_accounts(&options.auth, &accounts)?;
         let changes = changes::between(&current.options, &options, self.port)?;
-        let settings = self.settings(current, &options, authenticator);
+        let settings = self.settings(current, &options, accounts, authenticator);
         let program = self.program.get();
         let log = program
             .filter(|_| changes.log)
@@ -216,6 +221,7 @@ impl Reloader {
         &self,
         current: &Current,
         options: &Options,
+        accounts: Accounts,
         authenticator: Authenticator,
     ) -> Arc<Settings> {
         let mut info = (*current.settings.info).clone();
@@ -225,6 +231,7 @@ impl Reloader {
             options,
             self.shared.shards.0.len(),
             Arc::new(info),
+            Arc::new(accounts),
             Arc::new(authenticator),
         ))
     }

@@ -9,6 +9,7 @@ use super::handle::{ServerHandle, Shared};
 use super::lame_duck::LameDuck;
 use super::reload::Reloader;
 use super::{identity, shards};
+use crate::accounts::registry::{AccountError, Accounts};
 use crate::auth::authenticate::{AuthConfigError, Authenticator};
 use crate::io::probe::{self, ProbeError};
 use crate::io::{executor, socket};
@@ -30,6 +31,9 @@ pub enum StartError {
     /// The `authorization` block contradicts itself.
     #[error(transparent)]
     Auth(#[from] AuthConfigError),
+    /// The accounts contradict themselves.
+    #[error(transparent)]
+    Accounts(#[from] AccountError),
     /// The client address cannot be listened on (PROC-7).
     #[error("{}", banner::listen_failure(host, *port, cause))]
     Listen {
@@ -147,7 +151,8 @@ impl Builder {
 
 fn start(options: Options) -> Result<ServerHandle, StartError> {
     check(&options)?;
-    let authenticator = Arc::new(Authenticator::new(&options.auth)?);
+    let accounts = Arc::new(Accounts::new(&options)?);
+    let authenticator = Arc::new(Authenticator::with_accounts(&options.auth, &accounts)?);
     let cpus = executor::allowed_cpus();
     let asked = options.shards.unwrap_or(cpus.len());
     let shards = asked.clamp(1, limits::SHARDS_MAX);
@@ -165,6 +170,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         &options,
         shards,
         Arc::clone(&info),
+        accounts,
         authenticator,
     ));
     let (posts, ends) = shards::wire(shards, options.client.max_connections)
@@ -225,6 +231,7 @@ pub(super) fn settings(
     options: &Options,
     shards: usize,
     info: Arc<ServerInfo>,
+    accounts: Arc<Accounts>,
     authenticator: Arc<Authenticator>,
 ) -> Settings {
     Settings {
@@ -238,6 +245,7 @@ pub(super) fn settings(
         trace: options.log.trace,
         trace_headers: options.log.trace_headers,
         max_traced_msg_len: options.log.max_traced_msg_len,
+        accounts,
         authenticator,
     }
 }

@@ -26,6 +26,7 @@ impl Core {
             self.remember(index, reason); // with its subscriptions, so before they go
         }
         self.drop_subscriptions(index);
+        self.leave_account(index, reason);
         self.release_sources(index);
         let now = self.local.now;
         let Some(connection) = self.local.connections.at(index) else {
@@ -72,7 +73,7 @@ impl Core {
         let kept = connection.sids.iter().take(limits::CLOSED_SUBSCRIPTIONS);
         report.subscriptions_list = kept
             .filter_map(|&id| subscriptions.get(id))
-            .map(|it| query::subscription(it, connection.cid))
+            .map(|it| query::subscription(it, &connection.tenant.name, connection.cid))
             .collect();
         closed.push(report);
     }

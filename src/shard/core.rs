@@ -1,8 +1,8 @@
 //! The core of one shard: a complete single-threaded server without sockets, clocks or threads.
 //! Bytes, batches and time go in; output, batches and effects come out.
 //!
-//! It is split in two so that a delivery list can be walked while connections change: `interest`
-//! says who receives, [`Local`] is everything else.
+//! It is split in two so that a delivery list can be walked while connections change: `tables`
+//! say who receives, [`Local`] is everything else.
 
 use std::sync::Arc;
 
@@ -13,30 +13,31 @@ use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, Holds, NEVER};
 use crate::connection::registry::{Connections, Subscriptions};
 use crate::delivery::outbound::{Chunk, ChunkPool};
-use crate::ids::{ConnectionId, PeerAddress, ShardId, Slot, SubscriptionId};
+use crate::ids::{AccountId, ConnectionId, PeerAddress, ShardId, Slot, SubscriptionId};
 use crate::limits;
 use crate::mesh::batch::Batch;
 use crate::mesh::claim::Claims;
 use crate::mesh::peers::Peers;
 use crate::protocol::parser::Limits;
 use crate::protocol::{encode, error_text};
-use crate::routing::interest::{Interest, InterestChange};
+use crate::routing::interest::InterestChange;
 use crate::shard::budget::OutputSeen;
 use crate::shard::closed::ClosedConnections;
 use crate::shard::effects::{Effect, Level};
 use crate::shard::lame_duck::GradualClose;
 use crate::shard::report::Counters;
 use crate::shard::settings::Settings;
+use crate::shard::tables::Tables;
 use crate::shard::timers::Timers;
 use crate::time::{Nanos, WallTime};
 
 /// One shard's state.
 pub struct Core {
-    pub(super) interest: Interest,
+    pub(super) tables: Tables,
     pub(super) local: Local,
 }
 
-/// Everything of a shard but its interest.
+/// Everything of a shard but its tables of accounts.
 pub struct Local {
     pub(super) id: ShardId,
     pub(super) settings: Arc<Settings>,
@@ -59,6 +60,8 @@ pub struct Local {
     pub(super) dirty: Vec<u32>,
     /// Connections that may be read on.
     pub(super) ready: Vec<Slot>,
+    /// Scratch: buffers for subjects and messages made here. As many as are in use at once.
+    pub(super) scratch: Vec<Vec<u8>>,
     /// Scratch: connections whose stall ends.
     pub(super) unstalled: Vec<Slot>,
     /// Connections to close when the message in hand has been delivered.
@@ -85,7 +88,7 @@ impl Core {
         let mut secret = ChaCha12Rng::from_seed(seed);
         let random = secret.next_u64() | 1; // xorshift must not start at zero
         Self {
-            interest: Interest::new(),
+            tables: Tables::default(),
             local: Local {
                 id,
                 settings,
@@ -104,6 +107,7 @@ impl Core {
                 turn_began_at: 0,
                 dirty: Vec::new(),
                 ready: Vec::new(),
+                scratch: Vec::new(),
                 unstalled: Vec::new(),
                 doomed: Vec::new(),
                 expired: Vec::new(),
@@ -145,9 +149,16 @@ impl Core {
             max_payload: local.settings.limits.max_payload,
             headers: false,
         };
-        let slot = local
-            .connections
-            .insert(|slot| Connection::new(slot, cid, address, limits, wall, now));
+        let accounts = &local.settings.accounts;
+        let Some(tenant) = accounts.get(AccountId::GLOBAL) else {
+            unreachable!("every view has the global account");
+        };
+        let slot = local.connections.insert(|slot| {
+            Connection::new(slot, cid, address, Arc::clone(tenant), limits, wall, now)
+        });
+        // Until it says who it is it is nobody's in particular.
+        self.join(slot.index, AccountId::GLOBAL);
+        let local = &mut self.local;
         local.counters.total_connections += u64::from(!refused);
         local.counters.connections += 1;
         self.greet(slot.index);
@@ -251,6 +262,7 @@ impl Core {
     pub(super) fn interest_changed(
         &mut self,
         index: u32,
+        account: AccountId,
         pattern: &[u8],
         queue: Option<&[u8]>,
         change: InterestChange,
@@ -261,7 +273,7 @@ impl Core {
             InterestChange::Queue { count } => count,
         };
         let peers = &mut self.local.peers;
-        peers.broadcast_interest(pattern, queue, weight);
+        peers.broadcast_interest(account, pattern, queue, weight);
         if let Some(connection) = self.local.connections.at(index) {
             connection.interest_mark = peers.interest_sent();
         }
@@ -314,6 +326,19 @@ impl Local {
         if next < connection.deadlines.armed {
             connection.deadlines.armed = next;
             self.timers.arm(next, connection.slot);
+        }
+    }
+
+    /// An empty buffer, to be given back by [`Local::give_back`].
+    pub(super) fn buffer(&mut self) -> Vec<u8> {
+        self.scratch.pop().unwrap_or_default()
+    }
+
+    /// Takes a buffer back for the next one who needs it.
+    pub(super) fn give_back(&mut self, mut buffer: Vec<u8>) {
+        if buffer.capacity() <= limits::SCRATCH_KEPT_MAX {
+            buffer.clear();
+            self.scratch.push(buffer);
         }
     }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::connection::close_reason::CloseReason;
 use crate::delivery::outbound::{Chunk, SHARED_PAYLOAD_MIN};
-use crate::ids::{ShardId, Slot};
+use crate::ids::{AccountId, ShardId, Slot};
 use crate::limits;
 use crate::mesh::claim::Claim;
 use crate::protocol::encode;
@@ -14,6 +14,8 @@ use crate::shard::core::Local;
 
 /// A message on its way to its receivers on this shard.
 pub(super) struct Message<'a> {
+    /// Account its subject is in.
+    pub account: AccountId,
     pub subject: &'a [u8],
     pub reply: Option<&'a [u8]>,
     /// Bytes of `body` that are its header; `None` without one.
@@ -37,6 +39,7 @@ impl<'a> Message<'a> {
     /// What a connection published.
     #[inline]
     pub(super) fn published(
+        account: AccountId,
         publish: &Publish<'a>,
         source: Option<(ShardId, Slot)>,
         claim: Option<Claim>,
@@ -45,6 +48,7 @@ impl<'a> Message<'a> {
         let header_len = (publish.header_len > 0).then_some(publish.header_len);
         let as_sent = publish.has_header == header_len.is_some();
         Self {
+            account,
             subject: publish.subject,
             reply: publish.reply,
             header_len,

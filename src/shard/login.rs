@@ -7,8 +7,7 @@ use crate::auth::cache::PublishCache;
 use crate::auth::responses::Responses;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, Holds, NEVER, Owed, PendingCheck, Phase};
-use crate::ids::GLOBAL_ACCOUNT;
-use crate::ids::Slot;
+use crate::ids::{AccountId, Slot};
 use crate::limits;
 use crate::protocol::{encode, error_text};
 use crate::shard::core::Core;
@@ -71,12 +70,14 @@ impl Core {
         info.client_id = connection.cid.0;
         info.client_ip = connection.address.ip().to_string();
         info.ldm = lame_duck;
-        if !connection.nonce.is_empty() {
+        info.max_payload = i32::try_from(connection.limits.max_payload).unwrap_or(i32::MAX);
+        if !connection.nonce.is_empty() && !connected {
             info.nonce = String::from_utf8_lossy(&connection.nonce).into_owned();
         }
         if connected {
             info.connect_info = true;
-            info.remote_account = GLOBAL_ACCOUNT.into();
+            info.acc_is_sys = settings.accounts.system() == Some(connection.account);
+            info.remote_account = connection.tenant.name.to_string();
             info.auth_required = settings.authenticator.required();
         } else {
             info.auth_required = settings.authenticator.first_info_auth_required();
@@ -99,8 +100,7 @@ impl Core {
             .authenticator
             .no_auth_user(CONNECTION_TYPE)
         {
-            self.authenticated(index, Some(user));
-            return true;
+            return self.authenticated(index, Some(user));
         }
         self.authentication_failed(index, RefuseReason::Credentials);
         false
@@ -151,8 +151,9 @@ impl Core {
         }
         match decision {
             Decision::Accept(user) => {
-                self.authenticated(slot.index, user);
-                self.connected(slot.index);
+                if self.authenticated(slot.index, user) {
+                    self.connected(slot.index);
+                }
             }
             Decision::Refuse(reason) => self.authentication_failed(slot.index, reason),
             Decision::Verify(check) => self.verify(slot, check, false),
@@ -192,10 +193,15 @@ impl Core {
         }
     }
 
-    /// The connection is `user` from now on; `None` where nobody asks who it is.
-    pub(super) fn authenticated(&mut self, index: u32, user: Option<Arc<User>>) {
+    /// The connection is `user` from now on; `None` where nobody asks who it is. False if its
+    /// account has no room for it.
+    pub(super) fn authenticated(&mut self, index: u32, user: Option<Arc<User>>) -> bool {
+        let account = user.as_ref().map_or(AccountId::GLOBAL, |user| user.account);
+        if !self.enter_account(index, account) {
+            return false;
+        }
         let Some(connection) = self.local.connections.at(index) else {
-            return;
+            return false;
         };
         let permissions = user.as_ref().and_then(|user| user.permissions.as_deref());
         connection.publish_cache = permissions.map(|_| Box::new(PublishCache::new()));
@@ -205,6 +211,7 @@ impl Core {
         connection.phase = Phase::Open;
         connection.deadlines.auth = NEVER;
         connection.user = user;
+        true
     }
 
     /// The rest of a CONNECT after the credentials were found good.

@@ -1,7 +1,7 @@
 //! PUB and HPUB: what is checked, who receives, and what the publisher hears.
 
 use crate::auth::permissions::Permissions;
-use crate::ids::{ShardId, Slot};
+use crate::ids::{AccountId, ShardId, Slot};
 use crate::mesh::batch::{Body, Names, RemoteMessage};
 use crate::mesh::claim::Claim;
 use crate::protocol::op::{ClientOp, Publish};
@@ -13,6 +13,7 @@ use crate::routing::subject;
 use crate::shard::core::{Core, Local};
 use crate::shard::deliver::Message;
 use crate::shard::query;
+use crate::shard::report::Volume;
 
 /// Reply subjects a client may not name: they are the server's own (CORE-48).
 const RESERVED_REPLIES: [&[u8]; 3] = [b"_R_.", b"$JS.ACK.", b"_GR_."];
@@ -43,8 +44,10 @@ impl Core {
         if !connection.publishes_freely() || self.local.settings.trace {
             return 0;
         }
-        let (limits, slot) = (connection.limits, connection.slot);
+        let (limits, slot, account) = (connection.limits, connection.slot, connection.account);
         let no_responders = connection.options.no_responders;
+        let before = self.local.counters.sent();
+        let table = self.tables.of(account);
         let source = Some((self.local.id, slot));
         let (mut used, mut msgs, mut bytes) = (0, 0, 0);
         let mut unanswered = None;
@@ -60,11 +63,11 @@ impl Core {
             used += length;
             msgs += 1;
             bytes += publish.body.len() as u64;
-            let delivery = self.interest.lookup(publish.subject);
+            let delivery = table.interest.lookup(publish.subject);
             let mut routed = Routed::Nobody;
             if !delivery.is_nobody() {
                 let claim = self.local.claim(no_responders, publish.reply);
-                let mut message = Message::published(&publish, source, claim);
+                let mut message = Message::published(account, &publish, source, claim);
                 routed = self.local.fan_out(delivery, &mut message);
                 asked_elsewhere |= claim.is_some() && routed == Routed::Elsewhere;
             }
@@ -78,6 +81,8 @@ impl Core {
                 break;
             }
         }
+        table.sent_since(before, &self.local.counters);
+        table.figures.received = table.figures.received.plus(Volume { msgs, bytes });
         self.local.counters.in_msgs += msgs;
         self.local.counters.in_bytes += bytes;
         if let Some(connection) = self.local.connections.at(index) {
@@ -99,16 +104,34 @@ impl Core {
         let now = self.local.now;
         self.local.counters.in_msgs += 1;
         self.local.counters.in_bytes += size;
-        let id = self.local.id;
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
         connection.traffic.in_msgs += 1;
         connection.traffic.in_bytes += size;
         connection.keep_alive.last_in = now;
+        let account = connection.account;
+        let figures = &mut self.tables.of(account).figures;
+        figures.received = figures.received.plus(Volume {
+            msgs: 1,
+            bytes: size,
+        });
         if connection.options.pedantic && !subject::is_valid_literal(publish.subject) {
             self.send_error(index, error_text::INVALID_PUBLISH_SUBJECT);
         }
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        if connection.tenant.mappings.is_empty() {
+            self.publish_to(index, account, publish);
+        } else {
+            self.publish_mapped(index, account, publish);
+        }
+    }
+
+    /// The rest of a publish: everything from here on concerns the subject it really goes to.
+    pub(super) fn publish_to(&mut self, index: u32, account: AccountId, publish: &Publish<'_>) {
+        let id = self.local.id;
         if !self.may_publish(index, publish) {
             return;
         }
@@ -126,7 +149,7 @@ impl Core {
             return self.answer_user_info(index, reply);
         }
         let claim = self.local.claim(no_responders, publish.reply);
-        let mut message = Message::published(publish, Some((id, slot)), claim);
+        let mut message = Message::published(account, publish, Some((id, slot)), claim);
         match (self.route(&mut message), publish.reply) {
             (Routed::Nobody, Some(reply)) => self.no_responders(index, publish.subject, reply),
             (Routed::Elsewhere, _) if claim.is_some() => {
@@ -199,8 +222,12 @@ impl Core {
 
     /// Hands a message to everybody interested, here and on other shards.
     pub(super) fn route(&mut self, message: &mut Message<'_>) -> Routed {
-        self.local
-            .fan_out(self.interest.lookup(message.subject), message)
+        let before = self.local.counters.sent();
+        let table = self.tables.of(message.account);
+        let delivery = table.interest.lookup(message.subject);
+        let routed = self.local.fan_out(delivery, message);
+        table.sent_since(before, &self.local.counters);
+        routed
     }
 
     /// Tells a requester that nobody is there (CORE-71).
@@ -211,7 +238,8 @@ impl Core {
         if !connection.options.no_responders {
             return;
         }
-        let delivery = self.interest.lookup(reply);
+        let interest = &mut self.tables.of(connection.account).interest;
+        let delivery = interest.lookup(reply);
         let Some(member) = delivery
             .plain
             .iter()
@@ -235,9 +263,11 @@ impl Core {
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
+        let account = connection.account;
         let body = query::user_info(connection, &settings, wall);
         let mut digits = encode::Decimal::new();
         let mut message = Message {
+            account,
             subject: reply,
             reply: None,
             header_len: None,
@@ -358,6 +388,7 @@ impl Local {
             shards &= !bit;
             let remote = RemoteMessage {
                 source,
+                account: message.account,
                 home: home.filter(|&home| home != self.id),
                 claim: claim.and_then(|claim| claim.part(shards.count_ones(), parts)),
                 subject: message.subject,

@@ -6,10 +6,11 @@ use serde_json::json;
 
 use crate::connection::connection::Connection;
 use crate::connection::registry::Subscription;
-use crate::ids::{ConnectionId, GLOBAL_ACCOUNT, ShardId};
+use crate::ids::{ConnectionId, ShardId};
 use crate::shard::core::Core;
 use crate::shard::report::{
-    ConnectionQuery, ConnectionReport, Counters, Query, ShardReport, SubscriptionReport,
+    AccountReport, ConnectionQuery, ConnectionReport, Counters, Query, ShardReport,
+    SubscriptionReport,
 };
 use crate::shard::settings::Settings;
 use crate::time::{Nanos, WallTime};
@@ -37,8 +38,20 @@ impl Core {
                     let at = cids.binary_search_by_key(&index, |&(index, _)| index);
                     at.map_or(ConnectionId(0), |at| cids[at].1)
                 };
+                let accounts = &self.local.settings.accounts;
                 report.subscriptions = subscriptions
-                    .map(|it| subscription(it, cid(it.connection)))
+                    .map(|it| subscription(it, accounts.name(it.account), cid(it.connection)))
+                    .collect();
+            }
+            Query::Accounts => {
+                let accounts = &self.local.settings.accounts;
+                let tables = self.tables.iter();
+                report.accounts = tables
+                    .map(|(id, table)| AccountReport {
+                        account: accounts.name(id).into(),
+                        figures: table.figures,
+                        routing: table.interest.stats(),
+                    })
                     .collect();
             }
         }
@@ -47,7 +60,7 @@ impl Core {
 
     /// The shard's totals.
     pub fn counters(&self) -> Counters {
-        let routing = self.interest.stats();
+        let routing = self.tables.stats();
         Counters {
             inserts: routing.inserts,
             removes: routing.removes,
@@ -71,7 +84,7 @@ impl Core {
                     let ids = connection.sids.iter();
                     described.subscriptions_list = ids
                         .filter_map(|&id| self.local.subscriptions.get(id))
-                        .map(|it| subscription(it, connection.cid))
+                        .map(|it| subscription(it, &connection.tenant.name, connection.cid))
                         .collect();
                 }
                 report.connections.push(described);
@@ -122,16 +135,20 @@ pub(super) fn describe(
             .user
             .as_ref()
             .map_or_else(|| Arc::from(""), |user| Arc::clone(&user.name)),
-        account: GLOBAL_ACCOUNT.into(),
+        account: Arc::clone(&connection.tenant.name),
         subscriptions_list: Vec::new(),
     }
 }
 
 /// A subscription as monitoring shows it.
-pub(super) fn subscription(it: &Subscription, cid: ConnectionId) -> SubscriptionReport {
+pub(super) fn subscription(
+    it: &Subscription,
+    account: &str,
+    cid: ConnectionId,
+) -> SubscriptionReport {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned().into_boxed_str();
     SubscriptionReport {
-        account: GLOBAL_ACCOUNT.into(),
+        account: account.into(),
         subject: text(it.subject()),
         queue: it.queue.as_deref().map(text),
         sid: text(it.sid()),
@@ -147,8 +164,8 @@ pub(super) fn user_info(connection: &Connection, settings: &Settings, wall: Wall
     let user = connection.user.as_ref();
     let mut data = json!({
         "user": user.map_or("", |user| &user.name),
-        "account": GLOBAL_ACCOUNT,
-        "account_name": GLOBAL_ACCOUNT,
+        "account": &*connection.tenant.name,
+        "account_name": &*connection.tenant.name,
     });
     if let Some(permissions) = user.and_then(|user| user.permissions.as_ref()) {
         data["permissions"] = permissions.describe();

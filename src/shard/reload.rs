@@ -10,7 +10,7 @@ use crate::auth::authenticate::{Authenticator, Decision, RefuseReason};
 use crate::auth::recheck::Recheck;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, Holds, NEVER, Phase};
-use crate::ids::{Slot, SubscriptionId};
+use crate::ids::{AccountId, Slot, SubscriptionId};
 use crate::protocol::error_text;
 use crate::shard::core::Core;
 use crate::shard::effects::{Effect, Level};
@@ -26,13 +26,15 @@ impl Core {
         );
         let before = std::mem::replace(&mut self.local.settings, settings);
         let limits = &self.local.settings.limits;
-        let (control_line, payload) = (limits.max_control_line, limits.max_payload);
+        let control_line = limits.max_control_line;
         let open = self.local.connections.iter().filter(|it| !it.closing());
         let slots: Vec<Slot> = open.map(|it| it.slot).collect();
         for slot in slots {
             if let Some(connection) = self.local.connections.of(slot) {
                 connection.limits.max_control_line = control_line;
-                connection.limits.max_payload = payload;
+            }
+            if !self.renew_account(slot.index) {
+                continue;
             }
             self.recheck(slot, Some(&before.authenticator));
         }
@@ -87,14 +89,24 @@ impl Core {
         };
         let settings = &self.local.settings;
         let lists = |user| settings.authenticator.lists(user);
-        let max = settings.limits.max_subscriptions;
         let limited = user.as_ref().is_some_and(lists);
-        self.authenticated(index, user);
+        let account = user.as_ref().map_or(AccountId::GLOBAL, |user| user.account);
+        let Some(connection) = self.local.connections.of(slot) else {
+            return;
+        };
+        // Its subscriptions are in the old one: it comes back, and is in the new.
+        if connection.account != account {
+            return self.close(index, CloseReason::ClientClosed);
+        }
+        if !self.authenticated(index, user) {
+            return;
+        }
         let Some(connection) = self.local.connections.of(slot) else {
             return;
         };
         // Stock looks at the limit anew only for those in `users`, and asks for less than it, not
         // for no more (CORE-56).
+        let max = connection.max_subscriptions;
         if limited && max.is_some_and(|max| connection.sids.len() >= max) {
             self.complain(index, error_text::MAXIMUM_SUBSCRIPTIONS);
             return self.close(index, CloseReason::MaximumSubscriptionsExceeded);

@@ -24,11 +24,13 @@ impl Core {
         while let Some(item) = items.next() {
             match item {
                 Item::Interest {
+                    account,
                     pattern,
                     queue,
                     weight,
                 } => {
-                    self.interest.set_remote(from, pattern, queue, weight);
+                    let interest = &mut self.tables.of(account).interest;
+                    interest.set_remote(from, pattern, queue, weight);
                     self.local.peers.applied(from);
                 }
                 Item::Mark => self.local.peers.applied(from),
@@ -58,6 +60,7 @@ impl Core {
         let home = remote.home.unwrap_or(from);
         let source = (remote.source != NOBODY).then_some((home, remote.source));
         let mut message = Message {
+            account: remote.account,
             subject: remote.subject,
             reply: remote.reply,
             header_len: remote.header_len,
@@ -73,7 +76,9 @@ impl Core {
             claim: remote.claim,
         };
         let mut delivered = false;
-        let delivery = self.interest.lookup(remote.subject);
+        let before = self.local.counters.sent();
+        let table = self.tables.of(remote.account);
+        let delivery = table.interest.lookup(remote.subject);
         if remote.plain {
             message.share_for(delivery.plain.len());
             for &member in &delivery.plain {
@@ -97,6 +102,7 @@ impl Core {
                 }
             }
         }
+        table.sent_since(before, &self.local.counters);
         let claim = remote.claim.filter(|_| !delivered);
         if !choices.is_empty() {
             self.local.forward(0, &choices, &message, tried, claim);

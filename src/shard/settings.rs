@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::accounts::registry::Accounts;
 use crate::auth::authenticate::Authenticator;
 use crate::options::ClientLimits;
 use crate::protocol::info::ServerInfo;
@@ -16,6 +17,8 @@ pub struct Settings {
     pub limits: ClientLimits,
     /// INFO as every client gets it; what differs by connection is filled in.
     pub info: Arc<ServerInfo>,
+    /// All accounts.
+    pub accounts: Arc<Accounts>,
     /// Who may connect.
     pub authenticator: Arc<Authenticator>,
     /// Time a connection has for its CONNECT.

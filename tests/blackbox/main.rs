@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod accounts;
 mod auth;
 mod command_line;
 mod config;
@@ -19,6 +20,7 @@ mod hostile_scale;
 mod lame_duck;
 mod limits;
 mod logging;
+mod mappings;
 mod monitoring;
 mod options;
 mod permissions;

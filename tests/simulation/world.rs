@@ -79,6 +79,7 @@ impl World {
                 ..Default::default()
             },
             info: Arc::new(ServerInfo::default()),
+            accounts: Arc::default(),
             authenticator: Arc::new(Authenticator::new(&AuthOptions::default()).expect("open")),
             auth_timeout: Duration::from_secs(2),
             feature_flags: BTreeMap::new(),

@@ -4,8 +4,7 @@
 //! as inactive; and keys that protect. The rule for the last: a key whose absence would let in
 //! somebody who should be kept out is refused with an error, never ignored, because a server that
 //! starts open is worse than one that does not start. These are `tls` unless `allow_non_tls` lets
-//! plain connections in anyway and no certificate is asked for, users in `accounts` (beside those
-//! of the system account), `operator`, `resolver`, `trusted_keys`, `auth_callout` and
+//! plain connections in anyway and no certificate is asked for, `operator`, `resolver`, `trusted_keys`, `auth_callout` and
 //! `proxy_required`.
 
 use std::path::PathBuf;
@@ -14,9 +13,10 @@ use std::time::Duration;
 use super::error::{Origin, ProblemKind};
 use super::report::{Report, strict_duration, type_in};
 use super::value::{Map, Node, Value};
-use super::{authorization, duration, inactive, listen, table};
+use super::{accounts, authorization, duration, inactive, listen, mappings, table};
+use crate::ids::GLOBAL_ACCOUNT;
 use crate::limits::SHARDS_MAX;
-use crate::options::{Options, WriteTimeoutPolicy};
+use crate::options::{AccountOptions, Options, WriteTimeoutPolicy};
 
 /// Nanoseconds of the least `lame_duck_duration` a file may set (CFG-45).
 const LAME_DUCK_MIN: i64 = 30_000_000_000;
@@ -63,6 +63,15 @@ pub fn read(map: &Map, tls_off: bool, options: &mut Options, report: &mut Report
             keys.report.error(value, kind);
         }
     }
+    let last = |name: &str| {
+        let mut all = map.iter();
+        let wanted = all.find(|(key, _)| key.eq_ignore_ascii_case(name.as_bytes()));
+        wanted.map(|(_, value)| value)
+    };
+    if let Some(value) = last("accounts") {
+        accounts::read(keys.report, value, keys.options);
+    }
+    open_global(map, keys.options);
     match keys.tls.take() {
         Some((origin, what, verifies)) if !tls_off && (verifies || !keys.allow_non_tls) => {
             let cure = if verifies {
@@ -76,6 +85,26 @@ pub fn read(map: &Map, tls_off: bool, options: &mut Options, report: &mut Report
         Some(_) => keys.report.inactive("tls"),
         None => {}
     }
+}
+
+/// Who names a system account and has nothing else in the way of users goes on with everybody
+/// else in `$G`, as before.
+fn open_global(map: &Map, options: &mut Options) {
+    let names = |key: &&str| {
+        map.iter()
+            .any(|(it, _)| it.eq_ignore_ascii_case(key.as_bytes()))
+    };
+    let system = &options.system_account;
+    let named = options.accounts.iter().any(|it| it.name == *system);
+    let mut others = options
+        .accounts
+        .iter()
+        .filter(|it| it.name != GLOBAL_ACCOUNT);
+    let alone = others.all(|it| it.name == *system);
+    let open = named && alone && options.auth.no_auth_user.is_none() && !names(&"authorization");
+    // Stock's name is random; this one is the same each time the file is read.
+    let digest = options.config_digest.rsplit(':').next().unwrap_or_default();
+    options.auth.open_global = open.then(|| format!("nats-{digest:.8}"));
 }
 
 impl Keys<'_> {
@@ -138,6 +167,16 @@ impl Keys<'_> {
                     options.auth.no_auth_user = no_auth_user;
                 }
             }
+            "mappings" => {
+                let mappings = mappings::read(self.report, value);
+                options.accounts.push(AccountOptions {
+                    name: GLOBAL_ACCOUNT.to_owned(),
+                    mappings,
+                    ..AccountOptions::default()
+                });
+            }
+            // Read after all others.
+            "accounts" => {}
             "no_auth_user" => options.auth.no_auth_user = filled(value)?,
             // Read before all others.
             "system_account" => {}
@@ -236,22 +275,20 @@ impl Keys<'_> {
         // Whether the key would do something in stock; a feature switched off is no news.
         let mut noted = true;
         match known {
-            "cluster" => inactive::links::cluster(report, value),
+            "cluster" => {
+                inactive::links::cluster(report, value);
+                if let Node::Map(map) = &value.node
+                    && let Some(name) = map.find("name")
+                {
+                    self.options.cluster_name = name.text().ok().map(str::to_owned);
+                }
+            }
             "gateway" => inactive::links::gateway(report, value),
             "leafnodes" => inactive::links::leafnodes(report, value),
             "websocket" => inactive::listeners::websocket(report, value),
             "mqtt" => inactive::listeners::mqtt(report, value),
             "proxies" => inactive::listeners::proxies(report, value),
             "jetstream" => noted = inactive::jetstream::jetstream(report, value),
-            "mappings" => inactive::accounts::mappings(report, value),
-            "accounts" => {
-                if inactive::accounts::accounts(report, value, &self.options.system_account) {
-                    let what = "users in accounts";
-                    let cure = "move them to the authorization block, or leave only the users of \
-                                the system account";
-                    return Err(ProblemKind::NotEnforced { what, cure });
-                }
-            }
             "tls" => {
                 let errors = report.errors.len();
                 inactive::tls::tls(report, name, value);

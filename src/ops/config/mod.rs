@@ -4,6 +4,7 @@
 //! `lexer` -> `parser` -> tree of `value`s -> `keys` -> options. Nothing of a file is taken when
 //! anything in it is wrong, and all that is wrong is reported at once.
 
+pub mod accounts;
 pub mod authorization;
 pub mod changes;
 pub mod digest;
@@ -13,6 +14,7 @@ mod inactive;
 mod keys;
 pub mod lexer;
 mod listen;
+mod mappings;
 pub mod parser;
 mod report;
 pub mod table;

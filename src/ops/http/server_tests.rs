@@ -14,8 +14,10 @@ use super::facts::{CurrentFacts, ServerFacts};
 use crate::ids::{ConnectionId, ShardId};
 use crate::options::Options;
 use crate::protocol::info::ServerInfo;
+use crate::routing::interest::RoutingStats;
 use crate::shard::report::{
-    ConnectionReport, Counters, Figures, Query, ShardReport, SubscriptionReport,
+    AccountFigures, AccountReport, ConnectionReport, Counters, Figures, Query, ShardReport,
+    SubscriptionReport, Volume,
 };
 use crate::time::WallTime;
 
@@ -65,6 +67,31 @@ impl Fake {
                         row.subscriptions_list.clear();
                     }
                 }
+            }
+            Query::Accounts => {
+                let counters = &report.counters;
+                report.accounts.push(AccountReport {
+                    account: "$G".into(),
+                    figures: AccountFigures {
+                        connections: counters.connections,
+                        subscriptions: counters.subscriptions,
+                        received: Volume {
+                            msgs: counters.in_msgs,
+                            bytes: counters.in_bytes,
+                        },
+                        sent: counters.sent(),
+                        slow_consumers: counters.slow_consumers,
+                    },
+                    routing: RoutingStats {
+                        inserts: counters.inserts,
+                        removes: counters.removes,
+                        matches: counters.matches,
+                        cache_hits: counters.cache_hits,
+                        cache_entries: counters.cache_entries,
+                        max_fanout: counters.max_fanout,
+                        total_fanout: counters.total_fanout,
+                    },
+                });
             }
             Query::Subscriptions => {
                 report.subscriptions = own()
