@@ -155,7 +155,9 @@ impl Slow {
 /// A subscriber that does not read, with its queue at the server filled.
 fn stall(run: &Run<'_>) -> Result<Connection, BenchError> {
     let address = run.server.address();
-    let stalled = Connection::open(address, "stalled subscriber", &[SUBJECT, FILL])?;
+    let mut stalled = Connection::open(address, "stalled subscriber", &[FILL])?;
+    // Not before the handshake: the others' messages are on their way already.
+    stalled.write(format!("SUB {SUBJECT} 2\r\n").as_bytes())?;
     rustix::net::sockopt::set_socket_recv_buffer_size(stalled.stream(), STALLED_BUFFER)
         .map_err(|errno| io_error("shrink a receive buffer")(errno.into()))?;
     let mut filler = Connection::open(address, "filler", &[])?;
