@@ -70,7 +70,9 @@ fn function(name: &str, arguments: &[&str], wildcard: &dyn Fn(&str) -> Vec<u8>) 
         "splitfromleft" => vec![size],
         "splitfromright" => vec![len - size],
         "slicefromleft" => (1..len).filter(|at| at % size == 0).collect(),
-        "slicefromright" => (1..len).filter(|at| (len - at) % size == 0).collect(),
+        "slicefromright" => (1..len)
+            .filter(|at| (len - at).is_multiple_of(size))
+            .collect(),
         _ => unreachable!("no such function"),
     };
     let starts = std::iter::once(0).chain(cuts.clone());

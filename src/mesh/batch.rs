@@ -17,6 +17,8 @@ pub struct Batch {
     pub answer_wanted: bool,
     /// It holds something that cannot wait until the receiver wakes by itself.
     pub urgent: bool,
+    /// The sender waits for an answer awake.
+    pub inviting: bool,
 }
 
 /// One item of a batch.
@@ -255,6 +257,7 @@ impl Batch {
         self.applied = 0;
         self.answer_wanted = false;
         self.urgent = false;
+        self.inviting = false;
     }
 
     /// Bytes its buffer keeps while empty.

@@ -61,7 +61,7 @@ impl Core {
 
     /// Keeps what monitoring shows of a connection that ends.
     fn remember(&mut self, index: u32, reason: CloseReason) {
-        let (now, wall) = (self.local.now, self.local.wall);
+        let (now, wall, shard) = (self.local.now, self.local.wall, self.local.id);
         let Local {
             connections,
             subscriptions,
@@ -71,7 +71,7 @@ impl Core {
         let Some(connection) = connections.at(index) else {
             return;
         };
-        let mut report = query::describe(connection, wall, now);
+        let mut report = query::describe(connection, shard, wall, now);
         report.closed = Some((wall, reason.text()));
         let kept = connection.sids.iter().take(limits::CLOSED_SUBSCRIPTIONS);
         report.subscriptions_list = kept
