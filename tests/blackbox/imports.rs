@@ -99,18 +99,20 @@ fn auth_032_one_of_a_queue_gets_an_imported_message() {
         importer.quietly("SUB pre.s.* q 1\r\n");
     }
     let mut exporter = user(&server, "a");
-    for _ in 0..20 {
-        exporter.send("PUB s.a 0\r\n\r\n");
-    }
+    exporter.send("PUB s.a 1\r\nx\r\n".repeat(20));
     exporter.quietly("");
+    let mut count = 0;
     crate::support::wait_until("all of them", || {
-        let counts: u64 = importers.iter_mut().map(|it| it.ask("").len() as u64).sum();
-        let _ = counts;
-        Some(())
+        let heads = |it: &mut Client| it.ask("").iter().filter(|it| it.starts_with("MSG")).count();
+        count += importers.iter_mut().map(heads).sum::<usize>();
+        (count >= 20).then_some(())
     });
+    for importer in &mut importers {
+        importer.quietly("");
+    }
+    assert_eq!(count, 20);
 }
 
-/// The importer's limit counts what comes from the exporter, too.
 #[test]
 fn auth_032_unsubscribing_ends_imported_messages() {
     let server = Server::with_config(SHARED);
@@ -397,4 +399,151 @@ fn auth_066_headers_ask_for_a_measurement() {
     let metric: Value = serde_json::from_slice(&service.message().payload).expect("JSON");
     assert_eq!(metric["header"]["X-B3-Sampled"][0], "1");
     assert_eq!(metric["requestor"]["user"], Value::Null);
+}
+
+/// AUTH-34, T4, T12: circles of any length, of streams and of services.
+#[test]
+fn t04_t12_imports_in_a_circle_are_refused() {
+    for kind in ["stream", "service"] {
+        for length in 2..=10 {
+            let accounts: String = (0..length)
+                .map(|at| {
+                    let next = (at + 1) % length;
+                    format!(
+                        "N{at} {{ exports: [ {{ {kind}: \"x.>\" }} ], imports: [ \
+                         {{ {kind}: {{ account: N{next}, subject: \"x.>\" }} }} ] }}\n"
+                    )
+                })
+                .collect();
+            let finished = Server::builder()
+                .config(&format!("accounts {{ {accounts} }}"))
+                .flags("-t")
+                .run();
+            assert_eq!(finished.code, 1, "{kind} {length}");
+            let text = format!("Error adding {kind} import \"x.>\": import forms a cycle");
+            assert!(finished.stderr.contains(&text), "{}", finished.stderr);
+        }
+    }
+}
+
+/// T7: nobody chooses his account by his CONNECT.
+#[test]
+fn t07_a_connect_cannot_name_an_account() {
+    let server = Server::with_config(SHARED);
+    for options in [
+        "\"account\":\"B\"",
+        "\"account\":\"$SYS\"",
+        "\"account\":\"x\",\"new_account\":true",
+    ] {
+        let mut client = server.open();
+        client.send(format!(
+            "CONNECT {{\"user\":\"a\",\"pass\":\"p\",{options}}}\r\nPING\r\n"
+        ));
+        assert_eq!(
+            client.closed(),
+            ["-ERR 'Authorization Violation'"],
+            "{options}"
+        );
+    }
+}
+
+/// T14: with an authorization block or users of its own, nobody is let in without a login.
+#[test]
+fn t14_a_system_account_opens_the_server_only_where_nothing_else_is_said() {
+    let system = "accounts { SYS { users: [ { user: s, password: p } ] } }\nsystem_account: SYS";
+    for (config, open) in [
+        (system.to_owned(), true),
+        (format!("{system}\nauthorization {{ timeout: 1 }}"), false),
+        (
+            format!("{system}\nauthorization {{ users: [ {{ user: u, password: p }} ] }}"),
+            false,
+        ),
+        (
+            "accounts { SYS { users: [ { user: s, password: p } ] }, A {} }\nsystem_account: SYS"
+                .to_owned(),
+            false,
+        ),
+    ] {
+        let server = Server::with_config(&config);
+        let mut client = server.open();
+        client.send("CONNECT {\"verbose\":false}\r\nPING\r\n");
+        if open {
+            client.expect(&["PONG"]);
+        } else {
+            assert_eq!(
+                client.closed(),
+                ["-ERR 'Authorization Violation'"],
+                "{config}"
+            );
+        }
+    }
+}
+
+/// T10, T32, T33: what is denied under its local name is not delivered, whatever it is called in
+/// the exporting account, to plain and queue subscriptions alike.
+#[test]
+fn t10_t32_denied_subjects_do_not_come_by_import_either() {
+    if !crate::support::server::beyond_stock() {
+        return; // stock asks about queues by the exporter's name
+    }
+    let server = Server::with_config(
+        r#"accounts {
+          A { users: [ { user: a, password: p } ], exports: [ { stream: "s.>" } ] }
+          B { users: [ { user: b, password: p, permissions: { subscribe: { deny: "pre.s.no.>" } } } ]
+              imports: [ { stream: { account: A, subject: "s.>" }, prefix: pre } ] }
+        }"#,
+    );
+    let (mut a, mut b) = (user(&server, "a"), user(&server, "b"));
+    b.quietly("SUB pre.> 1\r\nSUB pre.s.*.x q 2\r\n");
+    a.send("PUB s.no.x 0\r\n\r\nPUB s.yes.x 0\r\n\r\n");
+    let mut sids: Vec<String> = (0..2)
+        .map(|_| {
+            let message = b.message();
+            assert_eq!(message.subject, "pre.s.yes.x");
+            message.sid
+        })
+        .collect();
+    sids.sort();
+    assert_eq!(sids, ["1", "2"]);
+    b.quietly("");
+}
+
+/// AUTH-39: subscriptions and requests follow the imports of the new file.
+#[test]
+fn auth_039_a_reload_changes_imports_of_those_who_are_connected() {
+    let config = |imports: &str| {
+        format!(
+            "accounts {{
+              A {{ users: [ {{ user: a, password: p }} ]
+                   exports: [ {{ stream: \"s.>\" }}, {{ service: q }} ] }}
+              B {{ users: [ {{ user: b, password: p }} ], imports: [ {imports} ] }} }}"
+        )
+    };
+    let stream = "{ stream: { account: A, subject: \"s.>\" } }";
+    let service = "{ service: { account: A, subject: q } }";
+    let server = Server::with_config(&config(stream));
+    let (mut a, mut b) = (user(&server, "a"), user(&server, "b"));
+    a.quietly("SUB q 1\r\n");
+    b.quietly("SUB s.* 1\r\n");
+    a.send("PUB s.x 1\r\n1\r\n");
+    assert_eq!(text(&b.message()).1, "1");
+
+    let reload = |imports: &str, times: usize| {
+        server.dir().write("server.conf", &config(imports));
+        server.signal(rustix::process::Signal::HUP);
+        crate::support::wait_until("the reload", || {
+            (server.count_in_log("Reloaded server configuration") >= times).then_some(())
+        });
+    };
+    reload(service, 1);
+    a.quietly("PUB s.x 1\r\n2\r\n");
+    b.quietly("");
+    b.send("PUB q 0\r\n\r\n");
+    assert_eq!(a.message().subject, "q");
+
+    reload(stream, 2);
+    b.quietly("PUB q 0\r\n\r\n");
+    a.quietly("");
+    a.send("PUB s.x 1\r\n3\r\n");
+    assert_eq!(text(&b.message()).1, "3");
 }
