@@ -73,6 +73,15 @@ impl Accounts {
             let id = next.add(&entry.name);
             next.configure(id, entry, options.cluster_name.as_deref())?;
         }
+        // Stock forgets nothing of `$G` where the file says nothing of it any more: its mappings
+        // go at a restart only.
+        if !options.accounts.iter().any(|it| it.name == GLOBAL_ACCOUNT)
+            && let Some(before) = self.get(AccountId::GLOBAL)
+            && let Some(Some(global)) = next.all.first_mut()
+            && let Some(global) = Arc::get_mut(global)
+        {
+            global.mappings.clone_from(&before.mappings);
+        }
         let mut graph = Graph::new(&mut next.all, &next.ids);
         if let Some(first) = graph.connect(&options.accounts).into_iter().next() {
             return Err(first.into());
