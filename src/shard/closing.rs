@@ -26,6 +26,9 @@ impl Core {
             self.remember(index, reason); // with its subscriptions, so before they go
         }
         self.drop_subscriptions(index);
+        if let Some(slot) = self.local.connections.at(index).map(|it| it.slot) {
+            self.abandon_replies(slot);
+        }
         self.leave_account(index, reason);
         self.release_sources(index);
         let now = self.local.now;
@@ -59,7 +62,7 @@ impl Core {
 
     /// Keeps what monitoring shows of a connection that ends.
     fn remember(&mut self, index: u32, reason: CloseReason) {
-        let (now, wall) = (self.local.now, self.local.wall);
+        let (now, wall, shard) = (self.local.now, self.local.wall, self.local.id);
         let Local {
             connections,
             subscriptions,
@@ -69,7 +72,7 @@ impl Core {
         let Some(connection) = connections.at(index) else {
             return;
         };
-        let mut report = query::describe(connection, wall, now);
+        let mut report = query::describe(connection, shard, wall, now);
         report.closed = Some((wall, reason.text()));
         let kept = connection.sids.iter().take(limits::CLOSED_SUBSCRIPTIONS);
         report.subscriptions_list = kept
@@ -159,6 +162,7 @@ impl Core {
     /// Does everything that is due.
     pub fn tick(&mut self) {
         let now = self.local.now;
+        self.expire_replies();
         while let Some((at, slot)) = self.local.timers.expire(now) {
             let Some(connection) = self.local.connections.of(slot) else {
                 continue;

@@ -22,7 +22,7 @@ impl Core {
         if mapped {
             let publish = Publish {
                 subject: &subject,
-                ..publish.clone()
+                ..*publish
             };
             self.publish_to(index, account, &publish);
         } else {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::connection::connection::Connection;
 use crate::connection::registry::Subscription;
-use crate::ids::ConnectionId;
+use crate::ids::{ConnectionId, ShardId};
 use crate::shard::core::Core;
 use crate::shard::internal::INTERNAL;
 use crate::shard::report::{
@@ -81,7 +81,7 @@ impl Core {
         if wanted.open {
             let open = self.local.connections.iter().filter(|it| !it.closing());
             for connection in open.filter(|it| is_wanted(it.cid)) {
-                let mut described = describe(connection, wall, now);
+                let mut described = describe(connection, self.local.id, wall, now);
                 if wanted.subscriptions {
                     let ids = connection.sids.iter();
                     described.subscriptions_list = ids
@@ -107,11 +107,17 @@ impl Core {
 }
 
 /// A connection as monitoring shows it.
-pub(super) fn describe(connection: &Connection, wall: WallTime, now: Nanos) -> ConnectionReport {
+pub(super) fn describe(
+    connection: &Connection,
+    shard: ShardId,
+    wall: WallTime,
+    now: Nanos,
+) -> ConnectionReport {
     let idle = now.since(connection.keep_alive.last_in).as_nanos() as u64;
     let options = &connection.options;
     ConnectionReport {
         cid: connection.cid,
+        shard,
         address: connection.address,
         start: connection.start,
         last_activity: WallTime(wall.0.saturating_sub(idle)),

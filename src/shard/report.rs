@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ids::{ConnectionId, PeerAddress};
+use crate::ids::{ConnectionId, PeerAddress, ShardId};
 use crate::routing::interest::RoutingStats;
 use crate::time::WallTime;
 
@@ -201,6 +201,8 @@ impl Counters {
 pub struct ConnectionReport {
     /// Server-wide number.
     pub cid: ConnectionId,
+    /// Shard that serves it, or served it last.
+    pub shard: ShardId,
     /// Peer's address.
     pub address: PeerAddress,
     /// When it was accepted.

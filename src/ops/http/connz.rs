@@ -68,6 +68,9 @@ struct ConnInfo {
     subscriptions_list_detail: Option<Vec<SubDetail>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     name_tag: Option<Box<str>>,
+    /// Ours; shown only to who asks with `shard=1`, because stock has no such field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shard: Option<u8>,
 }
 
 /// One subscription in full (MON-22).
@@ -117,6 +120,7 @@ struct Request {
     sort: Sort,
     auth: bool,
     subs: Subs,
+    shard: bool,
     page: Page,
     cid: u64,
     state: State,
@@ -209,6 +213,7 @@ impl Request {
             sort,
             auth,
             subs,
+            shard: parameters.bool("shard")?,
             page,
             cid,
             state,
@@ -303,6 +308,7 @@ impl Request {
             // Stock leaves it out for what was in the global account and is closed.
             name_tag: (self.auth && !(in_global && report.closed.is_some()))
                 .then(|| Box::from(&*report.account)),
+            shard: self.shard.then_some(report.shard.0),
         }
     }
 }

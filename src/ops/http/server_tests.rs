@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::Monitor;
 use super::facts::{CurrentFacts, ServerFacts};
-use crate::ids::ConnectionId;
+use crate::ids::{ConnectionId, ShardId};
 use crate::options::Options;
 use crate::protocol::info::ServerInfo;
 use crate::routing::interest::RoutingStats;
@@ -117,6 +117,7 @@ fn connection(cid: u64, user: &str, lang: &str) -> ConnectionReport {
     };
     ConnectionReport {
         cid: ConnectionId(cid),
+        shard: ShardId((cid % 2) as u8),
         address: ([127, 0, 0, 1], 40_000).into(),
         start: WallTime(cid * 1_000_000_000),
         last_activity: WallTime(cid * 1_000_000_000 + 500),
@@ -435,6 +436,15 @@ fn mon_018_rows_are_sorted_as_asked() {
         assert_eq!(site.cids(&query), expected, "{sort}");
     }
     assert_eq!(site.json("/connz?cid=3")["connections"][0]["rtt"], "0s");
+}
+
+#[test]
+fn mon_020_the_shard_is_shown_only_to_who_asks() {
+    let site = Site::start(Options::default(), vec![connection(3, "c", "")]);
+    let first = |query: &str| site.json(query)["connections"][0]["shard"].clone();
+    assert_eq!(first("/connz"), serde_json::Value::Null);
+    assert_eq!(first("/connz?shard=0"), serde_json::Value::Null);
+    assert_eq!(first("/connz?shard=1"), 1);
 }
 
 #[test]
