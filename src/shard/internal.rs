@@ -130,6 +130,9 @@ impl Core {
         let header_len = publish.header.len();
         let mut message = Message {
             account: publish.account,
+            crossed: false,
+            renamed: false,
+            hop: None,
             subject: &publish.subject,
             reply: publish.reply.as_deref(),
             header_len: (header_len > 0).then_some(header_len),

@@ -298,3 +298,65 @@ fn auth_072_the_directory_outlives_the_server() {
     });
     server.logged("Managing all jwt in exclusive directory");
 }
+
+#[test]
+fn auth_057_imports_of_public_and_private_exports() {
+    let trust = Trust::new();
+    let exporter = key(KeyPairType::Account, 12);
+    let owner = key(KeyPairType::User, 13);
+    let exports = json!({"nats": {"exports": [
+        {"subject": "pub.>", "type": "stream"},
+        {"subject": "priv.>", "type": "stream", "token_req": true},
+        {"subject": "q", "type": "service"},
+    ]}});
+    let exported = sign(&trust.operator, &Trust::account_claims(&exporter, &exports));
+    let activation = |subject: &str| {
+        let claims = json!({"sub": trust.account.public_key(), "nats": {
+            "type": "activation", "version": 2, "subject": subject, "kind": "stream",
+        }});
+        sign(&exporter, &claims)
+    };
+    let id = exporter.public_key();
+    let imports = |token: &str| {
+        trust.account_token(&json!({"nats": {"imports": [
+            {"subject": "pub.>", "account": id, "type": "stream", "local_subject": "in.>"},
+            {"subject": "priv.>", "account": id, "type": "stream", "token": token},
+            {"subject": "q", "account": id, "type": "service", "local_subject": "ask"},
+        ]}}))
+    };
+    let (_, server, mut admin) = start(&trust.account_token(&json!({})), "");
+    update(&mut admin, &exported);
+    update(&mut admin, &imports(&activation("priv.>")));
+    let mut giver = login(
+        &server,
+        &owner,
+        &sign(&exporter, &Trust::user_claims(&owner, &json!({}))),
+    );
+    let mut taker = login(&server, &trust.user, &trust.user_token(&json!({})));
+    taker.quietly("SUB in.> 1\r\nSUB priv.a 2\r\nSUB answer 3\r\n");
+    giver.quietly("SUB q 1\r\n");
+    giver.send("PUB pub.x 1\r\n1\r\nPUB priv.a 1\r\n2\r\n");
+    assert_eq!(taker.message().subject, "in.x");
+    assert_eq!(taker.message().subject, "priv.a");
+    taker.send("PUB ask answer 0\r\n\r\n");
+    let request = giver.message();
+    giver.send(format!("PUB {} 2\r\nok\r\n", request.reply));
+    assert_eq!(taker.message().payload, b"ok");
+    // Activations for something else are none; one that was revoked is none any more.
+    let answer = ask_json(
+        &mut admin,
+        "$SYS.REQ.CLAIMS.UPDATE",
+        &imports(&activation("other.>")),
+    );
+    assert_eq!(answer["error"]["code"], 500, "{answer}");
+    let mut revoked = exports.clone();
+    revoked["nats"]["exports"][1]["revocations"] = json!({trust.account.public_key(): now() + 5});
+    update(
+        &mut admin,
+        &sign(&trust.operator, &Trust::account_claims(&exporter, &revoked)),
+    );
+    let mut again = login(&server, &trust.user, &trust.user_token(&json!({})));
+    again.quietly("SUB in.> 1\r\nSUB priv.a 2\r\n");
+    giver.send("PUB priv.a 1\r\n2\r\nPUB pub.y 1\r\n1\r\n");
+    assert_eq!(again.message().subject, "in.y");
+}

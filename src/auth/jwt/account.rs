@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::activation;
 use super::shape;
 use super::token::{Kind, Standard, Token, TokenError, is_public_key};
 use super::user::{Permissions, UserLimits, is_subject};
@@ -257,6 +258,10 @@ impl AccountClaims {
             }
             if import.account.is_empty() {
                 problems.push("account to import from is not specified".into());
+            }
+            if !import.token.is_empty() {
+                let importer = &self.standard.subject;
+                problems.extend(activation::problem(importer, import));
             }
         }
         if !self.body.default_permissions.is_sound() {

@@ -3,6 +3,7 @@
 //! stores tokens, and time is an argument.
 
 pub mod account;
+pub mod activation;
 pub mod operator;
 pub mod scope;
 pub mod setup;

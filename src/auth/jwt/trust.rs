@@ -168,6 +168,8 @@ pub enum Refused {
     Source,
     /// Not now.
     Times,
+    /// An auth service decides about it, and there is none.
+    NoService,
     /// The key that signed it signs no more, or under another scope.
     SignerChanged,
 }
@@ -191,6 +193,7 @@ impl Refused {
             Self::Revoked => "User authentication revoked",
             Self::Source => "Bad src Ip",
             Self::Times => "Outside connect times",
+            Self::NoService => "Account delegates to an auth service",
             Self::SignerChanged => "User JWT issuer has changed",
         }
     }
@@ -331,6 +334,11 @@ impl Trust {
         }
         if !limits.bearer_token && !proven(&claims.standard.subject) {
             return Err(Refused::Signature);
+        }
+        // Who asks an auth service must not be let in without its word.
+        let external = &account.claims.body.authorization;
+        if external.is_enabled() && !external.auth_users.contains(&claims.standard.subject) {
+            return Err(Refused::NoService);
         }
         let template = scope.map(|scope| scope.template.clone());
         self.stands(&claims, account, presented)?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
@@ -9,9 +10,14 @@ use super::directory::{Directory, StoreError};
 use crate::accounts::mapping::Mappings;
 use crate::accounts::registry::{AccountError, Accounts};
 use crate::auth::authenticate::{AuthConfigError, Authenticator};
+use crate::auth::jwt::account::{Export, Import};
+use crate::auth::jwt::activation::activates;
 use crate::auth::jwt::setup::{self, SetupError};
 use crate::auth::jwt::trust::{AccountRefused, Keys, Trust, TrustedAccount, seconds};
-use crate::options::{AccountOptions, Options, ResolverOptions};
+use crate::options::{
+    AccountOptions, ExportOptions, ImportOptions, LatencyOptions, Options, ResolverOptions,
+    ResponseType, Shared,
+};
 use crate::server::identity::COMPATIBLE_VERSION;
 use crate::server::shards::wall_time;
 
@@ -134,11 +140,17 @@ pub(in crate::server) fn view(
         accounts: vouched
             .accounts
             .values()
-            .map(|it| own(it, cluster))
+            .map(|it| AccountOptions {
+                exports: exports(it, &vouched.accounts),
+                ..own(it, cluster)
+            })
             .collect(),
         ..options.clone()
     };
-    let accounts = before.next(&with_accounts)?;
+    let (accounts, refused) = before.next_but(&with_accounts)?;
+    for error in refused {
+        log::error!("Error adding import or export: {error}");
+    }
     let mut trust = Trust::new(keys.clone(), zone);
     for (key, account) in &vouched.accounts {
         if let Some(id) = accounts.find(key) {
@@ -167,7 +179,100 @@ fn own(account: &TrustedAccount, cluster: Option<&str>) -> AccountOptions {
         name: account.key().to_owned(),
         limits: account.claims.limits(),
         mappings,
+        imports: account
+            .claims
+            .body
+            .imports
+            .iter()
+            .filter_map(import)
+            .collect(),
         ..AccountOptions::default()
+    }
+}
+
+/// What an account takes from others.
+fn import(import: &Import) -> Option<ImportOptions> {
+    let options = ImportOptions {
+        shared: shared(&import.kind)?,
+        account: import.account.clone(),
+        subject: import.subject.clone(),
+        share: import.share,
+        allow_trace: import.allow_trace,
+        ..ImportOptions::default()
+    };
+    // The old spelling was the exporter's subject for services, and a prefix for streams.
+    Some(match (options.shared, import.to.as_str()) {
+        (_, "") => ImportOptions {
+            to: import.local_subject.clone(),
+            ..options
+        },
+        (Shared::Service, to) => ImportOptions {
+            subject: to.to_owned(),
+            to: import.subject.clone(),
+            ..options
+        },
+        (Shared::Stream, prefix) => ImportOptions {
+            prefix: prefix.to_owned(),
+            ..options
+        },
+    })
+}
+
+/// What an account gives to others. A private export is for those who have an activation.
+fn exports(
+    account: &TrustedAccount,
+    all: &BTreeMap<String, Arc<TrustedAccount>>,
+) -> Vec<ExportOptions> {
+    let now = seconds(wall_time());
+    let activated = |export: &Export| -> Vec<String> {
+        let importers = all.values().filter(|importer| {
+            let imports = importer.claims.body.imports.iter();
+            imports
+                .filter(|it| it.account == account.key() && it.kind == export.kind)
+                .any(|it| activates(&account.claims, export, importer.key(), it, now))
+        });
+        // With itself, because an empty list would be everybody.
+        let own = account.key().to_owned();
+        importers
+            .map(|it| it.key().to_owned())
+            .chain([own])
+            .collect()
+    };
+    let exports = account.claims.body.exports.iter();
+    let own = exports.filter_map(|export| {
+        Some(ExportOptions {
+            shared: shared(&export.kind)?,
+            subject: export.subject.clone(),
+            accounts: export.token_req.then(|| activated(export)),
+            account_token_position: export.account_token_position,
+            response: match export.response_type.as_str() {
+                "Stream" => ResponseType::Stream,
+                "Chunked" => ResponseType::Chunked,
+                _ => ResponseType::Singleton,
+            },
+            threshold: u64::try_from(export.response_threshold)
+                .ok()
+                .filter(|&it| it > 0)
+                .map(Duration::from_nanos),
+            latency: export.service_latency.as_ref().map(|it| LatencyOptions {
+                subject: it.results.clone(),
+                sampling: it
+                    .sampling
+                    .as_u64()
+                    .and_then(|it| u8::try_from(it).ok())
+                    .unwrap_or(0),
+            }),
+            allow_trace: export.allow_trace,
+        })
+    });
+    own.collect()
+}
+
+fn shared(kind: &str) -> Option<Shared> {
+    match kind {
+        "stream" => Some(Shared::Stream),
+        "service" => Some(Shared::Service),
+        _ => None,
     }
 }
 
