@@ -61,6 +61,10 @@ pub const BATCH_KEPT_MAX: usize = 1024 * 1024;
 /// are not kept.
 pub const SCRATCH_KEPT_MAX: usize = 64 * 1024;
 
+/// Accounts one request may go through, one service import after the other: each is a call inside
+/// the other.
+pub const SERVICE_HOPS_MAX: u32 = 32;
+
 /// Bytes a turn puts out, about, before what it has not looked at yet waits for the next. With
 /// the receive buffers it fits the L2 cache; a message to thousands of receivers may be more. Half
 /// of it for what other shards bring, so that neither side starves the other.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::export::{ServiceExport, StreamExport};
+use super::import::{ServiceImport, StreamImport};
 use super::mapping::Mappings;
 use crate::ids::AccountId;
 use crate::options::AccountLimits;
@@ -18,6 +20,14 @@ pub struct Account {
     pub limits: AccountLimits,
     /// Where messages of its clients go instead.
     pub mappings: Mappings,
+    /// Streams others may have.
+    pub stream_exports: Vec<StreamExport>,
+    /// Services others may ask.
+    pub service_exports: Vec<Arc<ServiceExport>>,
+    /// Streams of others.
+    pub stream_imports: Vec<Arc<StreamImport>>,
+    /// Services of others.
+    pub service_imports: Vec<Arc<ServiceImport>>,
     /// What it uses now; the same from one view to the next.
     pub usage: Arc<Usage>,
 }
@@ -30,6 +40,10 @@ impl Account {
             name: name.into(),
             limits: AccountLimits::default(),
             mappings: Mappings::default(),
+            stream_exports: Vec::new(),
+            service_exports: Vec::new(),
+            stream_imports: Vec::new(),
+            service_imports: Vec::new(),
             usage: Arc::default(),
         }
     }

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -27,7 +28,9 @@ use crate::shard::closed::ClosedConnections;
 use crate::shard::effects::{Effect, Level};
 use crate::shard::lame_duck::GradualClose;
 use crate::shard::report::Counters;
+use crate::shard::services::Services;
 use crate::shard::settings::Settings;
+use crate::shard::shadows::Shadows;
 use crate::shard::tables::Tables;
 use crate::shard::timers::Timers;
 use crate::time::{Nanos, WallTime};
@@ -63,6 +66,10 @@ pub struct Local {
     oldest_next: bool,
     /// Connections that may be read on.
     pub(super) ready: Vec<Slot>,
+    /// Shadows by the subscription they stand for.
+    pub(super) shadows: HashMap<SubscriptionId, Shadows, ahash::RandomState>,
+    /// Requests to other accounts that wait for answers.
+    pub(super) services: Services,
     /// Scratch: buffers for subjects and messages made here. As many as are in use at once.
     pub(super) scratch: Vec<Vec<u8>>,
     /// Scratch: connections whose stall ends.
@@ -90,7 +97,8 @@ impl Core {
         let closed = ClosedConnections::new(settings.limits.max_closed_clients);
         let mut secret = ChaCha12Rng::from_seed(seed);
         let random = secret.next_u64() | 1; // xorshift must not start at zero
-        Self {
+        let accounts = Arc::clone(&settings.accounts);
+        let mut core = Self {
             tables: Tables::default(),
             local: Local {
                 id,
@@ -111,6 +119,8 @@ impl Core {
                 dirty: VecDeque::new(),
                 oldest_next: false,
                 ready: Vec::new(),
+                shadows: HashMap::default(),
+                services: Services::default(),
                 scratch: Vec::new(),
                 unstalled: Vec::new(),
                 doomed: Vec::new(),
@@ -122,7 +132,9 @@ impl Core {
                 secret,
                 random,
             },
-        }
+        };
+        core.install_services(None, &accounts);
+        core
     }
 
     /// Sets the time of this turn.
@@ -220,6 +232,7 @@ impl Core {
             .next()
             .into_iter()
             .chain(self.next_gradual_close())
+            .chain(self.local.services.due())
             .min()
     }
 

@@ -1,5 +1,6 @@
 //! PUB and HPUB: what is checked, who receives, and what the publisher hears.
 
+use crate::accounts::replies;
 use crate::auth::permissions::Permissions;
 use crate::ids::{AccountId, ShardId, Slot};
 use crate::mesh::batch::{Body, Names, RemoteMessage};
@@ -7,7 +8,9 @@ use crate::mesh::claim::Claim;
 use crate::protocol::op::Publish;
 use crate::protocol::parser;
 use crate::protocol::{encode, error_text};
-use crate::routing::interest::{Delivery, QueueDelivery};
+use smallvec::SmallVec;
+
+use crate::routing::interest::{Delivery, Handler, QueueDelivery};
 use crate::routing::queue_group::Pick;
 use crate::routing::subject;
 use crate::shard::core::{Core, Local};
@@ -56,10 +59,13 @@ impl Core {
             if may_be_reserved(publish.subject) || publish.reply.is_some_and(may_be_reserved) {
                 break;
             }
+            let delivery = table.interest.lookup(publish.subject);
+            if !delivery.handlers.is_empty() {
+                break;
+            }
             used += length;
             msgs += 1;
             bytes += publish.body.len() as u64;
-            let delivery = table.interest.lookup(publish.subject);
             let mut routed = Routed::Nobody;
             if !delivery.is_nobody() {
                 let claim = self.local.claim(no_responders, publish.reply);
@@ -144,6 +150,9 @@ impl Core {
         {
             return self.answer_user_info(index, reply);
         }
+        if publish.subject.starts_with(replies::PREFIX) && publish.subject.ends_with(b".T") {
+            self.introduce_responder(slot, account, publish.subject);
+        }
         let claim = self.local.claim(no_responders, publish.reply);
         let mut message = Message::published(account, publish, Some((id, slot)), claim);
         match (self.route(&mut message), publish.reply) {
@@ -221,9 +230,17 @@ impl Core {
         let before = self.local.counters.sent();
         let table = self.tables.of(message.account);
         let delivery = table.interest.lookup(message.subject);
+        let handlers = SmallVec::<[Handler; 4]>::from_slice(&delivery.handlers);
         let routed = self.local.fan_out(delivery, message);
         table.sent_since(before, &self.local.counters);
-        routed
+        if handlers.is_empty() {
+            return routed;
+        }
+        // What is given back must not count twice: of several ways none is asked about.
+        if routed != Routed::Nobody || handlers.len() > 1 {
+            message.claim = None;
+        }
+        routed.or(self.hand_over(&handlers, message))
     }
 
     /// Tells a requester that nobody is there (CORE-71).
@@ -264,6 +281,9 @@ impl Core {
         let mut digits = encode::Decimal::new();
         let mut message = Message {
             account,
+            crossed: false,
+            renamed: false,
+            hop: None,
             subject: reply,
             reply: None,
             header_len: None,
@@ -391,6 +411,7 @@ impl Local {
             let remote = RemoteMessage {
                 source,
                 account: message.account,
+                crossed: message.crossed,
                 home: home.filter(|&home| home != self.id),
                 claim: claim.and_then(|claim| claim.part(shards.count_ones(), parts)),
                 subject: message.subject,
@@ -438,6 +459,17 @@ pub(super) enum Routed {
     Elsewhere,
     /// There is nobody.
     Nobody,
+}
+
+impl Routed {
+    /// Of two ways the same message went.
+    pub(super) fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Here, _) | (_, Self::Here) => Self::Here,
+            (Self::Elsewhere, _) | (_, Self::Elsewhere) => Self::Elsewhere,
+            (Self::Nobody, Self::Nobody) => Self::Nobody,
+        }
+    }
 }
 
 /// What became of a queue group's copy.

@@ -17,6 +17,7 @@ mod framing;
 mod headers;
 mod hostile;
 mod hostile_scale;
+mod imports;
 mod lame_duck;
 mod limits;
 mod logging;
