@@ -70,6 +70,10 @@ pub const SERVICE_HOPS_MAX: u32 = 32;
 /// of it for what other shards bring, so that neither side starves the other.
 pub const TURN_OUTPUT: u64 = 1024 * 1024;
 
+/// Connections a turn sends to at most: a millisecond or so. The others follow in the next turns,
+/// between which what came in meanwhile is looked at.
+pub const TURN_SENDS: usize = 512;
+
 /// Time a closing connection has to take its last bytes (CORE-66).
 pub const LINGER_MAX: Duration = Duration::from_millis(100);
 

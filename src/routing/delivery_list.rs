@@ -52,6 +52,15 @@ impl Delivery {
             && self.handlers.is_empty()
     }
 
+    /// Its one receiver, where that is a plain subscription here.
+    #[inline]
+    pub fn only(&self) -> Option<Member> {
+        match self.plain[..] {
+            [member] if self.queues.is_empty() && self.remote_plain == 0 => Some(member),
+            _ => None,
+        }
+    }
+
     /// Receivers of one message.
     pub fn fanout(&self) -> u64 {
         self.plain.len() as u64

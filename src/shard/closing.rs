@@ -116,7 +116,7 @@ impl Core {
             return self.close(index, CloseReason::WriteError);
         }
         if more && !std::mem::replace(&mut connection.dirty, true) {
-            local.dirty.push(index);
+            local.dirty.push_back(index);
         }
         if let Some(since) = late_since {
             self.recovered(index, since, bytes);

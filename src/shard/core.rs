@@ -4,6 +4,7 @@
 //! It is split in two so that a delivery list can be walked while connections change: `tables`
 //! say who receives, [`Local`] is everything else.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -63,7 +64,9 @@ pub struct Local {
     /// [`Counters::output`] when this turn began.
     turn_began_at: u64,
     /// Connections with new output.
-    pub(super) dirty: Vec<u32>,
+    pub(super) dirty: VecDeque<u32>,
+    /// The next send is that of the connection that has waited longest, not shortest.
+    oldest_next: bool,
     /// Connections that may be read on.
     pub(super) ready: Vec<Slot>,
     /// Shadows by the subscription they stand for.
@@ -117,7 +120,8 @@ impl Core {
                 wall: WallTime(0),
                 last_turn: Nanos(0),
                 turn_began_at: 0,
-                dirty: Vec::new(),
+                dirty: VecDeque::new(),
+                oldest_next: false,
                 ready: Vec::new(),
                 shadows: HashMap::default(),
                 services: Services::default(),
@@ -194,10 +198,18 @@ impl Core {
     }
 
     /// The next connection with output to send, and that output. Empty when there is no more.
+    ///
+    /// A turn may send to fewer than there are. So it goes from both ends: what is new does not
+    /// wait behind a fan-out to thousands, and that one does not wait for ever.
     pub fn next_send(&mut self) -> Option<(u32, Box<Chunk>)> {
         self.close_doomed();
         let local = &mut self.local;
-        while let Some(index) = local.dirty.pop() {
+        loop {
+            local.oldest_next = !local.oldest_next;
+            let index = match local.oldest_next {
+                true => local.dirty.pop_front(),
+                false => local.dirty.pop_back(),
+            }?;
             let (now, write_deadline) = (local.now, local.settings.limits.write_deadline);
             let Some(connection) = local.connections.at(index) else {
                 continue;
@@ -210,7 +222,6 @@ impl Core {
                 return Some((index, chunk));
             }
         }
-        None
     }
 
     /// The next thing to be done outside.
@@ -327,7 +338,7 @@ impl Local {
         write(&mut connection.outbound.queue(&mut self.pool).bytes);
         let (slot, pending) = (connection.slot, connection.outbound.pending());
         if !std::mem::replace(&mut connection.dirty, true) {
-            self.dirty.push(index);
+            self.dirty.push_back(index);
         }
         if pending > limits::receiver_high(self.settings.limits.max_pending) {
             self.pressed(index, pending, Some((self.id, slot)));

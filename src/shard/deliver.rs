@@ -195,7 +195,7 @@ impl Local {
         }
         let pending = connection.outbound.pending();
         if !std::mem::replace(&mut connection.dirty, true) {
-            self.dirty.push(member.connection);
+            self.dirty.push_back(member.connection);
         }
         if self.settings.trace {
             let sid: smallvec::SmallVec<[u8; 16]> = subscription.sid().into();

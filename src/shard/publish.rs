@@ -5,8 +5,8 @@ use crate::auth::permissions::Permissions;
 use crate::ids::{AccountId, ShardId, Slot};
 use crate::mesh::batch::{Body, Names, RemoteMessage};
 use crate::mesh::claim::Claim;
-use crate::protocol::op::{ClientOp, Publish};
-use crate::protocol::parser::{self, Progress};
+use crate::protocol::op::Publish;
+use crate::protocol::parser;
 use crate::protocol::{encode, error_text};
 use smallvec::SmallVec;
 
@@ -55,11 +55,7 @@ impl Core {
         let (mut used, mut msgs, mut bytes) = (0, 0, 0);
         let mut unanswered = None;
         let mut asked_elsewhere = false;
-        while let Ok(Progress::Op {
-            op: ClientOp::Publish(publish),
-            used: length,
-        }) = parser::next_op(&input[used..], &limits)
-        {
+        while let Some((publish, length)) = parser::common_publish(&input[used..], &limits) {
             if may_be_reserved(publish.subject) || publish.reply.is_some_and(may_be_reserved) {
                 break;
             }
@@ -322,6 +318,12 @@ impl Local {
 
     /// Walks a delivery list.
     pub(super) fn fan_out(&mut self, delivery: &Delivery, message: &mut Message<'_>) -> Routed {
+        if let Some(member) = delivery.only() {
+            return match self.deliver(member, None, message) {
+                true => Routed::Here,
+                false => Routed::Nobody,
+            };
+        }
         let remote_shards = delivery.remote_plain.count_ones() as usize;
         message.share_for(delivery.plain.len() + delivery.queues.len() + remote_shards);
         let message = &*message;
