@@ -68,9 +68,10 @@ hostile: ## Ten thousands of hostile connections, as many as `ulimit -Hn` allows
 # Sanitizer flags are nightly's; the variable lets the installed compiler take them.
 fuzz: ## Fuzz the client parser and the configuration parser, a minute each
 	@command -v cargo-fuzz >/dev/null || { echo "cargo-fuzz is missing. Cure: cargo install cargo-fuzz"; exit 1; }
-	mkdir -p tests/fuzz/generated/client_parser tests/fuzz/generated/config_parser
+	mkdir -p tests/fuzz/generated/client_parser tests/fuzz/generated/config_parser tests/fuzz/generated/token
 	cd tests/fuzz && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir . client_parser generated/client_parser corpus/client_parser -- -max_total_time=60
 	cd tests/fuzz && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir . config_parser generated/config_parser corpus/config_parser -- -max_total_time=60
+	cd tests/fuzz && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir . token generated/token corpus/token -- -max_total_time=60
 
 clean:
 	$(CARGO) clean

@@ -24,6 +24,8 @@ pub struct SubscriptionId(pub u32);
 
 /// Address and port of a peer: data, not a socket.
 pub type PeerAddress = std::net::SocketAddr;
+/// Address of a peer without its port.
+pub type PeerIp = std::net::IpAddr;
 
 /// An account's number: the same on every shard, given out by the one writer of control state, and
 /// never given to another account.

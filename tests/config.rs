@@ -137,20 +137,28 @@ fn hostile_files_end_in_an_error() {
 
 /// A key whose absence would let somebody in is refused, with file, line and cure.
 #[test]
+fn trust_that_cannot_be_read_is_refused() {
+    for (text, at) in [
+        ("port: 1\noperator: x", "2:1: error parsing operator JWT: "),
+        ("operator: eyJ", "1:0: error parsing operator JWT: "),
+        ("resolver: nowhere", "1:0: error parsing account resolver"),
+        (
+            "authorization { auth_callout {} }",
+            "1:16: Authorization callouts require an issuer",
+        ),
+    ] {
+        let error = with_file(text, &["-c", "@"]).expect_err(text);
+        assert!(error.contains(at), "{error}");
+    }
+}
+
+#[test]
 fn keys_that_protect_are_refused() {
     for (text, at) in [
         ("tls { cert_file: a, key_file: b }", "1:0: tls is not"),
         (
             "allow_non_tls: true\ntls { verify: true }",
             "2:1: tls with verify is not",
-        ),
-        ("port: 1\noperator: x", "2:1: operator is not"),
-        ("operator: x", "1:0: operator is not"),
-        ("resolver: MEMORY", "1:0: resolver is not"),
-        ("trusted_keys: x", "1:0: trusted_keys is not"),
-        (
-            "authorization { auth_callout {} }",
-            "1:16: auth_callout is not",
         ),
         (
             "authorization { proxy_required: true }",

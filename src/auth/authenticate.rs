@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use super::nkey::is_user_nkey;
@@ -16,7 +15,7 @@ use super::nkey::{signed, verifying_key};
 use super::password::same;
 use super::user::Proof;
 use crate::accounts::registry::Accounts;
-use crate::ids::AccountId;
+use crate::ids::{AccountId, PeerIp};
 use crate::options::AuthOptions;
 use crate::time::WallTime;
 
@@ -41,7 +40,7 @@ pub struct Credentials<'a> {
     /// `jwt`.
     pub jwt: &'a str,
     /// Where it comes from.
-    pub address: Option<IpAddr>,
+    pub address: Option<PeerIp>,
     /// Time of day.
     pub now: WallTime,
 }

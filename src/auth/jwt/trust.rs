@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use data_encoding::{BASE64, BASE64URL_NOPAD};
@@ -15,7 +14,7 @@ use super::window::{self, Admitted, Zones};
 use crate::auth::authenticate::User;
 use crate::auth::callout::Ask;
 use crate::auth::user::Proof;
-use crate::ids::AccountId;
+use crate::ids::{AccountId, PeerIp};
 use crate::options::{AccountLimits, PermissionsOptions, UserOptions};
 use crate::time::WallTime;
 
@@ -137,7 +136,7 @@ pub struct Presented<'a> {
     /// How it is connected.
     pub connection_type: &'a str,
     /// Where it comes from.
-    pub address: Option<IpAddr>,
+    pub address: Option<PeerIp>,
     /// Time of day.
     pub now: WallTime,
 }

@@ -165,7 +165,7 @@ fn callout(report: &mut Report, value: &Value) -> Option<CalloutOptions> {
     } else if !is_public_key(&options.issuer, 'A') {
         ProblemKind::Value {
             before: "Expected callout user to be a valid public account nkey, got ",
-            value: format!("{:?}", options.issuer),
+            value: options.issuer.clone(),
             after: "",
         }
     } else if options.auth_users.is_empty() {
@@ -173,7 +173,7 @@ fn callout(report: &mut Report, value: &Value) -> Option<CalloutOptions> {
     } else if let Some(xkey) = options.xkey.as_ref().filter(|it| !is_public_key(it, 'X')) {
         ProblemKind::Value {
             before: "Expected callout xkey to be a valid public xkey, got ",
-            value: format!("{xkey:?}"),
+            value: xkey.clone(),
             after: "",
         }
     } else {

@@ -27,10 +27,9 @@ pub fn operators(report: &mut Report, value: &Value, options: &mut OperatorOptio
             Ok(token) => options.operators.push(token),
             Err(error) => report.error(
                 value,
-                ProblemKind::Value {
-                    before: "error parsing operator JWT: ",
-                    value: error,
-                    after: "",
+                ProblemKind::TypeIn {
+                    text: "error parsing operator JWT: ",
+                    found: error,
                 },
             ),
         }

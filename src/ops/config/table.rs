@@ -186,8 +186,12 @@ pub fn listing() -> String {
 mod tests {
     use std::path::Path;
 
+    use nkeys::{KeyPair, KeyPairType};
+    use serde_json::json;
+
     use super::super::{changes, from_tree, parser};
     use super::*;
+    use crate::auth::jwt::token;
     use crate::options::Options;
 
     /// A file in which the key is not its default.
@@ -240,13 +244,21 @@ mod tests {
         ("no_auth_user", "u"),
         ("system_account", "X"),
         ("no_system_account", "true"),
-        ("operator", OPERATOR),
+        ("operator", "OPERATOR"),
         ("resolver", "MEMORY"),
         ("resolver_preload", "{A: x}"),
         ("resolver_pinned_accounts", "[A]"),
         ("trusted_keys", "[O]"),
         ("default_sentinel", "x"),
     ];
+
+    /// An operator's token.
+    fn operator() -> String {
+        let key = KeyPair::new_from_raw(KeyPairType::Operator, [7; 32]).expect("32 bytes");
+        let own = key.public_key();
+        let claims = json!({"iss": own, "sub": own, "nats": {"type": "operator", "version": 2}});
+        token::encode(&key, &claims).expect("has its seed")
+    }
 
     fn options(text: &str) -> Options {
         let map = parser::parse_bytes(text.as_bytes(), "f", &|_| None).expect(text);
@@ -296,6 +308,7 @@ mod tests {
         for key in KEYS.iter().filter(|key| key.reload != Inactive) {
             let changed = CHANGED.iter().find(|(name, _)| *name == key.names[0]);
             let (name, value) = changed.expect(key.names[0]);
+            let value = value.replace("OPERATOR", &operator());
             let (old, new) = (options(""), options(&format!("{name}: {value}")));
             assert_ne!(old, new, "{name}");
             let answer = changes::between(&old, &new, 4222);
