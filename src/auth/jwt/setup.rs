@@ -133,6 +133,11 @@ fn check(options: &Options) -> Result<(), SetupError> {
             "no_auth_user not compatible with Trusted Operator",
         ),
     ];
+    if matches!(operator.resolver, Some(ResolverOptions::Url(_))) {
+        let text = "account server URLs are not fetched in this version; use resolver: MEMORY with \
+                    resolver_preload, or a resolver of type full with nsc push";
+        return Err(SetupError::Text(text));
+    }
     match refused.iter().find(|(refused, _)| *refused) {
         Some((_, text)) => Err(SetupError::Text(text)),
         None => Ok(()),

@@ -37,9 +37,6 @@ pub enum OperatorError {
     /// Of users.
     #[error(transparent)]
     Auth(#[from] AuthConfigError),
-    /// Says AUTH-70 in stock's words.
-    #[error("resolver preloads only available for writeable resolver types MEM/DIR/CACHE_DIR")]
-    Preload,
 }
 
 /// The accounts that are vouched for.
@@ -67,9 +64,6 @@ impl Vouched {
                     directory.save_newer(key, token)?;
                 }
                 Some(directory)
-            }
-            Some(ResolverOptions::Url(_)) if !preload.is_empty() => {
-                return Err(OperatorError::Preload);
             }
             _ => None,
         };
