@@ -169,6 +169,25 @@ pub(super) fn user_info(connection: &Connection, settings: &Settings, wall: Wall
         "account": &*connection.tenant.name,
         "account_name": &*connection.tenant.name,
     });
+    let trust = settings.authenticator.trust();
+    let vouched = trust.and_then(|it| it.account(&connection.tenant.name));
+    if let Some(account) = vouched {
+        let name = &account.claims.standard.name;
+        if !name.is_empty() {
+            data["account_name"] = name.as_str().into();
+        }
+    }
+    if let Some(issued) = user.and_then(|user| user.issued.as_ref()) {
+        let name = &issued.claims.standard.name;
+        if trust.is_some() && !name.is_empty() {
+            data["user_name"] = name.as_str().into();
+        }
+        if let Some(end) = issued.expires {
+            // Whole seconds, in nanoseconds.
+            let left = end.0.saturating_sub(wall.0) / 1_000_000_000 * 1_000_000_000;
+            data["expires"] = left.into();
+        }
+    }
     if let Some(permissions) = user.and_then(|user| user.permissions.as_ref()) {
         data["permissions"] = permissions.describe();
     }

@@ -7,7 +7,7 @@ use super::error::ProblemKind;
 use super::report::{Report, TextsError, strict_duration};
 use super::value::{Map, Node, Value};
 use crate::auth::jwt::operator::OperatorClaims;
-use crate::auth::jwt::token::undecorated;
+use crate::auth::jwt::token::{is_public_key, undecorated};
 use crate::limits;
 use crate::options::{DirectoryOptions, OperatorOptions, ResolverOptions};
 
@@ -210,4 +210,18 @@ pub fn trusted_keys(report: &mut Report, value: &Value, options: &mut OperatorOp
         alone: "error parsing trusted: unsupported type ",
     };
     options.trusted_keys = report.texts(what, value).unwrap_or_default();
+    if let Some(bad) = options
+        .trusted_keys
+        .iter()
+        .find(|it| !is_public_key(it, 'O'))
+    {
+        report.error(
+            value,
+            ProblemKind::Value {
+                before: "trust key ",
+                value: bad.clone(),
+                after: " required to be a valid public operator nkey",
+            },
+        );
+    }
 }

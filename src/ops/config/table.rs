@@ -248,16 +248,16 @@ mod tests {
         ("resolver", "MEMORY"),
         ("resolver_preload", "{A: x}"),
         ("resolver_pinned_accounts", "[A]"),
-        ("trusted_keys", "[O]"),
+        ("trusted_keys", "OPKEY"),
         ("default_sentinel", "x"),
     ];
 
-    /// An operator's token.
-    fn operator() -> String {
+    /// An operator's token and key.
+    fn operator() -> (String, String) {
         let key = KeyPair::new_from_raw(KeyPairType::Operator, [7; 32]).expect("32 bytes");
         let own = key.public_key();
         let claims = json!({"iss": own, "sub": own, "nats": {"type": "operator", "version": 2}});
-        token::encode(&key, &claims).expect("has its seed")
+        (token::encode(&key, &claims).expect("has its seed"), own)
     }
 
     fn options(text: &str) -> Options {
@@ -308,7 +308,8 @@ mod tests {
         for key in KEYS.iter().filter(|key| key.reload != Inactive) {
             let changed = CHANGED.iter().find(|(name, _)| *name == key.names[0]);
             let (name, value) = changed.expect(key.names[0]);
-            let value = value.replace("OPERATOR", &operator());
+            let value = value.replace("OPERATOR", &operator().0);
+            let value = value.replace("OPKEY", &operator().1);
             let (old, new) = (options(""), options(&format!("{name}: {value}")));
             assert_ne!(old, new, "{name}");
             let answer = changes::between(&old, &new, 4222);

@@ -2,8 +2,11 @@
 
 use super::duration::Shown;
 use super::error::{Problem, ProblemKind};
+use crate::auth::jwt::setup;
 use crate::options::Options;
 
+/// New enough for every operator: which one this is, is known to the server alone.
+const ANY_VERSION: &str = "999999.0.0";
 /// Payloads above this are warned about (CORE-54).
 const PAYLOAD_WARNED: usize = 8 * 1024 * 1024;
 
@@ -37,6 +40,10 @@ fn check(options: &Options) -> Result<(), ProblemKind> {
         .is_some_and(|it| it.contains(' '))
     {
         return Err(ProblemKind::Stock("server name cannot contain spaces"));
+    }
+    if let Err(error) = setup::keys(options, ANY_VERSION) {
+        let found = error.to_string();
+        return Err(ProblemKind::TypeIn { text: "", found });
     }
     let auth = &options.auth;
     if let Some(name) = &auth.no_auth_user {
