@@ -37,3 +37,6 @@ impl AccountId {
 
 /// The name of [`AccountId::GLOBAL`].
 pub const GLOBAL_ACCOUNT: &str = "$G";
+
+/// The name of the system account where none is named (AUTH-28).
+pub const SYSTEM_ACCOUNT: &str = "$SYS";

@@ -2,18 +2,21 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use super::nkey::is_user_nkey;
 pub use super::password::{PasswordCheck, is_bcrypt};
 pub use super::user::User;
 
+use super::jwt::trust::{Presented, Refused, Trust};
 use super::nkey::{signed, verifying_key};
 use super::password::same;
 use super::user::Proof;
 use crate::accounts::registry::Accounts;
 use crate::ids::AccountId;
 use crate::options::AuthOptions;
+use crate::time::WallTime;
 
 /// What monitoring shows where a token was the only thing presented.
 const TOKEN_SHOWN: &str = "[REDACTED]";
@@ -33,6 +36,12 @@ pub struct Credentials<'a> {
     pub sig: &'a str,
     /// How it is connected, as in `allowed_connection_types`.
     pub connection_type: &'a str,
+    /// `jwt`.
+    pub jwt: &'a str,
+    /// Where it comes from.
+    pub address: Option<IpAddr>,
+    /// Time of day.
+    pub now: WallTime,
 }
 
 /// What comes of credentials.
@@ -54,6 +63,9 @@ pub enum RefuseReason {
     Credentials,
     /// `Proxy Required`: the user may connect only through a proxy, and did not.
     ProxyRequired,
+    /// A token does not hold, for the reason that the debug log is told. To everybody else, wrong
+    /// credentials.
+    Untrusted(&'static str),
 }
 
 /// Why an `authorization` block cannot be used; texts are stock's.
@@ -121,6 +133,8 @@ pub struct Authenticator {
     /// Some hash that is in use: compared with where there is nothing to compare with.
     decoy: Option<Arc<str>>,
     plaintext_passwords: bool,
+    /// Only tokens count.
+    trust: Option<Trust>,
 }
 
 impl Authenticator {
@@ -198,6 +212,20 @@ impl Authenticator {
         Ok(this)
     }
 
+    /// The same in operator mode.
+    #[must_use]
+    pub fn trusting(self, trust: Trust) -> Self {
+        Self {
+            trust: Some(trust),
+            ..self
+        }
+    }
+
+    /// Whom operator mode trusts.
+    pub fn trust(&self) -> Option<&Trust> {
+        self.trust.as_ref()
+    }
+
     fn password(&mut self, password: &str) -> Proof {
         let password = Arc::from(password);
         if is_bcrypt(&password) {
@@ -218,7 +246,8 @@ impl Authenticator {
 
     /// Must clients prove who they are (CORE-7)? What the INFO after the CONNECT says.
     pub fn required(&self) -> bool {
-        self.single.is_some()
+        self.trust.is_some()
+            || self.single.is_some()
             || self.token.is_some()
             || !self.users.is_empty()
             || !self.nkeys.is_empty()
@@ -233,7 +262,7 @@ impl Authenticator {
 
     /// Do clients need a nonce to sign (CORE-8)?
     pub fn nonce_required(&self) -> bool {
-        !self.nkeys.is_empty()
+        self.trust.is_some() || !self.nkeys.is_empty()
     }
 
     /// Is any password not a hash (CFG-76)? An empty one of `users` counts, a token does not.
@@ -248,7 +277,7 @@ impl Authenticator {
         let password = match &user.proof {
             Proof::Password(password) => password,
             Proof::Elsewhere => "",
-            Proof::Signature(_) => return None,
+            Proof::Signature(_) | Proof::Token => return None,
         };
         let may = !is_bcrypt(password) && !user.proxy_required && user.may_use(connection_type);
         may.then(|| Arc::clone(user))
@@ -262,6 +291,9 @@ impl Authenticator {
     pub fn begin(&self, credentials: &Credentials<'_>, nonce: &[u8]) -> Decision {
         if !self.required() {
             return Decision::Accept(credentials.shown_name().map(unproven));
+        }
+        if let Some(trust) = &self.trust {
+            return decided(trust.login(&credentials.presented(nonce)));
         }
         let connection_type = credentials.connection_type;
         let nobody = credentials.user.is_empty()
@@ -353,7 +385,9 @@ impl Authenticator {
         }
         match &user.proof {
             Proof::Password(password) => compare(password, credentials.pass, || Arc::clone(user)),
-            Proof::Signature(_) | Proof::Elsewhere => Decision::Refuse(RefuseReason::Credentials),
+            Proof::Signature(_) | Proof::Token | Proof::Elsewhere => {
+                Decision::Refuse(RefuseReason::Credentials)
+            }
         }
     }
 
@@ -385,7 +419,28 @@ fn unproven(name: &str) -> Arc<User> {
     Arc::new(User::unrestricted(name, Proof::Elsewhere))
 }
 
+/// What came of a token.
+pub(super) fn decided(outcome: Result<Arc<User>, Refused>) -> Decision {
+    match outcome {
+        Ok(user) => Decision::Accept(Some(user)),
+        Err(Refused::Proxy) => Decision::Refuse(RefuseReason::ProxyRequired),
+        Err(refused) => Decision::Refuse(RefuseReason::Untrusted(refused.why())),
+    }
+}
+
 impl<'a> Credentials<'a> {
+    /// What of them concerns tokens.
+    pub(super) fn presented(&self, nonce: &'a [u8]) -> Presented<'a> {
+        Presented {
+            jwt: self.jwt,
+            sig: self.sig,
+            nonce,
+            connection_type: self.connection_type,
+            address: self.address,
+            now: self.now,
+        }
+    }
+
     /// The name monitoring shows where none was proven.
     fn shown_name(&self) -> Option<&'a str> {
         let token = if self.token.is_empty() {

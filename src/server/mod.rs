@@ -4,12 +4,15 @@ mod figures;
 mod handle;
 mod identity;
 mod lame_duck;
+mod operator;
 mod reload;
 pub mod run;
 mod shards;
 mod start;
+pub mod system;
 
 pub use handle::ServerHandle;
 pub use identity::{COMMIT, COMPATIBLE_VERSION, OWN_VERSION};
+pub use operator::{OperatorError, StoreError};
 pub use reload::{ReloadError, Reloader};
 pub use start::{Builder, Server, StartError};

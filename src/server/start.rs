@@ -7,17 +7,20 @@ use std::time::Instant;
 
 use super::handle::{ServerHandle, Shared};
 use super::lame_duck::LameDuck;
+use super::operator::{ClaimsService, Directory, OperatorError, Vouched, view};
 use super::reload::Reloader;
+use super::system::envelope::Envelope;
+use super::system::services::{self, Service};
 use super::{identity, shards};
-use crate::accounts::registry::{AccountError, Accounts};
-use crate::auth::authenticate::{AuthConfigError, Authenticator};
+use crate::accounts::registry::Accounts;
+use crate::auth::authenticate::Authenticator;
 use crate::io::probe::{self, ProbeError};
 use crate::io::{executor, socket};
 use crate::limits;
 use crate::ops::banner;
 use crate::ops::http::facts::{CurrentFacts, ServerFacts};
 use crate::ops::http::{Monitor, MonitorError};
-use crate::options::Options;
+use crate::options::{Options, ResolverOptions};
 use crate::protocol::info::ServerInfo;
 use crate::shard::budget::output_share;
 use crate::shard::settings::Settings;
@@ -28,12 +31,9 @@ pub enum StartError {
     /// The machine lacks something.
     #[error(transparent)]
     Machine(#[from] ProbeError),
-    /// The `authorization` block contradicts itself.
+    /// Accounts, users or operators contradict themselves.
     #[error(transparent)]
-    Auth(#[from] AuthConfigError),
-    /// The accounts contradict themselves.
-    #[error(transparent)]
-    Accounts(#[from] AccountError),
+    Operator(#[from] OperatorError),
     /// The client address cannot be listened on (PROC-7).
     #[error("{}", banner::listen_failure(host, *port, cause))]
     Listen {
@@ -151,8 +151,9 @@ impl Builder {
 
 fn start(options: Options) -> Result<ServerHandle, StartError> {
     check(&options)?;
-    let accounts = Arc::new(Accounts::new(&options)?);
-    let authenticator = Arc::new(Authenticator::with_accounts(&options.auth, &accounts)?);
+    let (vouched, directory) = Vouched::new(&options)?;
+    let (accounts, authenticator) = view(&Accounts::default(), &options, &vouched)?;
+    let (accounts, authenticator) = (Arc::new(accounts), Arc::new(authenticator));
     let cpus = executor::allowed_cpus();
     let asked = options.shards.unwrap_or(cpus.len());
     let shards = asked.clamp(1, limits::SHARDS_MAX);
@@ -173,7 +174,8 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         accounts,
         authenticator,
     ));
-    let (posts, ends) = shards::wire(shards, options.client.max_connections)
+    let (to_services, messages) = services::queue();
+    let (posts, ends) = shards::wire(shards, options.client.max_connections, to_services)
         .map_err(|cause| StartError::Shard { shard: 0, cause })?;
     let lame_duck = LameDuck {
         duration: options.lame_duck_duration,
@@ -198,6 +200,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
             Arc::clone(&settings),
             Arc::clone(&facts),
             client_address.port(),
+            vouched,
         )),
         shared,
         threads: Vec::with_capacity(shards),
@@ -208,7 +211,18 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     };
     if let Some((listener, _)) = monitor {
         let ready = Arc::clone(&handle.shared.ready);
-        handle.monitor = Some(Monitor::start(listener, facts, handle.figures(), ready)?);
+        handle.monitor = Some(Monitor::start(
+            listener,
+            Arc::clone(&facts),
+            handle.figures(),
+            ready,
+        )?);
+    }
+    // Before the shards run: their first turn has the subscriptions.
+    let services = own_services(&settings, directory, &handle.reloader, &facts);
+    if let Some(first) = handle.shared.shards.0.first() {
+        services::start(services, messages, first)
+            .map_err(|cause| StartError::Shard { shard: 0, cause })?;
     }
     // With fewer shards than CPUs the scheduler finds them a free one better than we could.
     let pin = shards == cpus.len() && executor::may_pin();
@@ -223,6 +237,33 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     }
     handle.shared.ready.store(true, Ordering::Release);
     Ok(handle)
+}
+
+/// What the server answers as a client of itself.
+fn own_services(
+    settings: &Settings,
+    directory: Option<Directory>,
+    reloader: &Arc<Reloader>,
+    facts: &Arc<CurrentFacts>,
+) -> Vec<Box<dyn Service>> {
+    let Some(system) = settings.accounts.system() else {
+        return Vec::new();
+    };
+    let envelope = Arc::new(Envelope::new(Arc::clone(facts)));
+    let options = &facts.now().options;
+    let mut services: Vec<Box<dyn Service>> = Vec::new();
+    if let Some(ResolverOptions::Full(at) | ResolverOptions::Cache(at)) = &options.operator.resolver
+        && let Some(directory) = directory
+    {
+        services.push(Box::new(ClaimsService::new(
+            directory,
+            (&options.operator, at),
+            (system, settings.accounts.name(system)),
+            Arc::clone(reloader),
+            envelope,
+        )));
+    }
+    services
 }
 
 /// The view of the shards that options come to.

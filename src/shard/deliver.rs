@@ -137,7 +137,7 @@ impl Local {
             return self.deliver_shadow(member, queue, message);
         }
         let Some(connection) = self.connections.at(member.connection) else {
-            return false;
+            return self.deliver_internal(member, message);
         };
         if connection.closing() {
             return false;

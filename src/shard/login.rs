@@ -12,6 +12,7 @@ use crate::limits;
 use crate::protocol::{encode, error_text};
 use crate::shard::core::Core;
 use crate::shard::effects::{Effect, Level};
+use crate::time::WallTime;
 use std::sync::Arc;
 
 /// What `allowed_connection_types` calls a plain TCP client (AUTH-8).
@@ -136,10 +137,11 @@ impl Core {
 
     fn authenticate(&mut self, index: u32) {
         let authenticator = Arc::clone(&self.local.settings.authenticator);
+        let wall = self.local.wall;
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
-        let decision = authenticator.begin(&credentials(connection), &connection.nonce);
+        let decision = authenticator.begin(&credentials(connection, wall), &connection.nonce);
         let slot = connection.slot;
         self.decided(slot, decision);
     }
@@ -211,6 +213,7 @@ impl Core {
         connection.phase = Phase::Open;
         connection.deadlines.auth = NEVER;
         connection.user = user;
+        self.limit_by_token(index);
         true
     }
 
@@ -243,9 +246,14 @@ impl Core {
         let who = who_tried(connection);
         self.local
             .log(Level::Error, index, &format!("authentication error{who}"));
+        if let RefuseReason::Untrusted(why) = reason {
+            self.local.debug(index, || why.into());
+        }
         self.send_error(index, error_text::AUTHORIZATION_VIOLATION);
         let reason = match reason {
-            RefuseReason::Credentials => CloseReason::AuthenticationFailure,
+            RefuseReason::Credentials | RefuseReason::Untrusted(_) => {
+                CloseReason::AuthenticationFailure
+            }
             RefuseReason::ProxyRequired => CloseReason::ProxyRequired,
         };
         self.close(index, reason);
@@ -367,7 +375,7 @@ impl Core {
 }
 
 /// What a connection has presented.
-pub(super) fn credentials(connection: &Connection) -> Credentials<'_> {
+pub(super) fn credentials(connection: &Connection, now: WallTime) -> Credentials<'_> {
     let options = &connection.options;
     Credentials {
         user: &options.user,
@@ -376,6 +384,9 @@ pub(super) fn credentials(connection: &Connection) -> Credentials<'_> {
         nkey: &options.nkey,
         sig: &options.sig,
         connection_type: CONNECTION_TYPE,
+        jwt: &options.jwt,
+        address: Some(connection.address.ip()),
+        now,
     }
 }
 

@@ -7,9 +7,11 @@ pub mod control;
 pub mod core;
 mod deliver;
 pub mod effects;
+mod expiry;
 #[cfg(test)]
 mod import_tests;
 mod input;
+pub mod internal;
 mod lame_duck;
 mod latency;
 mod login;

@@ -1,0 +1,4 @@
+//! The server's own services: what it answers as a client of itself, on a thread of its own.
+
+pub(super) mod envelope;
+pub mod services;
