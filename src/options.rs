@@ -172,6 +172,23 @@ pub struct AuthOptions {
     pub open_global: Option<String>,
     /// Time a connection has for its CONNECT.
     pub timeout: Duration,
+    /// The service that decides about users (AUTH-80).
+    pub callout: Option<CalloutOptions>,
+}
+
+/// `auth_callout` (AUTH-80).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CalloutOptions {
+    /// Public account nkey that signs its answers.
+    pub issuer: String,
+    /// Account it is in.
+    pub account: String,
+    /// Users about whom it is not asked.
+    pub auth_users: Vec<String>,
+    /// Its public curve key.
+    pub xkey: Option<String>,
+    /// Accounts of users in the file it decides about; empty is all.
+    pub allowed_accounts: Vec<String>,
 }
 
 /// One entry of `users`.
@@ -479,6 +496,7 @@ impl Default for AuthOptions {
             no_auth_user: None,
             open_global: None,
             timeout: Duration::from_secs(2),
+            callout: None,
         }
     }
 }

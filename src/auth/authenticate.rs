@@ -9,7 +9,9 @@ pub use super::nkey::is_user_nkey;
 pub use super::password::{PasswordCheck, is_bcrypt};
 pub use super::user::User;
 
-use super::jwt::trust::{Presented, Refused, Trust};
+use super::callout::{Ask, Callout};
+use super::jwt::trust::{Presented, Refused, Trust, deny_auth_requests};
+use super::jwt::user::UserClaims;
 use super::nkey::{signed, verifying_key};
 use super::password::same;
 use super::user::Proof;
@@ -54,6 +56,8 @@ pub enum Decision {
     /// A bcrypt comparison decides, which takes too long for a shard: call
     /// [`PasswordCheck::run`] on another thread, then [`PasswordCheck::finish`].
     Verify(PasswordCheck),
+    /// An auth service decides: ask it, then [`Authenticator::answered`].
+    Ask(Box<Ask>),
 }
 
 /// Why credentials are not good, for monitoring and events (AUTH-23).
@@ -135,6 +139,8 @@ pub struct Authenticator {
     plaintext_passwords: bool,
     /// Only tokens count.
     trust: Option<Trust>,
+    /// An auth service has the last word.
+    callout: Option<Callout>,
 }
 
 impl Authenticator {
@@ -170,7 +176,13 @@ impl Authenticator {
                     .find(account)
                     .ok_or_else(|| AuthConfigError::NoAccount(account.to_owned()))?,
             };
-            let user = Arc::new(User::new(entry, name, account, proof));
+            let asked = options.callout.as_ref();
+            let in_callout = asked.is_some_and(|it| accounts.find(&it.account) == Some(account));
+            let mut entry = entry.clone();
+            if in_callout {
+                deny_auth_requests(&mut entry.permissions);
+            }
+            let user = Arc::new(User::new(&entry, name, account, proof));
             let (table, duplicate): (_, fn(String) -> AuthConfigError) = match entry.nkey {
                 Some(_) => (&mut this.nkeys, AuthConfigError::DuplicateNkey),
                 None => (&mut this.users, AuthConfigError::DuplicateUser),
@@ -221,6 +233,15 @@ impl Authenticator {
         }
     }
 
+    /// The same where an auth service decides.
+    #[must_use]
+    pub fn asking(self, callout: Callout) -> Self {
+        Self {
+            callout: Some(callout),
+            ..self
+        }
+    }
+
     /// Whom operator mode trusts.
     pub fn trust(&self) -> Option<&Trust> {
         self.trust.as_ref()
@@ -247,6 +268,7 @@ impl Authenticator {
     /// Must clients prove who they are (CORE-7)? What the INFO after the CONNECT says.
     pub fn required(&self) -> bool {
         self.trust.is_some()
+            || self.callout.is_some()
             || self.single.is_some()
             || self.token.is_some()
             || !self.users.is_empty()
@@ -273,6 +295,10 @@ impl Authenticator {
     /// The user that connections without credentials become on any first operation (CORE-31): one
     /// with a name, not an nkey. It must be allowed to connect this way, as any other (T39).
     pub fn no_auth_user(&self, connection_type: &str) -> Option<Arc<User>> {
+        // Nobody gets around those who decide.
+        if self.trust.is_some() || self.callout.is_some() {
+            return None;
+        }
         let user = self.no_auth_user.as_ref()?;
         let password = match &user.proof {
             Proof::Password(password) => password,
@@ -289,6 +315,45 @@ impl Authenticator {
     /// the single user. Where passwords are hashes, a name nobody has costs the client a
     /// comparison too.
     pub fn begin(&self, credentials: &Credentials<'_>, nonce: &[u8]) -> Decision {
+        let decision = self.judge(credentials, nonce);
+        let Some(callout) = &self.callout else {
+            return decision;
+        };
+        let user = match &decision {
+            Decision::Accept(user) => user.as_deref(),
+            _ => None,
+        };
+        match callout.ask(credentials, user) {
+            Some(ask) => Decision::Ask(Box::new(ask)),
+            None => decision,
+        }
+    }
+
+    /// Decides on the answer of an auth service to [`Decision::Ask`].
+    ///
+    /// # Errors
+    /// Why it lets nobody in, for the log.
+    pub fn answered(
+        &self,
+        asked: AccountId,
+        claims: UserClaims,
+        credentials: &Credentials<'_>,
+    ) -> Result<Arc<User>, String> {
+        let presented = credentials.presented(&[]);
+        match (&self.trust, &self.callout) {
+            (Some(trust), _) => trust
+                .admit_answer(asked, claims, &presented)
+                .map_err(|refused| refused.why().to_owned()),
+            (None, Some(callout)) => {
+                let shown = credentials.shown_name().unwrap_or_default();
+                callout.admit(claims, &presented, shown)
+            }
+            (None, None) => Err("Auth callout is off".into()),
+        }
+    }
+
+    /// Without an auth service.
+    fn judge(&self, credentials: &Credentials<'_>, nonce: &[u8]) -> Decision {
         if !self.required() {
             return Decision::Accept(credentials.shown_name().map(unproven));
         }
@@ -423,6 +488,7 @@ fn unproven(name: &str) -> Arc<User> {
 pub(super) fn decided(outcome: Result<Arc<User>, Refused>) -> Decision {
     match outcome {
         Ok(user) => Decision::Accept(Some(user)),
+        Err(Refused::Ask(ask)) => Decision::Ask(ask),
         Err(Refused::Proxy) => Decision::Refuse(RefuseReason::ProxyRequired),
         Err(refused) => Decision::Refuse(RefuseReason::Untrusted(refused.why())),
     }

@@ -2,6 +2,7 @@
 
 pub mod authenticate;
 pub mod cache;
+pub mod callout;
 pub mod jwt;
 pub mod nkey;
 pub mod password;

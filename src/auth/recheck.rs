@@ -38,6 +38,10 @@ impl Authenticator {
                 Err(refused) => Recheck::Expelled(refused),
             };
         }
+        // An auth service is not asked again about whom it has let in.
+        if let Some(user) = user.filter(|user| user.issued.is_some()) {
+            return Recheck::Decided(Decision::Accept(Some(Arc::clone(user))));
+        }
         let proven = user.filter(|user| !matches!(user.proof, Proof::Elsewhere));
         let name = match (credentials.nkey, credentials.user) {
             ("", "") => proven.map_or("", |user| &user.name),

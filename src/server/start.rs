@@ -9,6 +9,7 @@ use super::handle::{ServerHandle, Shared};
 use super::lame_duck::LameDuck;
 use super::operator::{ClaimsService, Directory, OperatorError, Vouched, view};
 use super::reload::Reloader;
+use super::system::callout::CalloutService;
 use super::system::envelope::Envelope;
 use super::system::services::{self, Service};
 use super::{identity, shards};
@@ -161,7 +162,9 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
 
     let monitor = listen_monitor(&options)?;
     let (listener, client_address) = listen(&options.host, options.port)?;
+    let keys = Arc::new(identity::ServerKeys::new());
     let info = Arc::new(identity::info(
+        &keys,
         &options,
         &authenticator,
         client_address.port(),
@@ -219,7 +222,10 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         )?);
     }
     // Before the shards run: their first turn has the subscriptions.
-    let services = own_services(&settings, directory, &handle.reloader, &facts);
+    let envelope = Arc::new(Envelope::new(Arc::clone(&facts)));
+    let mut services = own_services(&settings, directory, &handle.reloader, &facts, &envelope);
+    let posts = handle.shared.shards.0.clone();
+    services.push(Box::new(CalloutService::new(keys, envelope, posts)));
     if let Some(first) = handle.shared.shards.0.first() {
         services::start(services, messages, first)
             .map_err(|cause| StartError::Shard { shard: 0, cause })?;
@@ -245,11 +251,11 @@ fn own_services(
     directory: Option<Directory>,
     reloader: &Arc<Reloader>,
     facts: &Arc<CurrentFacts>,
+    envelope: &Arc<Envelope>,
 ) -> Vec<Box<dyn Service>> {
     let Some(system) = settings.accounts.system() else {
         return Vec::new();
     };
-    let envelope = Arc::new(Envelope::new(Arc::clone(facts)));
     let options = &facts.now().options;
     let mut services: Vec<Box<dyn Service>> = Vec::new();
     if let Some(ResolverOptions::Full(at) | ResolverOptions::Cache(at)) = &options.operator.resolver
@@ -260,7 +266,7 @@ fn own_services(
             (&options.operator, at),
             (system, settings.accounts.name(system)),
             Arc::clone(reloader),
-            envelope,
+            Arc::clone(envelope),
         )));
     }
     services

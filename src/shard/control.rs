@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
 use std::time::Duration;
 
 use crate::auth::authenticate::PasswordCheck;
+use crate::auth::jwt::user::UserClaims;
 use crate::ids::{AccountId, ConnectionId, PeerAddress, ShardId, Slot};
 use crate::io::wake::Waker;
 use crate::shard::internal::InternalAction;
@@ -33,6 +34,15 @@ pub enum Control<S> {
         check: PasswordCheck,
         /// Does it match?
         matches: bool,
+    },
+    /// An auth service has answered (AUTH-83).
+    Answered {
+        /// Connection it was asked about.
+        slot: Slot,
+        /// Account it was asked in.
+        asked: AccountId,
+        /// Its answer, or why there is none.
+        answer: Box<Result<UserClaims, String>>,
     },
     /// The server acts as a client of itself. Only on shard 0.
     Internal(InternalAction),

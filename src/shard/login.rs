@@ -146,6 +146,11 @@ impl Core {
         self.decided(slot, decision);
     }
 
+    /// Goes on with a connection that an auth service has let in.
+    pub(super) fn let_in(&mut self, slot: Slot, user: Arc<User>) {
+        self.decided(slot, Decision::Accept(Some(user)));
+    }
+
     /// Acts on a decision about a login.
     fn decided(&mut self, slot: Slot, decision: Decision) {
         if self.local.connections.of(slot).is_none() {
@@ -159,6 +164,7 @@ impl Core {
             }
             Decision::Refuse(reason) => self.authentication_failed(slot.index, reason),
             Decision::Verify(check) => self.verify(slot, check, false),
+            Decision::Ask(ask) => self.ask_service(slot, *ask),
         }
     }
 

@@ -92,6 +92,8 @@ impl Core {
             Decision::Accept(user) => user,
             Decision::Refuse(reason) => return self.authentication_failed(index, reason),
             Decision::Verify(check) => return self.verify(slot, check, true),
+            // Its subscriptions are in the account it was in: it comes back, and is asked about.
+            Decision::Ask(_) => return self.close(index, CloseReason::ClientClosed),
         };
         let settings = &self.local.settings;
         let lists = |user| settings.authenticator.lists(user);

@@ -8,6 +8,7 @@ mod support;
 
 mod accounts;
 mod auth;
+mod callout;
 mod command_line;
 mod config;
 mod connect;

@@ -125,6 +125,10 @@ fn check(options: &Options) -> Result<(), SetupError> {
             "conflicting options for 'TrustedKeys' and 'TrustedOperators'",
         ),
         (
+            options.auth.callout.is_some(),
+            "operators do not allow authorization callouts to be configured directly",
+        ),
+        (
             options.auth.no_auth_user.is_some(),
             "no_auth_user not compatible with Trusted Operator",
         ),

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 
-use super::account::{AccountClaims, Scope, is_revoked, limit};
+use super::account::{ANYBODY, AccountClaims, Scope, is_revoked, limit};
 use super::scope::{self, Names};
 use super::token::{self, TokenError};
 use super::user::{UserClaims, UserLimits};
 use super::window::{self, Admitted, Zones};
 use crate::auth::authenticate::User;
+use crate::auth::callout::Ask;
 use crate::auth::user::Proof;
 use crate::ids::AccountId;
 use crate::options::{AccountLimits, PermissionsOptions, UserOptions};
@@ -100,6 +101,12 @@ impl TrustedAccount {
         expires > 0 && expires <= now
     }
 
+    /// All keys that sign for it.
+    fn signers(&self) -> impl Iterator<Item = &String> {
+        let own = &self.claims.standard.subject;
+        self.claims.signing_keys.keys().chain([own])
+    }
+
     /// May this key sign for it, and under which scope?
     pub fn signer(&self, key: &str) -> Option<Option<&Scope>> {
         match self.claims.signing_keys.get(key) {
@@ -168,8 +175,10 @@ pub enum Refused {
     Source,
     /// Not now.
     Times,
-    /// An auth service decides about it, and there is none.
-    NoService,
+    /// An auth service decides about it.
+    Ask(Box<Ask>),
+    /// An auth service put it into an account it may not.
+    NotAllowed,
     /// The key that signed it signs no more, or under another scope.
     SignerChanged,
 }
@@ -193,7 +202,8 @@ impl Refused {
             Self::Revoked => "User authentication revoked",
             Self::Source => "Bad src Ip",
             Self::Times => "Outside connect times",
-            Self::NoService => "Account delegates to an auth service",
+            Self::Ask(_) => "Account delegates to an auth service",
+            Self::NotAllowed => "Account not permitted as valid account option for auth callout",
             Self::SignerChanged => "User JWT issuer has changed",
         }
     }
@@ -228,6 +238,56 @@ impl fmt::Debug for Trust {
             .field("keys", &self.keys)
             .field("accounts", &self.accounts.len())
             .finish_non_exhaustive()
+    }
+}
+
+impl Issued {
+    /// Of somebody an auth service vouched for where there are no operators.
+    pub fn by_service(claims: UserClaims, expires: Option<WallTime>) -> Self {
+        Self {
+            scope: None,
+            expires,
+            account_expires: None,
+            limits: AccountLimits::default(),
+            signing_key: None,
+            claims,
+        }
+    }
+}
+
+/// How and for how long somebody may be connected, as his token has it.
+pub struct Admission {
+    /// Kinds of connection; empty is all.
+    pub types: Vec<String>,
+    /// When he must go.
+    pub expires: Option<WallTime>,
+}
+
+impl Admission {
+    /// What holds for somebody in no operator's account.
+    ///
+    /// # Errors
+    /// [`Refused`] says why he may not be connected.
+    pub fn of(
+        claims: &UserClaims,
+        presented: &Presented<'_>,
+        zones: Zones,
+    ) -> Result<Self, Refused> {
+        if claims.body.limits.proxy_required {
+            return Err(Refused::Proxy);
+        }
+        if !claims.standard.in_time(seconds(presented.now)) || !claims.is_sound(zones) {
+            return Err(Refused::Invalid);
+        }
+        let types = connection_types(&claims.body.limits.allowed_connection_types)?;
+        let may_use = types.is_empty() || types.iter().any(|it| it == presented.connection_type);
+        match may_use {
+            true => Ok(Self {
+                types,
+                expires: expiry(claims, presented.now, zones)?,
+            }),
+            false => Err(Refused::ConnectionType),
+        }
     }
 }
 
@@ -270,18 +330,38 @@ impl Trust {
                 .or_else(|_| BASE64.decode(presented.sig.as_bytes()));
             sig.is_ok_and(|sig| token::verified(key, presented.nonce, &sig))
         };
-        self.admit(decoded, presented, proven)
+        self.admit(decoded, presented, proven, false)
     }
 
-    /// Decides on a token that somebody vouches for who need not be asked again.
+    /// The user that an auth service's answer makes of somebody who came with a token of the
+    /// account `asked`.
     ///
     /// # Errors
-    /// [`Refused`] says why not.
-    pub fn admit(
+    /// [`Refused`] says why it makes none.
+    pub fn admit_answer(
+        &self,
+        asked: AccountId,
+        claims: UserClaims,
+        presented: &Presented<'_>,
+    ) -> Result<Arc<User>, Refused> {
+        let mut all = self.accounts.values();
+        let account = all.find(|(id, _)| *id == asked).map(|(_, account)| account);
+        let account = account.ok_or(Refused::NoAccount)?;
+        let target = claims.account();
+        let allowed = &account.claims.body.authorization.allowed_accounts;
+        let may = target == account.key() || allowed.iter().any(|it| it == target || it == ANYBODY);
+        match may {
+            true => self.admit(claims, presented, |_| true, true),
+            false => Err(Refused::NotAllowed),
+        }
+    }
+
+    fn admit(
         &self,
         mut claims: UserClaims,
         presented: &Presented<'_>,
         proven: impl FnOnce(&str) -> bool,
+        vouched: bool,
     ) -> Result<Arc<User>, Refused> {
         let zones: Zones = self.zones.ok_or(Refused::Invalid)?;
         let now = seconds(presented.now);
@@ -335,13 +415,19 @@ impl Trust {
         if !limits.bearer_token && !proven(&claims.standard.subject) {
             return Err(Refused::Signature);
         }
-        // Who asks an auth service must not be let in without its word.
-        let external = &account.claims.body.authorization;
-        if external.is_enabled() && !external.auth_users.contains(&claims.standard.subject) {
-            return Err(Refused::NoService);
-        }
         let template = scope.map(|scope| scope.template.clone());
         self.stands(&claims, account, presented)?;
+        // Whom an auth service decides about is not let in without its word.
+        let external = &account.claims.body.authorization;
+        let decides = external.is_enabled();
+        if decides && !vouched && !external.auth_users.contains(&claims.standard.subject) {
+            return Err(Refused::Ask(Box::new(Ask {
+                account: *id,
+                subject: key,
+                xkey: (!external.xkey.is_empty()).then(|| external.xkey.clone()),
+                signers: Some(account.signers().cloned().collect()),
+            })));
+        }
         let expires = expiry(&claims, presented.now, zones)?;
         Ok(Arc::new(user(
             *id, account, claims, template, types, expires,

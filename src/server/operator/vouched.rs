@@ -10,6 +10,7 @@ use super::directory::{Directory, StoreError};
 use crate::accounts::mapping::Mappings;
 use crate::accounts::registry::{AccountError, Accounts};
 use crate::auth::authenticate::{AuthConfigError, Authenticator};
+use crate::auth::callout::Callout;
 use crate::auth::jwt::account::{Export, Import};
 use crate::auth::jwt::activation::activates;
 use crate::auth::jwt::setup::{self, SetupError};
@@ -132,7 +133,10 @@ pub(in crate::server) fn view(
 ) -> Result<(Accounts, Authenticator), OperatorError> {
     let Some(keys) = &vouched.keys else {
         let accounts = before.next(options)?;
-        let authenticator = Authenticator::with_accounts(&options.auth, &accounts)?;
+        let mut authenticator = Authenticator::with_accounts(&options.auth, &accounts)?;
+        if let Some(callout) = &options.auth.callout {
+            authenticator = authenticator.asking(Callout::new(callout, &accounts, zone)?);
+        }
         return Ok((accounts, authenticator));
     };
     let cluster = options.cluster_name.as_deref();
