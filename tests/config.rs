@@ -145,10 +145,6 @@ fn keys_that_protect_are_refused() {
             "2:1: tls with verify is not",
         ),
         (
-            "authorization { auth_callout {} }",
-            "1:16: auth_callout is not",
-        ),
-        (
             "authorization { proxy_required: true }",
             "1:16: proxy_required is not",
         ),

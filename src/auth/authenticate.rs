@@ -1,8 +1,8 @@
 //! From a CONNECT's credentials to a user.
 
+use crate::ids::IpAddr;
 use std::collections::HashMap;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use super::nkey::is_user_nkey;

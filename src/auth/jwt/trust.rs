@@ -1,8 +1,8 @@
 //! Whom an operator's server lets in: the order of checks from a user's token to a user (AUTH-51).
 
+use crate::ids::IpAddr;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use data_encoding::{BASE64, BASE64URL_NOPAD};

@@ -1,6 +1,6 @@
 //! When and from where a user may be connected (AUTH-52).
 
-use std::net::IpAddr;
+use crate::ids::IpAddr;
 use std::time::Duration;
 
 use jiff::civil::{Date, Time};
