@@ -22,10 +22,11 @@ pub struct Slot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SubscriptionId(pub u32);
 
+/// Address of a host: data, not a socket.
+pub type IpAddr = std::net::IpAddr;
+
 /// Address and port of a peer: data, not a socket.
 pub type PeerAddress = std::net::SocketAddr;
-/// Address of a peer without its port.
-pub type PeerIp = std::net::IpAddr;
 
 /// An account's number: the same on every shard, given out by the one writer of control state, and
 /// never given to another account.

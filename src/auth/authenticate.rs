@@ -15,7 +15,7 @@ use super::nkey::{signed, verifying_key};
 use super::password::same;
 use super::user::Proof;
 use crate::accounts::registry::Accounts;
-use crate::ids::{AccountId, PeerIp};
+use crate::ids::{AccountId, IpAddr};
 use crate::options::AuthOptions;
 use crate::time::WallTime;
 
@@ -40,7 +40,7 @@ pub struct Credentials<'a> {
     /// `jwt`.
     pub jwt: &'a str,
     /// Where it comes from.
-    pub address: Option<PeerIp>,
+    pub address: Option<IpAddr>,
     /// Time of day.
     pub now: WallTime,
 }

@@ -59,10 +59,10 @@ fn outcome(
         decided => decided,
     };
     match decision {
-        Decision::Ask(ask) => panic!("nobody is to be asked: {ask:?}"),
         Decision::Accept(user) => Ok(user.map_or(String::new(), |it| it.name.to_string())),
         Decision::Refuse(reason) => Err(reason),
         Decision::Verify(_) => unreachable!("finished"),
+        Decision::Ask(_) => unreachable!("no service decides here"),
     }
 }
 

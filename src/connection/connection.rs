@@ -319,7 +319,6 @@ impl Connection {
         self.phase == Phase::Open
             && !self.options.verbose
             && !self.options.pedantic
-            && self.publish_cache.is_none()
             && self.tenant.mappings.is_empty()
     }
 

@@ -291,8 +291,8 @@ impl World {
         self.settings = Arc::new(settings);
         let (taken, _) = std::sync::mpsc::sync_channel(self.shards.len());
         self.posts[0].send(Control::Settings(NewSettings {
-            changed: None,
             settings: Arc::clone(&self.settings),
+            changed: None,
             taken,
         }));
     }

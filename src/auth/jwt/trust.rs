@@ -14,7 +14,7 @@ use super::window::{self, Admitted, Zones};
 use crate::auth::authenticate::User;
 use crate::auth::callout::Ask;
 use crate::auth::user::Proof;
-use crate::ids::{AccountId, PeerIp};
+use crate::ids::{AccountId, IpAddr};
 use crate::options::{AccountLimits, PermissionsOptions, UserOptions};
 use crate::time::WallTime;
 
@@ -136,7 +136,7 @@ pub struct Presented<'a> {
     /// How it is connected.
     pub connection_type: &'a str,
     /// Where it comes from.
-    pub address: Option<PeerIp>,
+    pub address: Option<IpAddr>,
     /// Time of day.
     pub now: WallTime,
 }

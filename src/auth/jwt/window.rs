@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use serde::Deserialize;
 
-use crate::ids::PeerIp;
+use crate::ids::IpAddr;
 
 /// Finds a time zone by its IANA name; the server's own for an empty one.
 pub type Zones = fn(&str) -> Option<TimeZone>;
@@ -81,7 +81,7 @@ pub fn admitted(times: &[TimeRange], zone: &str, now_ns: u64, zones: Zones) -> A
 }
 
 /// May somebody come from this address who may from these networks?
-pub fn from_there(networks: &[String], address: Option<PeerIp>) -> bool {
+pub fn from_there(networks: &[String], address: Option<IpAddr>) -> bool {
     if networks.is_empty() {
         return true;
     }
@@ -95,22 +95,22 @@ pub fn from_there(networks: &[String], address: Option<PeerIp>) -> bool {
 }
 
 /// Address and length of its prefix.
-pub(super) fn network(text: &str) -> Option<(PeerIp, u8)> {
+pub(super) fn network(text: &str) -> Option<(IpAddr, u8)> {
     let (address, bits) = text.split_once('/')?;
-    let address: PeerIp = address.parse().ok()?;
+    let address: IpAddr = address.parse().ok()?;
     let plain = !bits.is_empty() && bits.bytes().all(|it| it.is_ascii_digit());
     let bits: u8 = plain.then(|| bits.parse().ok()).flatten()?;
     let max = if address.is_ipv4() { 32 } else { 128 };
     (bits <= max).then_some((address, bits))
 }
 
-fn within(address: PeerIp, base: PeerIp, bits: u8) -> bool {
+fn within(address: IpAddr, base: IpAddr, bits: u8) -> bool {
     match (address, base) {
-        (PeerIp::V4(address), PeerIp::V4(base)) => {
+        (IpAddr::V4(address), IpAddr::V4(base)) => {
             let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
             address.to_bits() & mask == base.to_bits() & mask
         }
-        (PeerIp::V6(address), PeerIp::V6(base)) => {
+        (IpAddr::V6(address), IpAddr::V6(base)) => {
             let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
             address.to_bits() & mask == base.to_bits() & mask
         }
