@@ -361,7 +361,7 @@ fn auth_059_auth_067_what_does_not_go_together() {
             "operator: eyJx\nresolver: MEMORY\n".into(),
             "expected 3 chunks",
         ),
-        ("trusted_keys: [x]\n".into(), "trusted"),
+        ("trusted_keys: [x]\n".into(), "trust key \"x\""),
     ] {
         let finished = Server::builder().config(&config).run();
         assert_eq!(finished.code, 1, "{config}");
