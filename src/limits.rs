@@ -79,6 +79,10 @@ pub const RTT_VALID: Duration = Duration::from_secs(3600);
 /// one large message would close its receivers.
 pub const OUTPUT_SHARE_MIN: u64 = 4 * 1024 * 1024;
 
+/// Messages that wait for the server's own services; more are dropped, and those who sent them hear
+/// nothing.
+pub const SERVICE_QUEUE_MAX: usize = 4096;
+
 /// Passwords waiting for their bcrypt check; more are refused, so that a flood of logins cannot
 /// fill the memory.
 pub const VERIFY_QUEUE_MAX: usize = 4096;

@@ -8,6 +8,7 @@ mod reload;
 pub mod run;
 mod shards;
 mod start;
+pub mod system;
 
 pub use handle::ServerHandle;
 pub use identity::{COMMIT, COMPATIBLE_VERSION, OWN_VERSION};

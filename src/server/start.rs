@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::handle::{ServerHandle, Shared};
 use super::lame_duck::LameDuck;
 use super::reload::Reloader;
+use super::system::services;
 use super::{identity, shards};
 use crate::accounts::registry::{AccountError, Accounts};
 use crate::auth::authenticate::{AuthConfigError, Authenticator};
@@ -173,7 +174,8 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         accounts,
         authenticator,
     ));
-    let (posts, ends) = shards::wire(shards, options.client.max_connections)
+    let (to_services, messages) = services::queue();
+    let (posts, ends) = shards::wire(shards, options.client.max_connections, to_services)
         .map_err(|cause| StartError::Shard { shard: 0, cause })?;
     let lame_duck = LameDuck {
         duration: options.lame_duck_duration,
@@ -209,6 +211,11 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     if let Some((listener, _)) = monitor {
         let ready = Arc::clone(&handle.shared.ready);
         handle.monitor = Some(Monitor::start(listener, facts, handle.figures(), ready)?);
+    }
+    // Before the shards run: their first turn has the subscriptions.
+    if let Some(first) = handle.shared.shards.0.first() {
+        services::start(Vec::new(), messages, first)
+            .map_err(|cause| StartError::Shard { shard: 0, cause })?;
     }
     // With fewer shards than CPUs the scheduler finds them a free one better than we could.
     let pin = shards == cpus.len() && executor::may_pin();

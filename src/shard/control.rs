@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::auth::authenticate::PasswordCheck;
 use crate::ids::{ConnectionId, PeerAddress, ShardId, Slot};
 use crate::io::wake::Waker;
+use crate::shard::internal::InternalAction;
 use crate::shard::report::{Query, ShardReport};
 use crate::shard::settings::Settings;
 
@@ -33,6 +34,8 @@ pub enum Control<S> {
         /// Does it match?
         matches: bool,
     },
+    /// The server acts as a client of itself. Only on shard 0.
+    Internal(InternalAction),
     /// Answer with figures.
     Query(Query, SyncSender<(ShardId, ShardReport)>),
     /// Go on under these settings.

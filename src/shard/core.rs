@@ -24,6 +24,7 @@ use crate::routing::interest::InterestChange;
 use crate::shard::budget::OutputSeen;
 use crate::shard::closed::ClosedConnections;
 use crate::shard::effects::{Effect, Level};
+use crate::shard::internal::InternalSubscriptions;
 use crate::shard::lame_duck::GradualClose;
 use crate::shard::report::Counters;
 use crate::shard::settings::Settings;
@@ -43,6 +44,8 @@ pub struct Local {
     pub(super) settings: Arc<Settings>,
     pub(super) connections: Connections,
     pub(super) subscriptions: Subscriptions,
+    /// Those of the server itself.
+    pub(super) internal: InternalSubscriptions,
     pub(super) peers: Peers,
     pub(super) claims: Claims,
     pub(super) pool: ChunkPool,
@@ -94,6 +97,7 @@ impl Core {
                 settings,
                 connections: Connections::default(),
                 subscriptions: Subscriptions::default(),
+                internal: InternalSubscriptions::default(),
                 peers: Peers::new(id, shards),
                 claims: Claims::default(),
                 pool: ChunkPool::default(),

@@ -124,7 +124,7 @@ impl Local {
             return false;
         };
         let Some(connection) = self.connections.at(member.connection) else {
-            return false;
+            return self.deliver_internal(member, message);
         };
         if connection.closing() {
             return false;

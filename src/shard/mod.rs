@@ -8,6 +8,7 @@ pub mod core;
 mod deliver;
 pub mod effects;
 mod input;
+pub mod internal;
 mod lame_duck;
 mod login;
 mod mapping;

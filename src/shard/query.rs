@@ -8,6 +8,7 @@ use crate::connection::connection::Connection;
 use crate::connection::registry::Subscription;
 use crate::ids::{ConnectionId, ShardId};
 use crate::shard::core::Core;
+use crate::shard::internal::INTERNAL;
 use crate::shard::report::{
     AccountReport, ConnectionQuery, ConnectionReport, Counters, Query, ShardReport,
     SubscriptionReport,
@@ -40,6 +41,7 @@ impl Core {
                 };
                 let accounts = &self.local.settings.accounts;
                 report.subscriptions = subscriptions
+                    .filter(|it| it.connection != INTERNAL)
                     .map(|it| subscription(it, accounts.name(it.account), cid(it.connection)))
                     .collect();
             }

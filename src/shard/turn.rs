@@ -16,6 +16,7 @@ use crate::mesh::ring::{Consumer, Producer};
 use crate::shard::control::{Control, Inbox, NewSettings, Post};
 use crate::shard::core::Core;
 use crate::shard::effects::{Effect, Level};
+use crate::shard::internal::InternalMessage;
 use crate::shard::patience::{LOOK_AROUND_MAX, Patience};
 use crate::shard::report::{Query, ShardReport};
 use crate::shard::verify::Verifier;
@@ -63,6 +64,8 @@ pub struct Parts<S> {
     pub posts: Vec<Post<S>>,
     /// Where passwords are checked.
     pub verifier: Arc<dyn Verifier<S>>,
+    /// Where messages for the server's own services go.
+    pub services: SyncSender<Box<InternalMessage>>,
     /// Bytes a turn puts out, about: [`limits::TURN_OUTPUT`], or less to try the bound itself.
     pub turn_output: u64,
 }
@@ -315,6 +318,7 @@ impl<D: Driver> Shard<D> {
                 check,
                 matches,
             } => self.core.verified(slot, check, matches),
+            Control::Internal(action) => self.core.act(action),
             Control::Query(query, answer) => self.questions.push((query, answer)),
             Control::Settings(new) => self.take_settings(new),
             Control::CloseSurplus(count) => self.core.close_surplus(count),
@@ -413,6 +417,10 @@ impl<D: Driver> Shard<D> {
                         check,
                         &self.parts.posts[usize::from(self.id.0)],
                     );
+                }
+                Effect::Internal(message) => {
+                    // Nobody answers, or he is far behind: the requester's patience ends.
+                    let _ = self.parts.services.try_send(message);
                 }
                 Effect::Log(level, line) => log(level, &line),
             }

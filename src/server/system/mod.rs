@@ -1,0 +1,3 @@
+//! The server's own services: what it answers as a client of itself, on a thread of its own.
+
+pub mod services;
