@@ -18,6 +18,7 @@ use ramjet::options::{
 };
 use ramjet::protocol::info::ServerInfo;
 use ramjet::shard::core::Core;
+use ramjet::shard::identity::{ServerIdentity, Told};
 use ramjet::shard::settings::Settings;
 use ramjet::time::{Nanos, WallTime};
 
@@ -83,7 +84,16 @@ impl Shards {
             accounts: Arc::default(),
             authenticator: Arc::new(Authenticator::new(users).expect("plain users")),
             auth_timeout: Duration::from_secs(2),
-            feature_flags: BTreeMap::new(),
+            identity: ServerIdentity::new(
+                &ServerInfo::default(),
+                Told {
+                    cluster: None,
+                    tags: &[],
+                    metadata: &BTreeMap::new(),
+                    feature_flags: &BTreeMap::new(),
+                },
+                Arc::default(),
+            ),
             debug: false,
             trace: false,
             trace_headers: false,

@@ -1,7 +1,7 @@
 //! One account: what is fixed about it, and what its connections share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::mapping::Mappings;
 use crate::ids::AccountId;
@@ -40,6 +40,7 @@ impl Account {
 #[derive(Debug, Default)]
 pub struct Usage {
     connections: AtomicU32,
+    changes: AtomicU64,
 }
 
 impl Usage {
@@ -47,12 +48,22 @@ impl Usage {
     pub fn enter(&self, max: Option<u32>) -> bool {
         let add = |now: u32| (max.is_none_or(|max| now < max)).then_some(now + 1);
         let order = (Ordering::AcqRel, Ordering::Acquire);
-        self.connections.fetch_update(order.0, order.1, add).is_ok()
+        let entered = self.connections.fetch_update(order.0, order.1, add);
+        if entered.is_ok() {
+            self.changes.fetch_add(1, Ordering::Relaxed);
+        }
+        entered.is_ok()
     }
 
     /// One connection less.
     pub fn leave(&self) {
         self.connections.fetch_sub(1, Ordering::AcqRel);
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often a connection came or went.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// Connections now.

@@ -39,6 +39,8 @@ pub enum CloseReason {
     MaximumControlLineExceeded,
     /// The server ends.
     ServerShutdown,
+    /// An operator wants it gone.
+    Kicked,
     /// `no_responders` without headers.
     NoRespondersRequiresHeaders,
 }
@@ -65,6 +67,7 @@ impl CloseReason {
             Self::MaximumPayloadExceeded => "Maximum Message Payload Exceeded",
             Self::MaximumControlLineExceeded => "Maximum Control Line Exceeded",
             Self::ServerShutdown => "Server Shutdown",
+            Self::Kicked => "Kicked",
             Self::NoRespondersRequiresHeaders => "No Responders Requires Headers",
         }
     }

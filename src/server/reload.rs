@@ -25,6 +25,7 @@ use crate::ops::ports_file::{Ports, PortsFile};
 use crate::options::Options;
 use crate::protocol::info::ServerInfo;
 use crate::shard::control::{Control, NewSettings};
+use crate::shard::identity::ServerIdentity;
 use crate::shard::report::{Figures, Query};
 use crate::shard::settings::Settings;
 
@@ -108,6 +109,16 @@ impl Reloader {
     /// What the server says of itself in INFO.
     pub(super) fn info(&self) -> Arc<ServerInfo> {
         Arc::clone(&self.lock().settings.info)
+    }
+
+    /// The server as its answers and events name it.
+    pub(super) fn identity(&self) -> ServerIdentity {
+        self.lock().settings.identity.clone()
+    }
+
+    /// The accounts in force.
+    pub(super) fn accounts(&self) -> Arc<Accounts> {
+        Arc::clone(&self.lock().settings.accounts)
     }
 
     /// Once, before the first reload.
@@ -233,6 +244,7 @@ impl Reloader {
             Arc::new(info),
             Arc::new(accounts),
             Arc::new(authenticator),
+            current.settings.identity.sequence(),
         ))
     }
 

@@ -2,13 +2,14 @@
 
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::handle::{ServerHandle, Shared};
 use super::lame_duck::LameDuck;
 use super::reload::Reloader;
-use super::system::services;
+use super::system::requests::Requests;
+use super::system::services::{self, Service};
 use super::{identity, shards};
 use crate::accounts::registry::{AccountError, Accounts};
 use crate::auth::authenticate::{AuthConfigError, Authenticator};
@@ -16,11 +17,13 @@ use crate::io::probe::{self, ProbeError};
 use crate::io::{executor, socket};
 use crate::limits;
 use crate::ops::banner;
+use crate::ops::http::answers::Answers;
 use crate::ops::http::facts::{CurrentFacts, ServerFacts};
 use crate::ops::http::{Monitor, MonitorError};
 use crate::options::Options;
 use crate::protocol::info::ServerInfo;
 use crate::shard::budget::output_share;
+use crate::shard::identity::{ServerIdentity, Told};
 use crate::shard::settings::Settings;
 
 /// Why a server did not start.
@@ -173,6 +176,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         Arc::clone(&info),
         accounts,
         authenticator,
+        Arc::default(),
     ));
     let (to_services, messages) = services::queue();
     let (posts, ends) = shards::wire(shards, options.client.max_connections, to_services)
@@ -182,13 +186,14 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         grace: options.lame_duck_grace_period,
     };
     let start = shards::wall_time();
+    let feature_flags = identity::feature_flags(&options);
     let facts = Arc::new(CurrentFacts::new(ServerFacts {
         info,
         ramjet_version: identity::OWN_VERSION,
         options: Arc::new(options),
         http_port: monitor.as_ref().map_or(0, |(_, address)| address.port()),
         shards,
-        feature_flags: settings.feature_flags.clone(),
+        feature_flags,
         start,
         config_load: start,
     }));
@@ -208,13 +213,26 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         monitor_address: monitor.as_ref().map(|(_, address)| *address),
         lame_duck,
     };
+    let answers = Arc::new(Answers::new(
+        facts,
+        handle.figures(),
+        Arc::clone(&handle.shared.ready),
+    ));
     if let Some((listener, _)) = monitor {
-        let ready = Arc::clone(&handle.shared.ready);
-        handle.monitor = Some(Monitor::start(listener, facts, handle.figures(), ready)?);
+        handle.monitor = Some(Monitor::start(listener, Arc::clone(&answers))?);
     }
     // Before the shards run: their first turn has the subscriptions.
     if let Some(first) = handle.shared.shards.0.first() {
-        services::start(Vec::new(), messages, first)
+        let mut all: Vec<Box<dyn Service>> = Vec::new();
+        if let Some(system) = settings.accounts.system() {
+            all.push(Box::new(Requests::new(
+                Arc::clone(&answers),
+                Arc::clone(&handle.reloader),
+                Arc::clone(&handle.shared),
+                system,
+            )));
+        }
+        services::start(all, messages, first)
             .map_err(|cause| StartError::Shard { shard: 0, cause })?;
     }
     // With fewer shards than CPUs the scheduler finds them a free one better than we could.
@@ -240,14 +258,21 @@ pub(super) fn settings(
     info: Arc<ServerInfo>,
     accounts: Arc<Accounts>,
     authenticator: Arc<Authenticator>,
+    sequence: Arc<AtomicU64>,
 ) -> Settings {
+    let told = Told {
+        cluster: options.cluster_name.as_deref(),
+        tags: &options.tags,
+        metadata: &options.metadata,
+        feature_flags: &identity::feature_flags(options),
+    };
     Settings {
+        identity: ServerIdentity::new(&info, told, sequence),
         number,
         limits: options.client.clone(),
         info,
         auth_timeout: options.auth.timeout,
         output_share: options.memory_limit.map(|it| output_share(it, shards)),
-        feature_flags: identity::feature_flags(options),
         debug: options.log.debug,
         trace: options.log.trace,
         trace_headers: options.log.trace_headers,

@@ -8,8 +8,10 @@ use std::time::Duration;
 use crate::auth::authenticate::PasswordCheck;
 use crate::ids::{ConnectionId, PeerAddress, ShardId, Slot};
 use crate::io::wake::Waker;
+use crate::shard::events::ServerEvent;
 use crate::shard::internal::InternalAction;
 use crate::shard::report::{Query, ShardReport};
+use crate::shard::requested::{ClientAction, ClientOutcome};
 use crate::shard::settings::Settings;
 
 /// One request to a shard.
@@ -42,6 +44,11 @@ pub enum Control<S> {
     Settings(NewSettings),
     /// Close that many clients: there are more than there may be now (CFG-95).
     CloseSurplus(u64),
+    /// Do something to one client. Answered only by the shard that has it.
+    ToClient(ConnectionId, ClientAction, SyncSender<ClientOutcome>),
+    /// Tell the system account what happens to the server. Only on shard 0; answered once it is on
+    /// its way.
+    Tell(ServerEvent, SyncSender<()>),
     /// Stop accepting and tell the clients that this server goes away.
     LameDuck,
     /// Close the clients one by one over this time.

@@ -23,6 +23,10 @@ pub const INTERNAL: u32 = u32::MAX;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServiceId(pub u32);
 
+/// The service that answers requests about the server and its accounts. It is the first of them, and
+/// there where there is a system account.
+pub const REQUESTS: ServiceId = ServiceId(0);
+
 /// What the server wants of its own account of subjects.
 #[derive(Debug)]
 pub enum InternalAction {

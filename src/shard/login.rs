@@ -61,8 +61,17 @@ impl Core {
 
     /// Sends an INFO; `connected` for the second one, which answers the first PING (CORE-9).
     pub(super) fn send_info(&mut self, index: u32, connected: bool) {
-        let settings = Arc::clone(&self.local.settings);
         let lame_duck = self.local.lame_duck;
+        self.send_info_with(index, connected, lame_duck);
+    }
+
+    /// Tells one client that this server goes away (CORE-97).
+    pub(super) fn send_lame_duck_info(&mut self, index: u32) {
+        self.send_info_with(index, false, true);
+    }
+
+    fn send_info_with(&mut self, index: u32, connected: bool, lame_duck: bool) {
+        let settings = Arc::clone(&self.local.settings);
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
@@ -100,7 +109,11 @@ impl Core {
             .authenticator
             .no_auth_user(CONNECTION_TYPE)
         {
-            return self.authenticated(index, Some(user));
+            let let_in = self.authenticated(index, Some(user));
+            if let_in {
+                self.tell_connected(index);
+            }
+            return let_in;
         }
         self.authentication_failed(index, RefuseReason::Credentials);
         false
@@ -152,6 +165,7 @@ impl Core {
         match decision {
             Decision::Accept(user) => {
                 if self.authenticated(slot.index, user) {
+                    self.tell_connected(slot.index);
                     self.connected(slot.index);
                 }
             }
@@ -248,6 +262,7 @@ impl Core {
             RefuseReason::Credentials => CloseReason::AuthenticationFailure,
             RefuseReason::ProxyRequired => CloseReason::ProxyRequired,
         };
+        self.tell_refused(index, reason);
         self.close(index, reason);
     }
 

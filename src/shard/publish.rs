@@ -12,6 +12,8 @@ use crate::routing::queue_group::Pick;
 use crate::routing::subject;
 use crate::shard::core::{Core, Local};
 use crate::shard::deliver::Message;
+use crate::shard::effects::Effect;
+use crate::shard::internal::{self, InternalMessage};
 use crate::shard::query;
 use crate::shard::report::Volume;
 
@@ -19,8 +21,16 @@ use crate::shard::report::Volume;
 const RESERVED_REPLIES: [&[u8]; 3] = [b"_R_.", b"$JS.ACK.", b"_GR_."];
 /// Subjects a client may not publish to (CORE-53).
 const RESERVED_SUBJECTS: [&[u8]; 2] = [b"_GR_.", b"$NRG."];
+/// Front of all questions to the system account.
+const SYSTEM_REQUEST: &[u8] = b"$SYS.REQ.";
 /// A user's question about itself (MON-56).
 const USER_INFO: &[u8] = b"$SYS.REQ.USER.INFO";
+/// What every account may ask about itself (MON-57).
+const OF_TENANTS: [&[u8]; 3] = [
+    b"$SYS.REQ.ACCOUNT.PING.CONNZ",
+    b"$SYS.REQ.ACCOUNT.PING.STATZ",
+    b"$SYS.REQ.SERVER.PING.CONNZ",
+];
 
 /// Queue groups of which a remote member was chosen, by the shard that has it. More groups than
 /// this on one subject are rare enough to allocate.
@@ -143,10 +153,11 @@ impl Core {
         if verbose {
             self.send_ok(index);
         }
-        if publish.subject == USER_INFO
+        if publish.subject.starts_with(SYSTEM_REQUEST)
             && let Some(reply) = publish.reply
+            && self.ask_system(index, account, publish, reply)
         {
-            return self.answer_user_info(index, reply);
+            return;
         }
         let claim = self.local.claim(no_responders, publish.reply);
         let mut message = Message::published(account, publish, Some((id, slot)), claim);
@@ -160,6 +171,41 @@ impl Core {
             _ => {}
         }
         self.after_delivery();
+    }
+
+    /// Takes a question that everybody may ask of the system account, which only looks like a
+    /// message in the account it comes from. False if this is none.
+    #[cold]
+    fn ask_system(
+        &mut self,
+        index: u32,
+        account: AccountId,
+        publish: &Publish<'_>,
+        reply: &[u8],
+    ) -> bool {
+        let Some(system) = self.local.settings.accounts.system() else {
+            return false;
+        };
+        if publish.subject == USER_INFO {
+            self.answer_user_info(index, reply);
+            return true;
+        }
+        if account == system || !OF_TENANTS.contains(&publish.subject) {
+            return false;
+        }
+        let (header, payload) = publish.body.split_at(publish.header_len);
+        self.local
+            .effects
+            .push(Effect::Internal(Box::new(InternalMessage {
+                service: internal::REQUESTS,
+                account,
+                subject: publish.subject.into(),
+                reply: Some(reply.into()),
+                header: header.into(),
+                payload: payload.into(),
+                requester: None,
+            })));
+        true
     }
 
     /// Closes and ends what the last delivery left to be closed and ended.

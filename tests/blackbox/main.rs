@@ -28,4 +28,6 @@ mod process;
 mod queues;
 mod reload;
 mod subjects;
+mod system_events;
+mod system_requests;
 mod undelivered;

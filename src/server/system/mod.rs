@@ -1,3 +1,8 @@
 //! The server's own services: what it answers as a client of itself, on a thread of its own.
 
+mod envelope;
+mod options;
+mod profile;
+pub(super) mod requests;
 pub mod services;
+mod statsz;
