@@ -61,10 +61,18 @@ pub const BATCH_KEPT_MAX: usize = 1024 * 1024;
 /// are not kept.
 pub const SCRATCH_KEPT_MAX: usize = 64 * 1024;
 
+/// Accounts one request may go through, one service import after the other: each is a call inside
+/// the other.
+pub const SERVICE_HOPS_MAX: u32 = 32;
+
 /// Bytes a turn puts out, about, before what it has not looked at yet waits for the next. With
 /// the receive buffers it fits the L2 cache; a message to thousands of receivers may be more. Half
 /// of it for what other shards bring, so that neither side starves the other.
 pub const TURN_OUTPUT: u64 = 1024 * 1024;
+
+/// Connections a turn sends to at most: a millisecond or so. The others follow in the next turns,
+/// between which what came in meanwhile is looked at.
+pub const TURN_SENDS: usize = 512;
 
 /// Time a closing connection has to take its last bytes (CORE-66).
 pub const LINGER_MAX: Duration = Duration::from_millis(100);

@@ -199,6 +199,92 @@ pub struct AccountOptions {
     pub limits: AccountLimits,
     /// Where messages of its clients go instead.
     pub mappings: Vec<MappingOptions>,
+    /// What others may have of its subjects.
+    pub exports: Vec<ExportOptions>,
+    /// What it has of others'.
+    pub imports: Vec<ImportOptions>,
+    /// Where messages that others trace are told of (AUTH-40).
+    pub trace: Option<TraceOptions>,
+}
+
+/// `msg_trace` of an account (AUTH-40).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceOptions {
+    /// Subject of the events.
+    pub destination: String,
+    /// Per cent of the messages, 1 to 100.
+    pub sampling: u8,
+}
+
+/// Messages that others may receive, or requests that others may make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Shared {
+    /// They receive what is published.
+    #[default]
+    Stream,
+    /// They publish, and are answered.
+    Service,
+}
+
+/// One export (AUTH-30, AUTH-31).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExportOptions {
+    /// In which direction.
+    pub shared: Shared,
+    /// Subject or pattern.
+    pub subject: String,
+    /// Accounts that may import it; `None` is all.
+    pub accounts: Option<Vec<String>>,
+    /// Token that must be the importer's name, counted from 1; 0 is none (AUTH-35).
+    pub account_token_position: u32,
+    /// How a service answers.
+    pub response: ResponseType,
+    /// Time for the next answer of a service; the default where `None`.
+    pub threshold: Option<Duration>,
+    /// Where its response times are published.
+    pub latency: Option<LatencyOptions>,
+    /// Message traces go on into it.
+    pub allow_trace: bool,
+}
+
+/// How a service answers a request (AUTH-31).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ResponseType {
+    /// Once.
+    #[default]
+    Singleton,
+    /// Any number of times.
+    Stream,
+    /// Once, in pieces.
+    Chunked,
+}
+
+/// Latency tracking of a service (AUTH-60).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LatencyOptions {
+    /// Subject the measurements are published to.
+    pub subject: String,
+    /// Per cent of requests measured; 0 is those whose headers ask for it.
+    pub sampling: u8,
+}
+
+/// One import (AUTH-32, AUTH-33).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ImportOptions {
+    /// In which direction.
+    pub shared: Shared,
+    /// The exporting account.
+    pub account: String,
+    /// The exporter's subject or pattern.
+    pub subject: String,
+    /// Put in front of a stream's subjects; empty is nothing.
+    pub prefix: String,
+    /// The importer's subject; empty is the exporter's.
+    pub to: String,
+    /// The exporter is told who asks (AUTH-38).
+    pub share: bool,
+    /// Message traces go on into it.
+    pub allow_trace: bool,
 }
 
 /// A mapping: where messages to a subject go instead (AUTH-41).

@@ -24,6 +24,7 @@ fn fill(batch: &mut Batch, body: &[u8]) {
             generation: 1,
         },
         account: ramjet::ids::AccountId::GLOBAL,
+        crossed: false,
         home: None,
         claim: None,
         subject: b"orders.eu.created",

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::export::{ServiceExport, StreamExport};
+use super::import::{ServiceImport, StreamImport};
 use super::mapping::Mappings;
 use crate::ids::AccountId;
-use crate::options::AccountLimits;
+use crate::options::{AccountLimits, TraceOptions};
 
 /// An account as one view of the registry has it. Read only, shared by all shards.
 #[derive(Debug)]
@@ -18,6 +20,16 @@ pub struct Account {
     pub limits: AccountLimits,
     /// Where messages of its clients go instead.
     pub mappings: Mappings,
+    /// Streams others may have.
+    pub stream_exports: Vec<StreamExport>,
+    /// Services others may ask.
+    pub service_exports: Vec<Arc<ServiceExport>>,
+    /// Streams of others.
+    pub stream_imports: Vec<Arc<StreamImport>>,
+    /// Services of others.
+    pub service_imports: Vec<Arc<ServiceImport>>,
+    /// Where what others trace is told.
+    pub trace: Option<TraceOptions>,
     /// What it uses now; the same from one view to the next.
     pub usage: Arc<Usage>,
 }
@@ -30,6 +42,11 @@ impl Account {
             name: name.into(),
             limits: AccountLimits::default(),
             mappings: Mappings::default(),
+            stream_exports: Vec::new(),
+            service_exports: Vec::new(),
+            stream_imports: Vec::new(),
+            service_imports: Vec::new(),
+            trace: None,
             usage: Arc::default(),
         }
     }

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::account::Account;
+use super::graph::{Graph, GraphError};
 use super::mapping::{MappingError, Mappings};
 use crate::ids::{AccountId, GLOBAL_ACCOUNT};
 use crate::options::{AccountOptions, Options};
@@ -17,6 +18,9 @@ pub enum AccountError {
     /// A mapping.
     #[error(transparent)]
     Mapping(#[from] MappingError),
+    /// An import or export.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
 }
 
 /// A view of all accounts.
@@ -69,6 +73,19 @@ impl Accounts {
             let id = next.add(&entry.name);
             next.configure(id, entry, options.cluster_name.as_deref())?;
         }
+        // Stock forgets nothing of `$G` where the file says nothing of it any more: its mappings
+        // go at a restart only.
+        if !options.accounts.iter().any(|it| it.name == GLOBAL_ACCOUNT)
+            && let Some(before) = self.get(AccountId::GLOBAL)
+            && let Some(Some(global)) = next.all.first_mut()
+            && let Some(global) = Arc::get_mut(global)
+        {
+            global.mappings.clone_from(&before.mappings);
+        }
+        let mut graph = Graph::new(&mut next.all, &next.ids);
+        if let Some(first) = graph.connect(&options.accounts).into_iter().next() {
+            return Err(first.into());
+        }
         for (old, new) in self.all.iter().zip(&mut next.all) {
             if let (Some(old), Some(new)) = (old, new)
                 && let Some(new) = Arc::get_mut(new)
@@ -77,6 +94,16 @@ impl Accounts {
             }
         }
         Ok(next)
+    }
+
+    /// Everything that is wrong with the imports and exports of these accounts, for a file that is
+    /// checked as a whole.
+    pub fn problems(options: &[AccountOptions]) -> Vec<GraphError> {
+        let mut accounts = Self::default();
+        for entry in options {
+            accounts.add(&entry.name);
+        }
+        Graph::new(&mut accounts.all, &accounts.ids).connect(options)
     }
 
     /// The account with an id, unless it has gone.
@@ -131,6 +158,7 @@ impl Accounts {
             && let Some(account) = Arc::get_mut(account)
         {
             account.limits = options.limits;
+            account.trace.clone_from(&options.trace);
             account.mappings = Mappings::new(&options.mappings, cluster)?;
         }
         Ok(())

@@ -2,6 +2,9 @@
 
 use hashbrown::HashTable;
 
+use std::sync::Arc;
+
+use crate::accounts::import::StreamImport;
 use crate::connection::connection::Connection;
 use crate::ids::{AccountId, Slot, SubscriptionId};
 use crate::routing::subject;
@@ -43,6 +46,12 @@ impl Connections {
             .get_mut(index as usize)?
             .connection
             .as_deref_mut()
+    }
+
+    /// The connection of a slot, to look at.
+    pub fn get(&self, slot: Slot) -> Option<&Connection> {
+        let entry = self.entries.get(slot.index as usize)?;
+        entry.connection.as_deref().filter(|it| it.slot == slot)
     }
 
     /// The connection of a slot, unless it has gone and another one sits there.
@@ -97,6 +106,8 @@ pub struct Subscription {
     pub max: u64,
     /// Messages delivered, counted from the SUB (CORE-36).
     pub delivered: u64,
+    /// It stands for a subscription of another account.
+    pub shadow: Option<Box<Shadow>>,
     /// Each message must be checked against its user's deny list (AUTH-12).
     pub filtered: bool,
 }
@@ -122,6 +133,7 @@ impl Subscription {
             queue: queue.map(Into::into),
             max: 0,
             delivered: 0,
+            shadow: None,
             filtered: false,
         }
     }
@@ -148,6 +160,16 @@ impl Subscription {
             out.extend_from_slice(&self.head[VERB.len() + self.subject_len as usize..]);
         }
     }
+}
+
+/// What makes a subscription a shadow: it takes messages of an exporting account for a
+/// subscription of an importing one (AUTH-32).
+#[derive(Debug)]
+pub struct Shadow {
+    /// The subscription it stands for.
+    pub of: SubscriptionId,
+    /// What the exporter's messages are called there.
+    pub import: Arc<StreamImport>,
 }
 
 /// The subscriptions of a shard.
@@ -177,6 +199,23 @@ impl Subscriptions {
             None => 0, // not reached: a table holds only live subscriptions
         });
         id
+    }
+
+    /// Adds one that no sid leads to.
+    pub fn insert_unnamed(&mut self, subscription: Subscription) -> SubscriptionId {
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            SubscriptionId((self.entries.len() - 1) as u32)
+        });
+        self.entries[id.0 as usize] = Some(subscription);
+        id
+    }
+
+    /// Takes one out that no sid leads to.
+    pub fn remove_unnamed(&mut self, id: SubscriptionId) -> Option<Subscription> {
+        let subscription = self.entries.get_mut(id.0 as usize)?.take()?;
+        self.free.push(id);
+        Some(subscription)
     }
 
     /// The subscription of that sid.

@@ -38,6 +38,11 @@ pub enum Item<'a> {
     /// Counts as an interest change and is none: once it is acknowledged, all that was said before
     /// it has been carried out.
     Mark,
+    /// What the receiver must know of the publisher of the next message, as JSON: it is an answer
+    /// to a request that is measured there (AUTH-63).
+    About(&'a [u8]),
+    /// The message that follows is traced.
+    Traced(&'a [u8]),
     /// A message for subscriptions of the receiver.
     Message(RemoteMessage<'a>),
     /// A request of the receiver's connection, or part of it, that nobody received (CORE-71).
@@ -69,6 +74,8 @@ pub struct RemoteMessage<'a> {
     pub source: Slot,
     /// Account its subject is in.
     pub account: AccountId,
+    /// It came through a service import.
+    pub crossed: bool,
     /// The publisher's shard, where another one passes the message on; else it is the sender's.
     pub home: Option<ShardId>,
     /// To be given back if nobody receives the message.
@@ -144,6 +151,8 @@ const MESSAGE: u8 = 2;
 const STALL: u8 = 3;
 const RESUME: u8 = 4;
 const MARK: u8 = 5;
+const ABOUT: u8 = 7;
+const TRACED: u8 = 8;
 const UNDELIVERED: u8 = 6;
 
 /// What stands in front of a message: one fixed piece, written and read at once.
@@ -226,6 +235,7 @@ const IS_PLAIN: u8 = 8;
 const HAS_QUEUES: u8 = 16;
 const HAS_CLAIM: u8 = 32;
 const HAS_HOME: u8 = 64;
+const HAS_CROSSED: u8 = 128;
 
 impl Batch {
     /// Bytes that wait in it, shared payloads included.
@@ -276,6 +286,18 @@ impl Batch {
         }
     }
 
+    /// Appends what is to be known of the publisher of the message that follows.
+    pub fn about(&mut self, publisher: &[u8]) {
+        self.bytes.push(ABOUT);
+        self.field(publisher);
+    }
+
+    /// Appends that the message that follows is traced, and under which mark.
+    pub fn traced(&mut self, mark: &[u8]) {
+        self.bytes.push(TRACED);
+        self.field(mark);
+    }
+
     /// Appends a mark.
     pub fn mark(&mut self) {
         self.bytes.push(MARK);
@@ -299,7 +321,8 @@ impl Batch {
             | flag(shared.is_some(), IS_SHARED)
             | flag(message.plain, IS_PLAIN)
             | flag(message.claim.is_some(), HAS_CLAIM)
-            | flag(message.home.is_some(), HAS_HOME);
+            | flag(message.home.is_some(), HAS_HOME)
+            | flag(message.crossed, HAS_CROSSED);
         let head = MessageHead {
             flags,
             header_size_digits: message.header_size_text.len() as u8, // at most 9
@@ -453,6 +476,8 @@ impl<'a> Iterator for Items<'a> {
                 }
             }
             MARK => Item::Mark,
+            ABOUT => Item::About(reader.field()),
+            TRACED => Item::Traced(reader.field()),
             MESSAGE => Item::Message(reader.message(&self.batch.shared)),
             UNDELIVERED => Item::Undelivered {
                 source: reader.slot(),
@@ -560,6 +585,7 @@ impl<'a> Reader<'a> {
         RemoteMessage {
             source: head.source,
             account: head.account,
+            crossed: flags & HAS_CROSSED != 0,
             home,
             claim,
             subject,

@@ -16,6 +16,7 @@ fn items_come_out_as_they_went_in() {
     let plain = RemoteMessage {
         source,
         account: AccountId(7),
+        crossed: true,
         home: Some(ShardId(63)),
         claim: Some(claim),
         subject: b"a.b",
@@ -30,6 +31,7 @@ fn items_come_out_as_they_went_in() {
         queues: Names::NONE,
     };
     let queued = RemoteMessage {
+        crossed: false,
         home: None,
         claim: None,
         reply: None,
@@ -55,10 +57,11 @@ fn items_come_out_as_they_went_in() {
     batch.stall(source, true);
     batch.resume(source);
     batch.mark();
+    batch.about(b"{}");
     batch.undelivered(source, claim, b"a.b", b"r");
 
     let items: Vec<Item<'_>> = batch.items().collect();
-    assert_eq!(items.len(), 9);
+    assert_eq!(items.len(), 10);
     assert_eq!(
         items[0],
         Item::Interest {
@@ -99,8 +102,9 @@ fn items_come_out_as_they_went_in() {
     );
     assert_eq!(items[6], Item::Resume(source));
     assert_eq!(items[7], Item::Mark);
+    assert_eq!(items[8], Item::About(b"{}"));
     assert_eq!(
-        items[8],
+        items[9],
         Item::Undelivered {
             source,
             claim,

@@ -21,6 +21,17 @@ pub struct Member {
 
 type Positions = HashMap<SubscriptionId, u32, ahash::RandomState>;
 
+/// A part of the server that takes what is published, beside the subscriptions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handler {
+    /// The account's service import of that number: requests published on this shard go on to
+    /// another account. Every shard has it, and none tells the others.
+    Import(u32),
+    /// Takes the answers to requests that went to this account from this shard. The others are
+    /// told as of a subscription.
+    Replies,
+}
+
 /// What the other shards must be told after a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InterestChange {
@@ -115,6 +126,7 @@ impl Interest {
         self.cache.invalidate(pattern);
         let node = self.trie.insert(pattern);
         let entry = self.trie.entry(node);
+        let announced = entry.announced();
         let list = match queue {
             None => &mut entry.plain,
             Some(name) => {
@@ -126,7 +138,7 @@ impl Interest {
             .insert(member.subscription, list.len() as u32);
         list.push(member);
         match queue {
-            None if list.len() == 1 => InterestChange::Plain { present: true },
+            None if list.len() == 1 && !announced => InterestChange::Plain { present: true },
             None => InterestChange::None,
             Some(_) => InterestChange::Queue {
                 count: list.len() as u32,
@@ -145,6 +157,7 @@ impl Interest {
             return InterestChange::None;
         };
         let entry = self.trie.entry(node);
+        let announced = entry.announced();
         let left = match queue {
             None => take(&mut entry.plain, &mut self.positions, member),
             Some(name) => match entry.group(self.hasher.hash_one(name), name) {
@@ -158,9 +171,44 @@ impl Interest {
             self.tidy(node, queue);
         }
         match queue {
-            None if left == 0 => InterestChange::Plain { present: false },
+            None if left == 0 && !announced => InterestChange::Plain { present: false },
             None => InterestChange::None,
             Some(_) => InterestChange::Queue { count: left },
+        }
+    }
+
+    /// Adds a part of the server to a pattern.
+    pub fn add_handler(&mut self, pattern: &[u8], handler: Handler) -> InterestChange {
+        self.cache.invalidate(pattern);
+        let node = self.trie.insert(pattern);
+        let entry = self.trie.entry(node);
+        let announced = entry.announced() || !entry.plain.is_empty();
+        let mut handlers = std::mem::take(&mut entry.handlers).into_vec();
+        handlers.push(handler);
+        entry.handlers = handlers.into();
+        match handler {
+            Handler::Replies if !announced => InterestChange::Plain { present: true },
+            _ => InterestChange::None,
+        }
+    }
+
+    /// Takes a part of the server off a pattern it was added to.
+    pub fn remove_handler(&mut self, pattern: &[u8], handler: Handler) -> InterestChange {
+        let Some(node) = self.trie.find(pattern) else {
+            return InterestChange::None;
+        };
+        self.cache.invalidate(pattern);
+        let entry = self.trie.entry(node);
+        let mut handlers = std::mem::take(&mut entry.handlers).into_vec();
+        if let Some(at) = handlers.iter().position(|it| *it == handler) {
+            handlers.remove(at);
+        }
+        entry.handlers = handlers.into();
+        let silent = !entry.announced() && entry.plain.is_empty();
+        self.tidy(node, None);
+        match handler {
+            Handler::Replies if silent => InterestChange::Plain { present: false },
+            _ => InterestChange::None,
         }
     }
 

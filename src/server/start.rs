@@ -10,6 +10,7 @@ use super::lame_duck::LameDuck;
 use super::reload::Reloader;
 use super::system::requests::Requests;
 use super::system::services::{self, Service};
+use super::system::traces::Traces;
 use super::{identity, shards};
 use crate::accounts::registry::{AccountError, Accounts};
 use crate::auth::authenticate::{AuthConfigError, Authenticator};
@@ -231,6 +232,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
                 Arc::clone(&handle.shared),
                 system,
             )));
+            all.push(Box::new(Traces::new(Arc::clone(&handle.reloader))));
         }
         services::start(all, messages, first)
             .map_err(|cause| StartError::Shard { shard: 0, cause })?;

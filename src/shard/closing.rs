@@ -26,6 +26,9 @@ impl Core {
             self.remember(index, reason); // with its subscriptions, so before they go
         }
         self.drop_subscriptions(index);
+        if let Some(slot) = self.local.connections.at(index).map(|it| it.slot) {
+            self.abandon_replies(slot);
+        }
         self.leave_account(index, reason);
         self.release_sources(index);
         let now = self.local.now;
@@ -117,7 +120,7 @@ impl Core {
             return self.close(index, CloseReason::WriteError);
         }
         if more && !std::mem::replace(&mut connection.dirty, true) {
-            local.dirty.push(index);
+            local.dirty.push_back(index);
         }
         if let Some(since) = late_since {
             self.recovered(index, since, bytes);
@@ -163,6 +166,7 @@ impl Core {
     /// Does everything that is due.
     pub fn tick(&mut self) {
         let now = self.local.now;
+        self.expire_replies();
         while let Some((at, slot)) = self.local.timers.expire(now) {
             let Some(connection) = self.local.connections.of(slot) else {
                 continue;

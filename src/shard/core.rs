@@ -4,8 +4,10 @@
 //! It is split in two so that a delivery list can be walked while connections change: `tables`
 //! say who receives, [`Local`] is everything else.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -26,8 +28,11 @@ use crate::shard::closed::ClosedConnections;
 use crate::shard::effects::{Effect, Level};
 use crate::shard::internal::InternalSubscriptions;
 use crate::shard::lame_duck::GradualClose;
+use crate::shard::message_trace::Trace;
 use crate::shard::report::Counters;
+use crate::shard::services::Services;
 use crate::shard::settings::Settings;
+use crate::shard::shadows::Shadows;
 use crate::shard::tables::Tables;
 use crate::shard::timers::Timers;
 use crate::time::{Nanos, WallTime};
@@ -46,6 +51,11 @@ pub struct Local {
     pub(super) subscriptions: Subscriptions,
     /// Those of the server itself.
     pub(super) internal: InternalSubscriptions,
+    /// The message in hand is traced.
+    pub(super) trace: Option<Box<Trace>>,
+    /// The message that another shard brings next is traced.
+    pub(super) trace_mark: Option<(ShardId, Box<[u8]>)>,
+    pub(super) traces_begun: u64,
     pub(super) peers: Peers,
     pub(super) claims: Claims,
     pub(super) pool: ChunkPool,
@@ -60,9 +70,15 @@ pub struct Local {
     /// [`Counters::output`] when this turn began.
     turn_began_at: u64,
     /// Connections with new output.
-    pub(super) dirty: Vec<u32>,
+    pub(super) dirty: VecDeque<u32>,
+    /// The next send is that of the connection that has waited longest, not shortest.
+    oldest_next: bool,
     /// Connections that may be read on.
     pub(super) ready: Vec<Slot>,
+    /// Shadows by the subscription they stand for.
+    pub(super) shadows: HashMap<SubscriptionId, Shadows, ahash::RandomState>,
+    /// Requests to other accounts that wait for answers.
+    pub(super) services: Services,
     /// Scratch: buffers for subjects and messages made here. As many as are in use at once.
     pub(super) scratch: Vec<Vec<u8>>,
     /// Scratch: connections whose stall ends.
@@ -90,7 +106,8 @@ impl Core {
         let closed = ClosedConnections::new(settings.limits.max_closed_clients);
         let mut secret = ChaCha12Rng::from_seed(seed);
         let random = secret.next_u64() | 1; // xorshift must not start at zero
-        Self {
+        let accounts = Arc::clone(&settings.accounts);
+        let mut core = Self {
             tables: Tables::default(),
             local: Local {
                 id,
@@ -98,6 +115,9 @@ impl Core {
                 connections: Connections::default(),
                 subscriptions: Subscriptions::default(),
                 internal: InternalSubscriptions::default(),
+                trace: None,
+                trace_mark: None,
+                traces_begun: 0,
                 peers: Peers::new(id, shards),
                 claims: Claims::default(),
                 pool: ChunkPool::default(),
@@ -109,8 +129,11 @@ impl Core {
                 wall: WallTime(0),
                 last_turn: Nanos(0),
                 turn_began_at: 0,
-                dirty: Vec::new(),
+                dirty: VecDeque::new(),
+                oldest_next: false,
                 ready: Vec::new(),
+                shadows: HashMap::default(),
+                services: Services::default(),
                 scratch: Vec::new(),
                 unstalled: Vec::new(),
                 doomed: Vec::new(),
@@ -122,7 +145,9 @@ impl Core {
                 secret,
                 random,
             },
-        }
+        };
+        core.install_services(None, &accounts);
+        core
     }
 
     /// Sets the time of this turn.
@@ -182,10 +207,18 @@ impl Core {
     }
 
     /// The next connection with output to send, and that output. Empty when there is no more.
+    ///
+    /// A turn may send to fewer than there are. So it goes from both ends: what is new does not
+    /// wait behind a fan-out to thousands, and that one does not wait for ever.
     pub fn next_send(&mut self) -> Option<(u32, Box<Chunk>)> {
         self.close_doomed();
         let local = &mut self.local;
-        while let Some(index) = local.dirty.pop() {
+        loop {
+            local.oldest_next = !local.oldest_next;
+            let index = match local.oldest_next {
+                true => local.dirty.pop_front(),
+                false => local.dirty.pop_back(),
+            }?;
             let (now, write_deadline) = (local.now, local.settings.limits.write_deadline);
             let Some(connection) = local.connections.at(index) else {
                 continue;
@@ -198,7 +231,6 @@ impl Core {
                 return Some((index, chunk));
             }
         }
-        None
     }
 
     /// The next thing to be done outside.
@@ -213,6 +245,7 @@ impl Core {
             .next()
             .into_iter()
             .chain(self.next_gradual_close())
+            .chain(self.local.services.due())
             .min()
     }
 
@@ -314,7 +347,7 @@ impl Local {
         write(&mut connection.outbound.queue(&mut self.pool).bytes);
         let (slot, pending) = (connection.slot, connection.outbound.pending());
         if !std::mem::replace(&mut connection.dirty, true) {
-            self.dirty.push(index);
+            self.dirty.push_back(index);
         }
         if pending > limits::receiver_high(self.settings.limits.max_pending) {
             self.pressed(index, pending, Some((self.id, slot)));

@@ -27,6 +27,9 @@ pub struct ServiceId(pub u32);
 /// there where there is a system account.
 pub const REQUESTS: ServiceId = ServiceId(0);
 
+/// The service that puts traces of messages together, there where [`REQUESTS`] is.
+pub const TRACES: ServiceId = ServiceId(1);
+
 /// What the server wants of its own account of subjects.
 #[derive(Debug)]
 pub enum InternalAction {
@@ -134,6 +137,9 @@ impl Core {
         let header_len = publish.header.len();
         let mut message = Message {
             account: publish.account,
+            crossed: false,
+            renamed: false,
+            hop: None,
             subject: &publish.subject,
             reply: publish.reply.as_deref(),
             header_len: (header_len > 0).then_some(header_len),

@@ -1,19 +1,23 @@
 //! PUB and HPUB: what is checked, who receives, and what the publisher hears.
 
+use crate::accounts::replies;
 use crate::auth::permissions::Permissions;
 use crate::ids::{AccountId, ShardId, Slot};
 use crate::mesh::batch::{Body, Names, RemoteMessage};
 use crate::mesh::claim::Claim;
-use crate::protocol::op::{ClientOp, Publish};
-use crate::protocol::parser::{self, Progress};
+use crate::protocol::op::Publish;
+use crate::protocol::parser;
 use crate::protocol::{encode, error_text};
-use crate::routing::interest::{Delivery, QueueDelivery};
+use smallvec::SmallVec;
+
+use crate::routing::interest::{Delivery, Handler, QueueDelivery};
 use crate::routing::queue_group::Pick;
 use crate::routing::subject;
 use crate::shard::core::{Core, Local};
 use crate::shard::deliver::Message;
 use crate::shard::effects::Effect;
 use crate::shard::internal::{self, InternalMessage};
+use crate::shard::message_trace::{self, Asked};
 use crate::shard::query;
 use crate::shard::report::Volume;
 
@@ -56,24 +60,29 @@ impl Core {
         }
         let (limits, slot, account) = (connection.limits, connection.slot, connection.account);
         let no_responders = connection.options.no_responders;
+        let traces = connection.tenant.trace.is_some();
         let before = self.local.counters.sent();
         let table = self.tables.of(account);
         let source = Some((self.local.id, slot));
         let (mut used, mut msgs, mut bytes) = (0, 0, 0);
         let mut unanswered = None;
         let mut asked_elsewhere = false;
-        while let Ok(Progress::Op {
-            op: ClientOp::Publish(publish),
-            used: length,
-        }) = parser::next_op(&input[used..], &limits)
-        {
+        while let Some((publish, length)) = parser::common_publish(&input[used..], &limits) {
             if may_be_reserved(publish.subject) || publish.reply.is_some_and(may_be_reserved) {
+                break;
+            }
+            if publish.header_len > 0
+                && message_trace::is_asked(&publish.body[..publish.header_len], traces)
+            {
+                break;
+            }
+            let delivery = table.interest.lookup(publish.subject);
+            if !delivery.handlers.is_empty() {
                 break;
             }
             used += length;
             msgs += 1;
             bytes += publish.body.len() as u64;
-            let delivery = table.interest.lookup(publish.subject);
             let mut routed = Routed::Nobody;
             if !delivery.is_nobody() {
                 let claim = self.local.claim(no_responders, publish.reply);
@@ -132,10 +141,34 @@ impl Core {
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
+        let block = publish.body.get(..publish.header_len).unwrap_or_default();
+        if !block.is_empty() && message_trace::is_asked(block, connection.tenant.trace.is_some()) {
+            return self.publish_traced(index, account, publish);
+        }
+        self.publish_unmapped(index, account, publish);
+    }
+
+    fn publish_unmapped(&mut self, index: u32, account: AccountId, publish: &Publish<'_>) {
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
         if connection.tenant.mappings.is_empty() {
             self.publish_to(index, account, publish);
         } else {
             self.publish_mapped(index, account, publish);
+        }
+    }
+
+    /// A publish that asks for a trace.
+    #[cold]
+    fn publish_traced(&mut self, index: u32, account: AccountId, publish: &Publish<'_>) {
+        match self.begin_trace(index, publish) {
+            Asked::No => self.publish_unmapped(index, account, publish),
+            Asked::Lost => {}
+            Asked::Yes => {
+                self.publish_unmapped(index, account, publish);
+                self.finish_trace();
+            }
         }
     }
 
@@ -158,6 +191,9 @@ impl Core {
             && self.ask_system(index, account, publish, reply)
         {
             return;
+        }
+        if publish.subject.starts_with(replies::PREFIX) && publish.subject.ends_with(b".T") {
+            self.introduce_responder(slot, account, publish.subject);
         }
         let claim = self.local.claim(no_responders, publish.reply);
         let mut message = Message::published(account, publish, Some((id, slot)), claim);
@@ -250,6 +286,7 @@ impl Core {
         if reserved || !permitted {
             let mut text = Vec::new();
             error_text::publish_violation(&mut text, publish.subject);
+            self.trace_refusal(&text);
             self.complain(index, &text);
             return false;
         }
@@ -260,20 +297,45 @@ impl Core {
         {
             let mut text = Vec::new();
             error_text::reply_violation(&mut text, reply);
+            self.trace_refusal(&text);
             self.complain(index, &text);
             return false;
         }
         true
     }
 
+    /// May this connection publish on a subject? Nothing is counted or told.
+    pub(super) fn may_publish_to(&mut self, index: u32, subject: &[u8]) -> bool {
+        let reserved = RESERVED_SUBJECTS
+            .iter()
+            .any(|prefix| subject.starts_with(prefix));
+        let Some(connection) = self.local.connections.at(index) else {
+            return false;
+        };
+        let user = connection.user.as_ref();
+        let permissions = user.and_then(|user| user.permissions.as_ref());
+        !reserved && permissions.is_none_or(|it| it.can_publish(subject))
+    }
+
     /// Hands a message to everybody interested, here and on other shards.
     pub(super) fn route(&mut self, message: &mut Message<'_>) -> Routed {
+        if self.local.trace.is_some() {
+            return self.route_traced(message);
+        }
         let before = self.local.counters.sent();
         let table = self.tables.of(message.account);
         let delivery = table.interest.lookup(message.subject);
+        let handlers = SmallVec::<[Handler; 4]>::from_slice(&delivery.handlers);
         let routed = self.local.fan_out(delivery, message);
         table.sent_since(before, &self.local.counters);
-        routed
+        if handlers.is_empty() {
+            return routed;
+        }
+        // What is given back must not count twice: of several ways none is asked about.
+        if routed != Routed::Nobody || handlers.len() > 1 {
+            message.claim = None;
+        }
+        routed.or(self.hand_over(&handlers, message))
     }
 
     /// Tells a requester that nobody is there (CORE-71).
@@ -314,6 +376,9 @@ impl Core {
         let mut digits = encode::Decimal::new();
         let mut message = Message {
             account,
+            crossed: false,
+            renamed: false,
+            hop: None,
             subject: reply,
             reply: None,
             header_len: None,
@@ -348,6 +413,12 @@ impl Local {
 
     /// Walks a delivery list.
     pub(super) fn fan_out(&mut self, delivery: &Delivery, message: &mut Message<'_>) -> Routed {
+        if let Some(member) = delivery.only() {
+            return match self.deliver(member, None, message) {
+                true => Routed::Here,
+                false => Routed::Nobody,
+            };
+        }
         let remote_shards = delivery.remote_plain.count_ones() as usize;
         message.share_for(delivery.plain.len() + delivery.queues.len() + remote_shards);
         let message = &*message;
@@ -435,6 +506,7 @@ impl Local {
             let remote = RemoteMessage {
                 source,
                 account: message.account,
+                crossed: message.crossed,
                 home: home.filter(|&home| home != self.id),
                 claim: claim.and_then(|claim| claim.part(shards.count_ones(), parts)),
                 subject: message.subject,
@@ -482,6 +554,17 @@ pub(super) enum Routed {
     Elsewhere,
     /// There is nobody.
     Nobody,
+}
+
+impl Routed {
+    /// Of two ways the same message went.
+    pub(super) fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Here, _) | (_, Self::Here) => Self::Here,
+            (Self::Elsewhere, _) | (_, Self::Elsewhere) => Self::Elsewhere,
+            (Self::Nobody, Self::Nobody) => Self::Nobody,
+        }
+    }
 }
 
 /// What became of a queue group's copy.

@@ -25,6 +25,8 @@ impl Core {
             "views come in their order"
         );
         let before = std::mem::replace(&mut self.local.settings, settings);
+        let accounts = Arc::clone(&self.local.settings.accounts);
+        self.install_services(Some(&before.accounts), &accounts);
         let limits = &self.local.settings.limits;
         let control_line = limits.max_control_line;
         let open = self.local.connections.iter().filter(|it| !it.closing());

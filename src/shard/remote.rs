@@ -1,11 +1,13 @@
 //! What other shards tell us.
 
+use crate::accounts::replies::PREFIX;
 use crate::ids::{ShardId, Slot};
 use crate::mesh::batch::{Batch, Body, Item, RemoteMessage};
 use crate::mesh::claim::Claim;
+use crate::routing::interest::Handler;
 use crate::shard::core::Core;
 use crate::shard::deliver::Message;
-use crate::shard::publish::{Choice, NOBODY, RemoteChoices};
+use crate::shard::publish::{Choice, NOBODY, RemoteChoices, Routed};
 
 impl Core {
     /// Applies a batch of another shard in its order, from `place` on, until this turn has put out
@@ -34,7 +36,12 @@ impl Core {
                     self.local.peers.applied(from);
                 }
                 Item::Mark => self.local.peers.applied(from),
-                Item::Message(message) => self.deliver_remote(from, &message),
+                Item::Traced(mark) => self.local.trace_mark = Some((from, mark.into())),
+                Item::About(publisher) => self.local.services.publisher_is(from, publisher),
+                Item::Message(message) => {
+                    self.deliver_remote(from, &message);
+                    self.local.services.publisher_was(from);
+                }
                 Item::Undelivered {
                     source,
                     claim,
@@ -61,6 +68,9 @@ impl Core {
         let source = (remote.source != NOBODY).then_some((home, remote.source));
         let mut message = Message {
             account: remote.account,
+            crossed: remote.crossed,
+            renamed: false,
+            hop: None,
             subject: remote.subject,
             reply: remote.reply,
             header_len: remote.header_len,
@@ -75,10 +85,15 @@ impl Core {
             source,
             claim: remote.claim,
         };
+        if self.local.trace_mark.is_some() {
+            return self.apply_traced(from, home, remote, &message);
+        }
         let mut delivered = false;
         let before = self.local.counters.sent();
         let table = self.tables.of(remote.account);
         let delivery = table.interest.lookup(remote.subject);
+        // Requests have gone over where they were published.
+        let answers = remote.plain && delivery.handlers.contains(&Handler::Replies);
         if remote.plain {
             message.share_for(delivery.plain.len());
             for &member in &delivery.plain {
@@ -103,25 +118,80 @@ impl Core {
             }
         }
         table.sent_since(before, &self.local.counters);
+        if answers {
+            delivered |= self.answer(&message) != Routed::Nobody;
+        }
         let claim = remote.claim.filter(|_| !delivered);
         if !choices.is_empty() {
             self.local.forward(0, &choices, &message, tried, claim);
         } else if let Some(claim) = claim
             && let Some(reply) = remote.reply
         {
-            if home == self.local.id {
-                self.undelivered(remote.source, claim, remote.subject, reply);
-            } else {
-                let to_home = self.local.peers.outgoing(home);
-                to_home.undelivered(remote.source, claim, remote.subject, reply);
-            }
+            self.give_back_claim(home, remote.source, claim, remote.subject, reply);
+        }
+        self.after_delivery();
+    }
+
+    /// Nobody here receives this part of a request.
+    fn give_back_claim(
+        &mut self,
+        home: ShardId,
+        requester: Slot,
+        claim: Claim,
+        subject: &[u8],
+        reply: &[u8],
+    ) {
+        if home == self.local.id {
+            self.undelivered(requester, claim, subject, reply);
+        } else {
+            let to_home = self.local.peers.outgoing(home);
+            to_home.undelivered(requester, claim, subject, reply);
+        }
+    }
+
+    /// As [`Core::deliver_remote`], for a traced message.
+    #[cold]
+    fn apply_traced(
+        &mut self,
+        from: ShardId,
+        home: ShardId,
+        remote: &RemoteMessage<'_>,
+        message: &Message<'_>,
+    ) {
+        let Some((marked_by, mark)) = self.local.trace_mark.take() else {
+            return;
+        };
+        debug_assert_eq!(marked_by, from, "the mark is right before its message");
+        self.begin_remote_trace(&mark);
+        let before = self.local.counters.sent();
+        let mut delivered = self.deliver_remote_traced(remote, message);
+        let table = self.tables.of(remote.account);
+        table.sent_since(before, &self.local.counters);
+        let delivery = table.interest.lookup(remote.subject);
+        if remote.plain && delivery.handlers.contains(&Handler::Replies) {
+            delivered |= self.answer(message) != Routed::Nobody;
+        }
+        self.finish_trace();
+        if !delivered && let (Some(claim), Some(reply)) = (remote.claim, remote.reply) {
+            self.give_back_claim(home, remote.source, claim, remote.subject, reply);
         }
         self.after_delivery();
     }
 
     /// Part of a request came back: the requester is told once there is nobody left (CORE-71).
     fn undelivered(&mut self, requester: Slot, part: Claim, subject: &[u8], reply: &[u8]) {
-        if self.local.claims.give_back(part) && self.local.connections.of(requester).is_some() {
+        if !self.local.claims.give_back(part) {
+            return;
+        }
+        let passed = match reply.starts_with(PREFIX) {
+            true => self.give_up_reply(reply),
+            false => None,
+        };
+        let (subject, reply) = match &passed {
+            Some((subject, reply)) => (&subject[..], &reply[..]),
+            None => (subject, reply),
+        };
+        if self.local.connections.of(requester).is_some() {
             self.no_responders(requester.index, subject, reply);
         }
     }

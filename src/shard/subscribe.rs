@@ -39,6 +39,7 @@ impl Core {
         }
         let filtered = permissions.is_some_and(|it| it.filters_deliveries_of(pattern, queue));
         let account = connection.account;
+        let imports = !connection.tenant.stream_imports.is_empty();
         let limits = &self.local.settings.limits;
         if let Some(max) = limits.max_subscription_tokens
             && subject::token_count(pattern) > usize::from(max)
@@ -78,6 +79,9 @@ impl Core {
             table.figures.subscriptions += 1;
             let change = table.interest.insert_local(pattern, queue, member);
             self.interest_changed(index, account, pattern, queue, change);
+            if imports {
+                self.add_shadows(id);
+            }
         }
         self.acknowledge(index);
     }
@@ -122,6 +126,9 @@ impl Core {
         let Some(subscription) = self.local.subscriptions.remove(id, &mut connection.sids) else {
             return;
         };
+        if !self.local.shadows.is_empty() {
+            self.remove_shadows(id);
+        }
         self.local.counters.subscriptions -= 1;
         let member = Member {
             subscription: id,

@@ -32,8 +32,12 @@ impl Core {
         let Some(connection) = self.local.connections.at(index) else {
             return false;
         };
-        let account = connection.account;
+        let (account, before) = (connection.account, Arc::clone(&connection.tenant));
         if self.join(index, account) {
+            let now = self.local.settings.accounts.get(account);
+            if now.is_some_and(|now| now.stream_imports != before.stream_imports) {
+                self.renew_shadows(index);
+            }
             return true;
         }
         self.close(index, CloseReason::ClientClosed);

@@ -223,7 +223,10 @@ impl<D: Driver> Shard<D> {
         // While a batch waits for a shard that has no room for it nothing leaves for clients: a PONG
         // must not arrive before the messages it follows are where their receivers are.
         if !self.congested() {
-            while let Some((connection, chunk)) = self.core.next_send() {
+            for _ in 0..limits::TURN_SENDS {
+                let Some((connection, chunk)) = self.core.next_send() else {
+                    break;
+                };
                 self.driver.send(connection, chunk);
             }
         }

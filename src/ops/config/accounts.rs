@@ -4,16 +4,28 @@ use std::collections::HashSet;
 
 use super::authorization::{permissions, users};
 use super::error::ProblemKind;
-use super::inactive::accounts::{exports, imports, message_trace};
+use super::inactive::accounts::message_trace;
 use super::inactive::jetstream;
-use super::mappings;
 use super::report::Report;
 use super::value::{Map, Node, Value};
+use super::{exports, imports, mappings};
+use crate::accounts::registry::Accounts;
 use crate::ids::GLOBAL_ACCOUNT;
 use crate::options::{AccountLimits, AccountOptions, AuthOptions, Options, UserOptions};
 
 /// Reads the block into `options`, whose other users are known.
 pub fn read(report: &mut Report, value: &Value, options: &mut Options) {
+    read_all(report, value, options);
+    // What they have of each other is looked at once each of them is right.
+    if report.errors.is_empty() {
+        for problem in Accounts::problems(&options.accounts) {
+            let found = problem.to_string();
+            report.error(value, ProblemKind::TypeIn { text: "", found });
+        }
+    }
+}
+
+fn read_all(report: &mut Report, value: &Value, options: &mut Options) {
     match &value.node {
         Node::Array(names) => {
             let mut seen = HashSet::new();
@@ -93,14 +105,8 @@ fn entry<'v>(
         let text = String::from_utf8_lossy(key);
         match text.to_lowercase().as_str() {
             "nkey" => account.nkey = account_nkey(report, value),
-            "imports" => {
-                imports(report, &text, value);
-                report.inactive("imports");
-            }
-            "exports" => {
-                exports(report, &text, value);
-                report.inactive("exports");
-            }
+            "imports" => account.imports = imports::read(report, value),
+            "exports" => account.exports = exports::read(report, value),
             "jetstream" => {
                 jetstream::of_account(report, &text, value);
                 report.inactive("jetstream");
@@ -110,8 +116,7 @@ fn entry<'v>(
             "mappings" | "maps" => account.mappings = mappings::read(report, value),
             "limits" => limits(report, value, &mut account.limits),
             "msg_trace" | "trace_dest" => {
-                message_trace(report, &text, value);
-                report.inactive("msg_trace");
+                account.trace = message_trace(report, &text, value);
             }
             _ => report.unknown_field(key, value),
         }

@@ -10,6 +10,8 @@ pub mod changes;
 pub mod digest;
 pub mod duration;
 pub mod error;
+mod exports;
+mod imports;
 mod inactive;
 mod keys;
 pub mod lexer;

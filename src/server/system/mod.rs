@@ -6,3 +6,4 @@ mod profile;
 pub(super) mod requests;
 pub mod services;
 mod statsz;
+pub(super) mod traces;

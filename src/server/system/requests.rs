@@ -451,7 +451,7 @@ fn reply(server: &str, request: &InternalMessage, outlet: &Outlet, outcome: &Out
 }
 
 /// Now.
-fn wall() -> WallTime {
+pub(super) fn wall() -> WallTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     WallTime(since.unwrap_or_default().as_nanos() as u64)
 }

@@ -1,141 +1,124 @@
-//! `accounts` and `mappings` (CFG-47, CFG-50, AUTH-27..43).
+//! `msg_trace` of an account (AUTH-40).
 
 use super::super::error::ProblemKind;
-use super::super::report::{Report, type_in};
-use super::super::value::{Node, Value};
-use super::check::{
-    Fields, Unknown, accounts as account_names, entries, flag, integer, list, text,
-};
+use super::super::report::Report;
+use super::super::value::{Map, Node, Value};
+use crate::options::TraceOptions;
+use crate::routing::subject::{is_valid_literal, is_valid_pattern};
 
-pub fn message_trace(report: &mut Report, _: &str, value: &Value) {
+pub fn message_trace(report: &mut Report, key: &str, value: &Value) -> Option<TraceOptions> {
     match &value.node {
-        Node::String(_) => {}
-        Node::Map(map) => entries(
-            report,
-            map.iter(),
-            Unknown::In(
-                "Unknown field ",
-                " parsing account message trace map/struct",
-            ),
-            &[(&["dest"], text), (&["sampling"], percentage)],
-        ),
-        _ => report.error(
-            value,
-            type_in(
-                "Expected account message trace to be a string or a map/struct, got ",
-                value,
-            ),
-        ),
+        Node::String(_) => destination(report, key, value).map(|destination| TraceOptions {
+            destination,
+            sampling: SAMPLING,
+        }),
+        Node::Map(map) => block(report, key, value, map),
+        _ => {
+            let found = format!(
+                "{key:?} to be a string or a map/struct, got {}",
+                value.node.type_name()
+            );
+            let text = "Expected account message trace ";
+            report.error(value, ProblemKind::TypeIn { text, found });
+            None
+        }
     }
+}
+
+/// Per cent of the messages unless the configuration says otherwise.
+const SAMPLING: u8 = 100;
+
+/// The first mistake ends it, as in stock.
+fn block(report: &mut Report, key: &str, value: &Value, map: &Map) -> Option<TraceOptions> {
+    let mut to = None;
+    let mut samples = None;
+    for (name, value) in map.iter() {
+        let text = String::from_utf8_lossy(name);
+        let fine = match text.to_lowercase().as_str() {
+            "dest" => {
+                to = destination(report, &text, value);
+                to.is_some()
+            }
+            "sampling" => {
+                samples = sampling(report, &text, value);
+                samples.is_some()
+            }
+            _ if value.is_variable => true,
+            _ => {
+                let found = format!("{text:?} parsing account message trace map/struct {key:?}");
+                let text = "Unknown field ";
+                report.error(value, ProblemKind::TypeIn { text, found });
+                false
+            }
+        };
+        if !fine {
+            return None;
+        }
+    }
+    if samples.is_some() && to.is_none() {
+        let text = "Trace destination sampling ignored since no destination was set";
+        report.warning(value, ProblemKind::Stock(text));
+    }
+    to.map(|destination| TraceOptions {
+        destination,
+        sampling: samples.unwrap_or(SAMPLING),
+    })
+}
+
+fn destination(report: &mut Report, key: &str, value: &Value) -> Option<String> {
+    let Node::String(_) = value.node else {
+        let found = format!("{key:?} should be a string, got {}", value.node.type_name());
+        let text = "Field ";
+        report.error(value, ProblemKind::TypeIn { text, found });
+        return None;
+    };
+    let subject = report.keep(value, value.text())?;
+    let valid = is_valid_pattern(subject.as_bytes()) && is_valid_literal(subject.as_bytes());
+    if !valid {
+        let kind = ProblemKind::Value {
+            before: "Trace destination ",
+            value: subject.to_owned(),
+            after: " is not valid",
+        };
+        report.error(value, kind);
+    }
+    valid.then(|| subject.to_owned())
 }
 
 /// 1 to 100, or a string with or without the percent sign.
-fn percentage(report: &mut Report, _: &str, value: &Value) {
+fn sampling(report: &mut Report, key: &str, value: &Value) -> Option<u8> {
     let number = match &value.node {
-        Node::Integer(number) => Some(*number),
-        Node::String(_) => value
-            .text()
-            .ok()
-            .and_then(|it| it.trim_end_matches('%').parse().ok()),
-        _ => None,
+        Node::Integer(number) => *number,
+        Node::String(_) => {
+            let text = report.keep(value, value.text())?;
+            match text.strip_suffix('%').unwrap_or(text).parse() {
+                Ok(number) => number,
+                Err(_) => {
+                    let kind = ProblemKind::Value {
+                        before: "Invalid trace destination sampling value ",
+                        value: text.to_owned(),
+                        after: "",
+                    };
+                    report.error(value, kind);
+                    return None;
+                }
+            }
+        }
+        _ => {
+            let found = format!("{key:?} should be an integer or a percentage, got ");
+            let type_name = value.node.type_name();
+            let text = "Trace destination sampling field ";
+            let found = format!("{found}{type_name}");
+            report.error(value, ProblemKind::TypeIn { text, found });
+            return None;
+        }
     };
-    if !number.is_some_and(|it| (1..=100).contains(&it)) {
-        let text = "sampling is a percentage from 1 to 100";
-        report.error(value, ProblemKind::Stock(text));
+    let valid = (1..=100).contains(&number);
+    if !valid {
+        let found = format!("{number} is invalid, needs to be [1..100]");
+        // Stock's spelling.
+        let text = "Ttrace destination sampling value ";
+        report.error(value, ProblemKind::TypeIn { text, found });
     }
-}
-
-pub fn exports(report: &mut Report, _: &str, value: &Value) {
-    list(
-        report,
-        value,
-        "Exports should be an array, got ",
-        "Export Items should be a map with type entry, got ",
-        &[
-            (&["stream"], text),
-            (&["service"], text),
-            (&["response", "response_type"], response_type),
-            (
-                &[
-                    "threshold",
-                    "response_threshold",
-                    "response_max_time",
-                    "response_time",
-                ],
-                super::check::text_duration,
-            ),
-            (&["accounts"], account_names),
-            (&["latency"], latency),
-            (&["account_token_position"], integer),
-            (&["allow_trace"], flag),
-        ],
-    );
-}
-
-fn response_type(report: &mut Report, _: &str, value: &Value) {
-    let known = ["single", "singleton", "stream", "chunk", "chunked"];
-    if let Some(text) = report.keep(value, value.text())
-        && !known.contains(&text.to_lowercase().as_str())
-    {
-        report.error(
-            value,
-            ProblemKind::Value {
-                before: "Unknown response type: ",
-                value: text.to_owned(),
-                after: "",
-            },
-        );
-    }
-}
-
-fn latency(report: &mut Report, _: &str, value: &Value) {
-    match &value.node {
-        Node::String(_) => {}
-        Node::Map(map) => entries(
-            report,
-            map.iter(),
-            Unknown::Ignored,
-            &[(&["subject"], text), (&["sampling"], |_, _, _| {})],
-        ),
-        _ => report.error(
-            value,
-            type_in(
-                "Expected latency entry to be a map/struct or string, got ",
-                value,
-            ),
-        ),
-    }
-}
-
-pub fn imports(report: &mut Report, _: &str, value: &Value) {
-    list(
-        report,
-        value,
-        "Imports should be an array, got ",
-        "Import Items should be a map with type entry, got ",
-        &[
-            (&["stream"], import_source),
-            (&["service"], import_source),
-            (&["prefix"], text),
-            (&["to"], text),
-            (&["share"], flag),
-            (&["allow_trace"], flag),
-        ],
-    );
-}
-
-fn import_source(report: &mut Report, key: &str, value: &Value) {
-    let Node::Map(map) = &value.node else {
-        let text = match key {
-            "stream" => "Stream entry should be an account map, got ",
-            _ => "Service entry should be an account map, got ",
-        };
-        return report.error(value, type_in(text, value));
-    };
-    const FIELDS: Fields = &[(&["account"], text), (&["subject"], text)];
-    entries(report, map.iter(), Unknown::Field, FIELDS);
-    if map.find("account").is_none() || map.find("subject").is_none() {
-        let text = "Expect an account name and a subject";
-        report.error(value, ProblemKind::Stock(text));
-    }
+    u8::try_from(number).ok().filter(|_| valid)
 }
