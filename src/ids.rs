@@ -22,6 +22,9 @@ pub struct Slot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SubscriptionId(pub u32);
 
+/// Address of a host: data, not a socket.
+pub type IpAddr = std::net::IpAddr;
+
 /// Address and port of a peer: data, not a socket.
 pub type PeerAddress = std::net::SocketAddr;
 
@@ -37,3 +40,6 @@ impl AccountId {
 
 /// The name of [`AccountId::GLOBAL`].
 pub const GLOBAL_ACCOUNT: &str = "$G";
+
+/// The name of the system account where none is named (AUTH-28).
+pub const SYSTEM_ACCOUNT: &str = "$SYS";

@@ -87,6 +87,9 @@ pub const RTT_VALID: Duration = Duration::from_secs(3600);
 /// one large message would close its receivers.
 pub const OUTPUT_SHARE_MIN: u64 = 4 * 1024 * 1024;
 
+/// Bytes of a file that holds one token: a token has at most 1 MiB, tools write text around it.
+pub const TOKEN_FILE_MAX: u64 = 2 * 1024 * 1024;
+
 /// Messages that wait for the server's own services; more are dropped, and those who sent them hear
 /// nothing.
 pub const SERVICE_QUEUE_MAX: usize = 4096;

@@ -5,7 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::ids::SYSTEM_ACCOUNT;
 
 /// Every setting of a server that acts today.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +55,8 @@ pub struct Options {
     pub system_account: String,
     /// `no_system_account`.
     pub no_system_account: bool,
+    /// Operator mode. Shared, because preloaded accounts may be many megabytes.
+    pub operator: Arc<OperatorOptions>,
     /// Failed first attempts to reach a peer between two log lines (CFG-73).
     pub connect_error_reports: i64,
     /// The same once it had been reached (CFG-73).
@@ -167,6 +172,23 @@ pub struct AuthOptions {
     pub open_global: Option<String>,
     /// Time a connection has for its CONNECT.
     pub timeout: Duration,
+    /// The service that decides about users (AUTH-80).
+    pub callout: Option<CalloutOptions>,
+}
+
+/// `auth_callout` (AUTH-80).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CalloutOptions {
+    /// Public account nkey that signs its answers.
+    pub issuer: String,
+    /// Account it is in.
+    pub account: String,
+    /// Users about whom it is not asked.
+    pub auth_users: Vec<String>,
+    /// Its public curve key.
+    pub xkey: Option<String>,
+    /// Accounts of users in the file it decides about; empty is all.
+    pub allowed_accounts: Vec<String>,
 }
 
 /// One entry of `users`.
@@ -307,6 +329,55 @@ pub struct DestinationOptions {
     pub cluster: Option<String>,
 }
 
+/// Operator mode (AUTH-50): who vouches for accounts, and where these come from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OperatorOptions {
+    /// Tokens of operators.
+    pub operators: Vec<String>,
+    /// Public keys of operators, where there are no tokens.
+    pub trusted_keys: Vec<String>,
+    /// Where tokens of accounts come from.
+    pub resolver: Option<ResolverOptions>,
+    /// Accounts there from the start: public key and token.
+    pub preload: Vec<(String, String)>,
+    /// The only accounts that may be used; `None` is all.
+    pub pinned_accounts: Option<Vec<String>>,
+    /// User token of those who present none.
+    pub default_sentinel: Option<String>,
+}
+
+/// Where tokens of accounts come from (AUTH-70..73).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResolverOptions {
+    /// The configuration alone.
+    Memory,
+    /// An account server.
+    Url(String),
+    /// A directory with all of them, kept the same on all servers.
+    Full(DirectoryOptions),
+    /// A directory of those that were fetched from other servers.
+    Cache(DirectoryOptions),
+}
+
+/// A directory of tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DirectoryOptions {
+    /// Where.
+    pub dir: PathBuf,
+    /// May accounts be deleted?
+    pub allow_delete: bool,
+    /// Are files of deleted accounts removed, rather than renamed?
+    pub hard_delete: bool,
+    /// Tokens at most; `None` is the default of the kind.
+    pub limit: Option<usize>,
+    /// How long one is kept; `None` is for ever.
+    pub ttl: Option<Duration>,
+    /// Time between two comparisons with other servers; `None` is a minute.
+    pub interval: Option<Duration>,
+    /// Time a fetch may take; `None` is 1.9 seconds.
+    pub timeout: Option<Duration>,
+}
+
 /// Limits of an account (AUTH-29); `None` is unlimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AccountLimits {
@@ -375,8 +446,9 @@ impl Default for Options {
             metadata: BTreeMap::new(),
             feature_flags: BTreeMap::new(),
             disable_sublist_cache: false,
-            system_account: "$SYS".into(),
+            system_account: SYSTEM_ACCOUNT.into(),
             no_system_account: false,
+            operator: Arc::default(),
             connect_error_reports: 3600,
             reconnect_error_reports: 1,
             memory_limit: None,
@@ -435,6 +507,7 @@ impl Default for AuthOptions {
             no_auth_user: None,
             open_global: None,
             timeout: Duration::from_secs(2),
+            callout: None,
         }
     }
 }

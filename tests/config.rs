@@ -144,14 +144,6 @@ fn keys_that_protect_are_refused() {
             "allow_non_tls: true\ntls { verify: true }",
             "2:1: tls with verify is not",
         ),
-        ("port: 1\noperator: x", "2:1: operator is not"),
-        ("operator: x", "1:0: operator is not"),
-        ("resolver: MEMORY", "1:0: resolver is not"),
-        ("trusted_keys: x", "1:0: trusted_keys is not"),
-        (
-            "authorization { auth_callout {} }",
-            "1:16: auth_callout is not",
-        ),
         (
             "authorization { proxy_required: true }",
             "1:16: proxy_required is not",

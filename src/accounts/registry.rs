@@ -60,6 +60,19 @@ impl Accounts {
     /// # Errors
     /// What does not go together. Options that come from a file have been checked for it.
     pub fn next(&self, options: &Options) -> Result<Self, AccountError> {
+        let (next, refused) = self.next_but(options)?;
+        match refused.into_iter().next() {
+            Some(first) => Err(first.into()),
+            None => Ok(next),
+        }
+    }
+
+    /// The same, without what does not go together of imports and exports: an account is not to
+    /// suffer from another one's.
+    ///
+    /// # Errors
+    /// A mapping.
+    pub fn next_but(&self, options: &Options) -> Result<(Self, Vec<GraphError>), AccountError> {
         let mut next = Self {
             all: vec![None; self.all.len()],
             ids: self.ids.clone(),
@@ -83,9 +96,7 @@ impl Accounts {
             global.mappings.clone_from(&before.mappings);
         }
         let mut graph = Graph::new(&mut next.all, &next.ids);
-        if let Some(first) = graph.connect(&options.accounts).into_iter().next() {
-            return Err(first.into());
-        }
+        let refused = graph.connect(&options.accounts);
         for (old, new) in self.all.iter().zip(&mut next.all) {
             if let (Some(old), Some(new)) = (old, new)
                 && let Some(new) = Arc::get_mut(new)
@@ -93,7 +104,7 @@ impl Accounts {
                 new.usage = Arc::clone(&old.usage);
             }
         }
-        Ok(next)
+        Ok((next, refused))
     }
 
     /// Everything that is wrong with the imports and exports of these accounts, for a file that is

@@ -2,6 +2,8 @@
 
 pub mod authenticate;
 pub mod cache;
+pub mod callout;
+pub mod jwt;
 pub mod nkey;
 pub mod password;
 mod pattern_set;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use nkeys::KeyPair;
 
+use super::jwt::trust::Issued;
 use super::permissions::Permissions;
 use crate::ids::AccountId;
 use crate::options::UserOptions;
@@ -17,6 +18,8 @@ pub struct User {
     pub permissions: Option<Arc<Permissions>>,
     /// Account it is in.
     pub account: AccountId,
+    /// The token it came with, in operator mode.
+    pub issued: Option<Arc<Issued>>,
     /// Only through a trusted proxy (CORE-93).
     pub(super) proxy_required: bool,
     /// Kinds of connection it may use; empty is all (AUTH-8).
@@ -31,6 +34,8 @@ pub(super) enum Proof {
     Password(Arc<str>),
     /// A signature of the nonce. Nobody can give one for a key that is none.
     Signature(Option<Box<KeyPair>>),
+    /// A token that somebody trusted has signed ([`crate::auth::jwt`]).
+    Token,
     /// It is this user by other means: the token, or nobody asks.
     Elsewhere,
 }
@@ -40,6 +45,7 @@ impl User {
         Self {
             name: name.into(),
             account,
+            issued: None,
             permissions: options
                 .permissions
                 .as_ref()

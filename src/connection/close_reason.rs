@@ -9,6 +9,10 @@ pub enum CloseReason {
     AuthenticationTimeout,
     /// Wrong credentials.
     AuthenticationFailure,
+    /// The credentials' time is over (AUTH-53).
+    AuthenticationExpired,
+    /// The user has been shut out (AUTH-55).
+    CredentialsRevoked,
     /// Right credentials perhaps, but not through the proxy they are for.
     ProxyRequired,
     /// More than `max_pending` queued.
@@ -52,6 +56,8 @@ impl CloseReason {
             Self::ClientClosed => "Client Closed",
             Self::AuthenticationTimeout => "Authentication Timeout",
             Self::AuthenticationFailure => "Authentication Failure",
+            Self::AuthenticationExpired => "Authentication Expired",
+            Self::CredentialsRevoked => "Credentials Revoked",
             Self::ProxyRequired => "Proxy Required",
             Self::SlowConsumerPendingBytes => "Slow Consumer (Pending Bytes)",
             Self::SlowConsumerWriteDeadline => "Slow Consumer (Write Deadline)",

@@ -110,6 +110,8 @@ pub struct Deadlines {
     pub linger: Nanos,
     /// A publisher held back goes on.
     pub stall: Nanos,
+    /// The token of its user, or of its account, counts no more (AUTH-53).
+    pub expiry: Nanos,
     /// Earliest entry the timer queue holds for this connection.
     pub armed: Nanos,
 }
@@ -122,6 +124,7 @@ impl Deadlines {
             .min(self.write)
             .min(self.linger)
             .min(self.stall)
+            .min(self.expiry)
     }
 }
 
@@ -281,6 +284,7 @@ impl Connection {
                 write: NEVER,
                 linger: NEVER,
                 stall: NEVER,
+                expiry: NEVER,
                 armed: NEVER,
             },
             keep_alive: KeepAlive {
@@ -315,7 +319,6 @@ impl Connection {
         self.phase == Phase::Open
             && !self.options.verbose
             && !self.options.pedantic
-            && self.publish_cache.is_none()
             && self.tenant.mappings.is_empty()
     }
 

@@ -13,9 +13,11 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::handle::Shared;
+use super::operator::{OperatorError, Vouched, view};
 use super::{identity, shards, start};
-use crate::accounts::registry::{AccountError, Accounts};
-use crate::auth::authenticate::{AuthConfigError, Authenticator};
+use crate::accounts::registry::Accounts;
+use crate::auth::authenticate::Authenticator;
+use crate::ids::{AccountId, ConnectionId};
 use crate::ops::cli::{self, ConfigureError, Flags};
 use crate::ops::config::changes::{self, Changes, NotReloadable};
 use crate::ops::http::facts::{CurrentFacts, ServerFacts};
@@ -26,7 +28,7 @@ use crate::options::Options;
 use crate::protocol::info::ServerInfo;
 use crate::shard::control::{Control, NewSettings};
 use crate::shard::identity::ServerIdentity;
-use crate::shard::report::{Figures, Query};
+use crate::shard::report::{ConnectionQuery, Figures, Query};
 use crate::shard::settings::Settings;
 
 /// Why nothing was changed. The text is the answer to whoever asked, and stock's where stock has
@@ -42,12 +44,9 @@ pub enum ReloadError {
     /// The options contradict each other.
     #[error(transparent)]
     Options(#[from] start::StartError),
-    /// The users contradict each other.
+    /// Accounts, users or operators contradict themselves.
     #[error(transparent)]
-    Auth(#[from] AuthConfigError),
-    /// The accounts contradict each other.
-    #[error(transparent)]
-    Accounts(#[from] AccountError),
+    Operator(#[from] OperatorError),
     /// A change needs a restart.
     #[error(transparent)]
     NotReloadable(#[from] NotReloadable),
@@ -87,6 +86,7 @@ pub struct Reloader {
 struct Current {
     options: Arc<Options>,
     settings: Arc<Settings>,
+    vouched: Vouched,
 }
 
 impl Reloader {
@@ -95,11 +95,16 @@ impl Reloader {
         settings: Arc<Settings>,
         facts: Arc<CurrentFacts>,
         port: u16,
+        vouched: Vouched,
     ) -> Self {
         let options = Arc::clone(&facts.now().options);
         Self {
             shared,
-            current: Mutex::new(Current { options, settings }),
+            current: Mutex::new(Current {
+                options,
+                settings,
+                vouched,
+            }),
             facts,
             port,
             program: OnceLock::new(),
@@ -181,14 +186,81 @@ impl Reloader {
         logged(self.change(&mut self.lock(), options))
     }
 
+    /// Takes over accounts' tokens; `None` where an account has gone. Blocks until every shard has
+    /// taken them: not to be called on a shard. What is wrong with one goes to the log.
+    pub(super) fn update_accounts(&self, tokens: &[(&str, Option<&str>)]) {
+        let mut current = self.lock();
+        let mut vouched = current.vouched.clone();
+        let mut changed: Vec<&str> = Vec::new();
+        for &(key, token) in tokens {
+            let taken = match token {
+                Some(token) => vouched.take(key, token),
+                None => Ok(vouched.drop(key)),
+            };
+            match taken {
+                Ok(true) => changed.push(key),
+                Ok(false) => {}
+                Err(error) => log::error!("Update for account {key:?} resulted in error {error}"),
+            }
+        }
+        if changed.is_empty() {
+            return;
+        }
+        let before = Arc::clone(&current.settings.accounts);
+        let options = Arc::clone(&current.options);
+        let (accounts, authenticator) = match view(&before, &options, &vouched) {
+            Ok(view) => view,
+            Err(error) => return log::error!("Accounts not updated: {error}"),
+        };
+        let ids = changed
+            .iter()
+            .filter_map(|key| before.find(key).or_else(|| accounts.find(key)));
+        let ids: Arc<[AccountId]> = ids.collect();
+        let settings = self.settings(&current, &options, accounts, authenticator);
+        if self.hand_over(&settings, Some(ids)).is_err() {
+            return; // the server ends
+        }
+        current.settings = settings;
+        current.vouched = vouched;
+        for key in changed {
+            self.close_over_account_limit(&current, key);
+        }
+    }
+
+    /// Closes the youngest connections of an account that may have fewer now (AUTH-56).
+    fn close_over_account_limit(&self, current: &Current, key: &str) {
+        let accounts = &current.settings.accounts;
+        let Some(account) = accounts.find(key).and_then(|id| accounts.get(id)) else {
+            return;
+        };
+        let Some(max) = account.limits.max_connections else {
+            return;
+        };
+        if account.usage.connections() <= max {
+            return;
+        }
+        let reports = self.shared.shards.ask(Query::Connections(ConnectionQuery {
+            open: true,
+            ..ConnectionQuery::default()
+        }));
+        let all = reports.iter().flat_map(|report| &report.connections);
+        let own = all.filter(|it| *it.account == *key);
+        let mut cids: Vec<ConnectionId> = own.map(|it| it.cid).collect();
+        cids.sort_unstable();
+        let surplus: Arc<[ConnectionId]> = cids.drain(cids.len().min(max as usize)..).collect();
+        self.shared
+            .tell_all(|| Control::CloseOverAccountLimit(Arc::clone(&surplus)));
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Current> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change(&self, current: &mut Current, options: Options) -> Result<(), ReloadError> {
         start::check(&options)?;
-        let accounts = current.settings.accounts.next(&options)?;
-        let authenticator = Authenticator::with_accounts(&options.auth, &accounts)?;
+        let mut vouched = current.vouched.clone();
+        vouched.reload(&options)?;
+        let (accounts, authenticator) = view(&current.settings.accounts, &options, &vouched)?;
         let changes = changes::between(&current.options, &options, self.port)?;
         let settings = self.settings(current, &options, accounts, authenticator);
         let program = self.program.get();
@@ -201,7 +273,7 @@ impl Reloader {
         for line in &changes.lines {
             log::info!("{line}");
         }
-        self.hand_over(&settings)?;
+        self.hand_over(&settings, None)?;
         if current.options.client.max_connections != options.client.max_connections {
             self.close_surplus(options.client.max_connections.unwrap_or(0));
         }
@@ -222,7 +294,11 @@ impl Reloader {
             config_load: shards::wall_time(),
             ..ServerFacts::clone(&self.facts.now())
         });
-        *current = Current { options, settings };
+        *current = Current {
+            options,
+            settings,
+            vouched,
+        };
         log::info!("Reloaded server configuration {digest}");
         Ok(())
     }
@@ -249,12 +325,17 @@ impl Reloader {
     }
 
     /// Gives the settings to the shards; returns when all run under them.
-    fn hand_over(&self, settings: &Arc<Settings>) -> Result<(), ReloadError> {
+    fn hand_over(
+        &self,
+        settings: &Arc<Settings>,
+        changed: Option<Arc<[AccountId]>>,
+    ) -> Result<(), ReloadError> {
         let posts = &self.shared.shards.0;
         let (taken, receiver) = sync_channel(posts.len());
         let first = posts.first().ok_or(ReloadError::Ending)?;
         first.send(Control::Settings(NewSettings {
             settings: Arc::clone(settings),
+            changed,
             taken,
         }));
         for _ in posts {

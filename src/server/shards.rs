@@ -10,7 +10,7 @@ use crate::io::Socket;
 use crate::io::executor::{self, ShardThread};
 use crate::io::ring::Ring;
 use crate::shard::core::Core;
-use crate::shard::internal::InternalMessage;
+use crate::shard::internal::Mail;
 use crate::shard::settings::Settings;
 use crate::shard::turn::{Parts, Shard};
 use crate::shard::verify::VerifierThreads;
@@ -26,7 +26,7 @@ const TURNS_PER_YIELD: u32 = 256;
 pub(super) fn wire(
     shards: usize,
     max_connections: Option<usize>,
-    services: SyncSender<Box<InternalMessage>>,
+    services: SyncSender<Mail>,
 ) -> std::io::Result<Wired<Socket>> {
     let verifier = Arc::new(VerifierThreads::start(VERIFIER_THREADS)?);
     wiring::wire(shards, max_connections, verifier, services)

@@ -7,13 +7,16 @@ use std::time::Instant;
 
 use super::handle::{ServerHandle, Shared};
 use super::lame_duck::LameDuck;
+use super::operator::{ClaimsService, Directory, OperatorError, Vouched, view};
 use super::reload::Reloader;
+use super::system::callout::CalloutService;
+use super::system::envelope::Envelope;
 use super::system::requests::Requests;
 use super::system::services::{self, Service};
 use super::system::traces::Traces;
 use super::{identity, shards};
-use crate::accounts::registry::{AccountError, Accounts};
-use crate::auth::authenticate::{AuthConfigError, Authenticator};
+use crate::accounts::registry::Accounts;
+use crate::auth::authenticate::Authenticator;
 use crate::io::probe::{self, ProbeError};
 use crate::io::{executor, socket};
 use crate::limits;
@@ -21,7 +24,7 @@ use crate::ops::banner;
 use crate::ops::http::answers::Answers;
 use crate::ops::http::facts::{CurrentFacts, ServerFacts};
 use crate::ops::http::{Monitor, MonitorError};
-use crate::options::Options;
+use crate::options::{Options, ResolverOptions};
 use crate::protocol::info::ServerInfo;
 use crate::shard::budget::output_share;
 use crate::shard::identity::{ServerIdentity, Told};
@@ -33,12 +36,9 @@ pub enum StartError {
     /// The machine lacks something.
     #[error(transparent)]
     Machine(#[from] ProbeError),
-    /// The `authorization` block contradicts itself.
+    /// Accounts, users or operators contradict themselves.
     #[error(transparent)]
-    Auth(#[from] AuthConfigError),
-    /// The accounts contradict themselves.
-    #[error(transparent)]
-    Accounts(#[from] AccountError),
+    Operator(#[from] OperatorError),
     /// The client address cannot be listened on (PROC-7).
     #[error("{}", banner::listen_failure(host, *port, cause))]
     Listen {
@@ -156,8 +156,9 @@ impl Builder {
 
 fn start(options: Options) -> Result<ServerHandle, StartError> {
     check(&options)?;
-    let accounts = Arc::new(Accounts::new(&options)?);
-    let authenticator = Arc::new(Authenticator::with_accounts(&options.auth, &accounts)?);
+    let (vouched, directory) = Vouched::new(&options)?;
+    let (accounts, authenticator) = view(&Accounts::default(), &options, &vouched)?;
+    let (accounts, authenticator) = (Arc::new(accounts), Arc::new(authenticator));
     let cpus = executor::allowed_cpus();
     let asked = options.shards.unwrap_or(cpus.len());
     let shards = asked.clamp(1, limits::SHARDS_MAX);
@@ -165,7 +166,9 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
 
     let monitor = listen_monitor(&options)?;
     let (listener, client_address) = listen(&options.host, options.port)?;
+    let keys = Arc::new(identity::ServerKeys::new());
     let info = Arc::new(identity::info(
+        &keys,
         &options,
         &authenticator,
         client_address.port(),
@@ -206,6 +209,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
             Arc::clone(&settings),
             Arc::clone(&facts),
             client_address.port(),
+            vouched,
         )),
         shared,
         threads: Vec::with_capacity(shards),
@@ -215,7 +219,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         lame_duck,
     };
     let answers = Arc::new(Answers::new(
-        facts,
+        Arc::clone(&facts),
         handle.figures(),
         Arc::clone(&handle.shared.ready),
     ));
@@ -223,18 +227,19 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         handle.monitor = Some(Monitor::start(listener, Arc::clone(&answers))?);
     }
     // Before the shards run: their first turn has the subscriptions.
+    let envelope = Arc::new(Envelope::new(Arc::clone(&handle.reloader)));
+    let mut services = operators_services(&settings, &answers, &handle);
+    services.extend(own_services(
+        &settings,
+        directory,
+        &handle.reloader,
+        &facts,
+        &envelope,
+    ));
+    let posts = handle.shared.shards.0.clone();
+    services.push(Box::new(CalloutService::new(keys, envelope, posts)));
     if let Some(first) = handle.shared.shards.0.first() {
-        let mut all: Vec<Box<dyn Service>> = Vec::new();
-        if let Some(system) = settings.accounts.system() {
-            all.push(Box::new(Requests::new(
-                Arc::clone(&answers),
-                Arc::clone(&handle.reloader),
-                Arc::clone(&handle.shared),
-                system,
-            )));
-            all.push(Box::new(Traces::new(Arc::clone(&handle.reloader))));
-        }
-        services::start(all, messages, first)
+        services::start(services, messages, first)
             .map_err(|cause| StartError::Shard { shard: 0, cause })?;
     }
     // With fewer shards than CPUs the scheduler finds them a free one better than we could.
@@ -250,6 +255,52 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     }
     handle.shared.ready.store(true, Ordering::Release);
     Ok(handle)
+}
+
+/// What operators ask. These come first: shards know them by their place.
+fn operators_services(
+    settings: &Settings,
+    answers: &Arc<Answers>,
+    handle: &ServerHandle,
+) -> Vec<Box<dyn Service>> {
+    let Some(system) = settings.accounts.system() else {
+        return Vec::new();
+    };
+    let requests = Requests::new(
+        Arc::clone(answers),
+        Arc::clone(&handle.reloader),
+        Arc::clone(&handle.shared),
+        system,
+    );
+    let traces = Traces::new(Arc::clone(&handle.reloader));
+    vec![Box::new(requests), Box::new(traces)]
+}
+
+/// What the server answers as a client of itself.
+fn own_services(
+    settings: &Settings,
+    directory: Option<Directory>,
+    reloader: &Arc<Reloader>,
+    facts: &Arc<CurrentFacts>,
+    envelope: &Arc<Envelope>,
+) -> Vec<Box<dyn Service>> {
+    let Some(system) = settings.accounts.system() else {
+        return Vec::new();
+    };
+    let options = &facts.now().options;
+    let mut services: Vec<Box<dyn Service>> = Vec::new();
+    if let Some(ResolverOptions::Full(at) | ResolverOptions::Cache(at)) = &options.operator.resolver
+        && let Some(directory) = directory
+    {
+        services.push(Box::new(ClaimsService::new(
+            directory,
+            (&options.operator, at),
+            (system, settings.accounts.name(system)),
+            Arc::clone(reloader),
+            Arc::clone(envelope),
+        )));
+    }
+    services
 }
 
 /// The view of the shards that options come to.

@@ -39,6 +39,7 @@ impl Core {
         connection.deadlines.auth = NEVER;
         connection.deadlines.ping = NEVER;
         connection.deadlines.stall = NEVER;
+        connection.deadlines.expiry = NEVER;
         if reason != CloseReason::MaximumConnectionsExceeded {
             self.local.departed += 1;
         }
@@ -194,6 +195,9 @@ impl Core {
         }
         if is_due(|it| it.deadlines.auth, self) {
             self.auth_due(index);
+        }
+        if is_due(|it| it.deadlines.expiry, self) {
+            self.expiry_due(index);
         }
         if is_due(|it| it.deadlines.ping, self) {
             self.ping_due(index);

@@ -6,7 +6,8 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
 use std::time::Duration;
 
 use crate::auth::authenticate::PasswordCheck;
-use crate::ids::{ConnectionId, PeerAddress, ShardId, Slot};
+use crate::auth::jwt::user::UserClaims;
+use crate::ids::{AccountId, ConnectionId, PeerAddress, ShardId, Slot};
 use crate::io::wake::Waker;
 use crate::shard::events::ServerEvent;
 use crate::shard::internal::InternalAction;
@@ -36,6 +37,15 @@ pub enum Control<S> {
         /// Does it match?
         matches: bool,
     },
+    /// An auth service has answered (AUTH-83).
+    Answered {
+        /// Connection it was asked about.
+        slot: Slot,
+        /// Account it was asked in.
+        asked: AccountId,
+        /// Its answer, or why there is none.
+        answer: Box<Result<UserClaims, String>>,
+    },
     /// The server acts as a client of itself. Only on shard 0.
     Internal(InternalAction),
     /// Answer with figures.
@@ -49,6 +59,8 @@ pub enum Control<S> {
     /// Tell the system account what happens to the server. Only on shard 0; answered once it is on
     /// its way.
     Tell(ServerEvent, SyncSender<()>),
+    /// Close these clients: their account may not have them any more (AUTH-56).
+    CloseOverAccountLimit(Arc<[ConnectionId]>),
     /// Stop accepting and tell the clients that this server goes away.
     LameDuck,
     /// Close the clients one by one over this time.
@@ -65,6 +77,9 @@ pub enum Control<S> {
 pub struct NewSettings {
     /// The settings.
     pub settings: Arc<Settings>,
+    /// Accounts that are not as before, where nothing else has changed; `None` where anything may
+    /// have.
+    pub changed: Option<Arc<[AccountId]>>,
     /// Told by each shard once it runs under them and has judged its connections anew. Has room
     /// for all of them.
     pub taken: SyncSender<()>,

@@ -5,8 +5,12 @@
 //! arrives leaves the shard as an effect: whoever answers may read files and ask the shards, and
 //! so must not run on one of them.
 
-use hashbrown::HashTable;
+use std::time::Duration;
 
+use hashbrown::HashTable;
+use serde_json::Value;
+
+use crate::auth::callout::Ask;
 use crate::connection::registry::Subscription;
 use crate::ids::{AccountId, ShardId, Slot, SubscriptionId};
 use crate::protocol::encode;
@@ -80,6 +84,32 @@ pub struct InternalPublish {
     pub header: Box<[u8]>,
     /// Its payload.
     pub payload: Box<[u8]>,
+}
+
+/// A question of a shard to an auth service.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// Who wants to know.
+    pub shard: ShardId,
+    /// Of which connection.
+    pub slot: Slot,
+    /// Where and how to ask.
+    pub ask: Ask,
+    /// How long to wait for the answer.
+    pub patience: Duration,
+    /// `client_info` of the question.
+    pub client_info: Value,
+    /// `connect_opts` of the question.
+    pub connect_opts: Value,
+}
+
+/// What shards leave for the server's own services.
+#[derive(Debug)]
+pub enum Mail {
+    /// A message on one of their subscriptions.
+    Message(Box<InternalMessage>),
+    /// A question to an auth service.
+    Question(Box<Question>),
 }
 
 /// The server's own subscriptions on this shard.

@@ -12,6 +12,7 @@ use crate::limits;
 use crate::protocol::{encode, error_text};
 use crate::shard::core::Core;
 use crate::shard::effects::{Effect, Level};
+use crate::time::WallTime;
 use std::sync::Arc;
 
 /// What `allowed_connection_types` calls a plain TCP client (AUTH-8).
@@ -149,12 +150,18 @@ impl Core {
 
     fn authenticate(&mut self, index: u32) {
         let authenticator = Arc::clone(&self.local.settings.authenticator);
+        let wall = self.local.wall;
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
-        let decision = authenticator.begin(&credentials(connection), &connection.nonce);
+        let decision = authenticator.begin(&credentials(connection, wall), &connection.nonce);
         let slot = connection.slot;
         self.decided(slot, decision);
+    }
+
+    /// Goes on with a connection that an auth service has let in.
+    pub(super) fn let_in(&mut self, slot: Slot, user: Arc<User>) {
+        self.decided(slot, Decision::Accept(Some(user)));
     }
 
     /// Acts on a decision about a login.
@@ -171,6 +178,7 @@ impl Core {
             }
             Decision::Refuse(reason) => self.authentication_failed(slot.index, reason),
             Decision::Verify(check) => self.verify(slot, check, false),
+            Decision::Ask(ask) => self.ask_service(slot, *ask),
         }
     }
 
@@ -225,6 +233,7 @@ impl Core {
         connection.phase = Phase::Open;
         connection.deadlines.auth = NEVER;
         connection.user = user;
+        self.limit_by_token(index);
         true
     }
 
@@ -257,9 +266,14 @@ impl Core {
         let who = who_tried(connection);
         self.local
             .log(Level::Error, index, &format!("authentication error{who}"));
+        if let RefuseReason::Untrusted(why) = reason {
+            self.local.debug(index, || why.into());
+        }
         self.send_error(index, error_text::AUTHORIZATION_VIOLATION);
         let reason = match reason {
-            RefuseReason::Credentials => CloseReason::AuthenticationFailure,
+            RefuseReason::Credentials | RefuseReason::Untrusted(_) => {
+                CloseReason::AuthenticationFailure
+            }
             RefuseReason::ProxyRequired => CloseReason::ProxyRequired,
         };
         self.tell_refused(index, reason);
@@ -382,7 +396,7 @@ impl Core {
 }
 
 /// What a connection has presented.
-pub(super) fn credentials(connection: &Connection) -> Credentials<'_> {
+pub(super) fn credentials(connection: &Connection, now: WallTime) -> Credentials<'_> {
     let options = &connection.options;
     Credentials {
         user: &options.user,
@@ -391,6 +405,9 @@ pub(super) fn credentials(connection: &Connection) -> Credentials<'_> {
         nkey: &options.nkey,
         sig: &options.sig,
         connection_type: CONNECTION_TYPE,
+        jwt: &options.jwt,
+        address: Some(connection.address.ip()),
+        now,
     }
 }
 

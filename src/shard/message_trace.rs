@@ -224,8 +224,9 @@ impl Core {
 
     /// The message in hand goes elsewhere than its publisher said.
     pub(super) fn trace_mapping(&mut self, to: &[u8]) {
-        let now = rfc3339(self.local.wall);
+        let wall = self.local.wall;
         if let Some(trace) = &mut self.local.trace {
+            let now = rfc3339(wall);
             let to = String::from_utf8_lossy(to);
             trace
                 .events

@@ -1,6 +1,7 @@
 //! One core and all it owns: the pure parts joined, and the loop that feeds them.
 
 pub mod budget;
+mod callout;
 mod closed;
 mod closing;
 pub mod control;
@@ -8,6 +9,7 @@ pub mod core;
 mod deliver;
 pub mod effects;
 pub mod events;
+mod expiry;
 pub mod identity;
 #[cfg(test)]
 mod import_tests;

@@ -1,7 +1,6 @@
 //! PUB and HPUB: what is checked, who receives, and what the publisher hears.
 
 use crate::accounts::replies;
-use crate::auth::permissions::Permissions;
 use crate::ids::{AccountId, ShardId, Slot};
 use crate::mesh::batch::{Body, Names, RemoteMessage};
 use crate::mesh::claim::Claim;
@@ -61,6 +60,8 @@ impl Core {
         let (limits, slot, account) = (connection.limits, connection.slot, connection.account);
         let no_responders = connection.options.no_responders;
         let traces = connection.tenant.trace.is_some();
+        let checked = connection.publish_cache.is_some();
+        let mut allowed: &[u8] = b"";
         let before = self.local.counters.sent();
         let table = self.tables.of(account);
         let source = Some((self.local.id, slot));
@@ -79,6 +80,12 @@ impl Core {
             let delivery = table.interest.lookup(publish.subject);
             if !delivery.handlers.is_empty() {
                 break;
+            }
+            if checked && publish.subject != allowed {
+                if !self.local.is_allowed(index, publish.subject) {
+                    break;
+                }
+                allowed = publish.subject;
             }
             used += length;
             msgs += 1;
@@ -257,32 +264,17 @@ impl Core {
     /// May this connection publish this? If not it is told.
     fn may_publish(&mut self, index: u32, publish: &Publish<'_>) -> bool {
         let now = self.local.now;
-        let Some(connection) = self.local.connections.at(index) else {
-            return false;
-        };
         let reserved = may_be_reserved(publish.subject)
             && RESERVED_SUBJECTS
                 .iter()
                 .any(|prefix| publish.subject.starts_with(prefix));
-        let permitted = match connection
-            .user
-            .as_ref()
-            .and_then(|user| user.permissions.as_ref())
-        {
-            None => true,
-            Some(permissions) => {
-                let permissions: &Permissions = permissions;
-                let cached = connection
-                    .publish_cache
-                    .as_mut()
-                    .is_some_and(|cache| cache.allowed(permissions, publish.subject));
-                cached
-                    || connection
-                        .responses
-                        .as_mut()
-                        .is_some_and(|responses| responses.take(publish.subject, now))
-            }
-        };
+        let permitted = self.local.is_allowed(index, publish.subject)
+            || self
+                .local
+                .connections
+                .at(index)
+                .and_then(|connection| connection.responses.as_mut())
+                .is_some_and(|responses| responses.take(publish.subject, now));
         if reserved || !permitted {
             let mut text = Vec::new();
             error_text::publish_violation(&mut text, publish.subject);
@@ -396,6 +388,21 @@ impl Core {
 }
 
 impl Local {
+    /// May this connection publish there by its lists alone?
+    fn is_allowed(&mut self, index: u32, subject: &[u8]) -> bool {
+        let Some(connection) = self.connections.at(index) else {
+            return false;
+        };
+        let user = connection.user.as_ref();
+        match user.and_then(|user| user.permissions.as_deref()) {
+            None => true,
+            Some(permissions) => connection
+                .publish_cache
+                .as_mut()
+                .is_some_and(|cache| cache.allowed(permissions, subject)),
+        }
+    }
+
     /// What a request carries whose requester is to hear if nobody receives it (CORE-71).
     fn claim(&mut self, no_responders: bool, reply: Option<&[u8]>) -> Option<Claim> {
         (no_responders && reply.is_some()).then(|| self.claims.issue())

@@ -18,8 +18,9 @@ use crate::shard::login::credentials;
 use crate::shard::settings::Settings;
 
 impl Core {
-    /// Goes on under these settings.
-    pub fn take_settings(&mut self, settings: Arc<Settings>) {
+    /// Goes on under these settings. `changed` are the accounts that are not as before; everything
+    /// may be another where it is `None`.
+    pub fn take_settings(&mut self, settings: Arc<Settings>, changed: Option<&[AccountId]>) {
         debug_assert!(
             settings.number > self.local.settings.number,
             "views come in their order"
@@ -30,7 +31,8 @@ impl Core {
         let limits = &self.local.settings.limits;
         let control_line = limits.max_control_line;
         let open = self.local.connections.iter().filter(|it| !it.closing());
-        let slots: Vec<Slot> = open.map(|it| it.slot).collect();
+        let concerned = open.filter(|it| changed.is_none_or(|all| all.contains(&it.account)));
+        let slots: Vec<Slot> = concerned.map(|it| it.slot).collect();
         for slot in slots {
             if let Some(connection) = self.local.connections.of(slot) {
                 connection.limits.max_control_line = control_line;
@@ -46,6 +48,7 @@ impl Core {
     /// found its credentials good; `None` if that is not known.
     pub(super) fn recheck(&mut self, slot: Slot, before: Option<&Authenticator>) {
         let authenticator = Arc::clone(&self.local.settings.authenticator);
+        let wall = self.local.wall;
         let Some(connection) = self.local.connections.of(slot) else {
             return;
         };
@@ -56,13 +59,14 @@ impl Core {
         if connection.phase == Phase::Unauthenticated {
             return self.recheck_newcomer(slot.index, &authenticator);
         }
-        let presented = credentials(connection);
+        let presented = credentials(connection, wall);
         let nobody = Authenticator::default();
         let before = before.unwrap_or(&nobody);
         let user = connection.user.as_ref();
         match authenticator.recheck(before, user, &presented, &connection.nonce) {
             Recheck::Decided(Decision::Verify(check)) => self.verify(slot, check, true),
             Recheck::Decided(decision) => self.rechecked(slot, decision),
+            Recheck::Expelled(refused) => self.expel(slot.index, &refused),
             Recheck::Gone => self.close(slot.index, CloseReason::ClientClosed),
         }
     }
@@ -88,10 +92,14 @@ impl Core {
             Decision::Accept(user) => user,
             Decision::Refuse(reason) => return self.authentication_failed(index, reason),
             Decision::Verify(check) => return self.verify(slot, check, true),
+            // Its subscriptions are in the account it was in: it comes back, and is asked about.
+            Decision::Ask(_) => return self.close(index, CloseReason::ClientClosed),
         };
         let settings = &self.local.settings;
         let lists = |user| settings.authenticator.lists(user);
-        let limited = user.as_ref().is_some_and(lists);
+        let limited = user
+            .as_ref()
+            .is_some_and(|user| lists(user) || user.issued.is_some());
         let account = user.as_ref().map_or(AccountId::GLOBAL, |user| user.account);
         let Some(connection) = self.local.connections.of(slot) else {
             return;

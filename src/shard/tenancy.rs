@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::auth::jwt::trust::Refused;
 use crate::connection::close_reason::CloseReason;
 use crate::ids::AccountId;
 use crate::protocol::error_text;
@@ -40,7 +41,10 @@ impl Core {
             }
             return true;
         }
-        self.close(index, CloseReason::ClientClosed);
+        match self.local.settings.authenticator.trust() {
+            Some(_) => self.expel(index, &Refused::NoAccount),
+            None => self.close(index, CloseReason::ClientClosed),
+        }
         false
     }
 

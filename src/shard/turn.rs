@@ -16,7 +16,7 @@ use crate::mesh::ring::{Consumer, Producer};
 use crate::shard::control::{Control, Inbox, NewSettings, Post};
 use crate::shard::core::Core;
 use crate::shard::effects::{Effect, Level};
-use crate::shard::internal::InternalMessage;
+use crate::shard::internal::Mail;
 use crate::shard::patience::{LOOK_AROUND_MAX, Patience};
 use crate::shard::report::{Query, ShardReport};
 use crate::shard::verify::Verifier;
@@ -65,7 +65,7 @@ pub struct Parts<S> {
     /// Where passwords are checked.
     pub verifier: Arc<dyn Verifier<S>>,
     /// Where messages for the server's own services go.
-    pub services: SyncSender<Box<InternalMessage>>,
+    pub services: SyncSender<Mail>,
     /// Bytes a turn puts out, about: [`limits::TURN_OUTPUT`], or less to try the bound itself.
     pub turn_output: u64,
 }
@@ -321,6 +321,11 @@ impl<D: Driver> Shard<D> {
                 check,
                 matches,
             } => self.core.verified(slot, check, matches),
+            Control::Answered {
+                slot,
+                asked,
+                answer,
+            } => self.core.answered(slot, asked, *answer),
             Control::Internal(action) => self.core.act(action),
             Control::Query(query, answer) => self.questions.push((query, answer)),
             Control::Settings(new) => self.take_settings(new),
@@ -334,6 +339,9 @@ impl<D: Driver> Shard<D> {
             Control::Tell(event, told) => {
                 self.core.tell_server_event(event);
                 self.taken.push(told);
+            }
+            Control::CloseOverAccountLimit(surplus) => {
+                self.core.close_over_account_limit(&surplus);
             }
             Control::LameDuck => {
                 self.driver.stop_accepting();
@@ -357,7 +365,8 @@ impl<D: Driver> Shard<D> {
                 }
             }
         }
-        self.core.take_settings(new.settings);
+        self.core
+            .take_settings(new.settings, new.changed.as_deref());
         self.taken.push(new.taken);
     }
 
@@ -433,7 +442,16 @@ impl<D: Driver> Shard<D> {
                 }
                 Effect::Internal(message) => {
                     // Nobody answers, or he is far behind: the requester's patience ends.
-                    let _ = self.parts.services.try_send(message);
+                    let _ = self.parts.services.try_send(Mail::Message(message));
+                }
+                Effect::Ask(question) => {
+                    let slot = question.slot;
+                    let asked = question.ask.account;
+                    let mail = Mail::Question(question);
+                    if self.parts.services.try_send(mail).is_err() {
+                        let why = "too many logins wait for the auth service";
+                        self.core.answered(slot, asked, Err(why.into()));
+                    }
                 }
                 Effect::Log(level, line) => log(level, &line),
             }

@@ -10,7 +10,7 @@ use crate::listener::admission::{Admission, ShardLoad};
 use crate::mesh::batch::Batch;
 use crate::mesh::ring::{Consumer, Producer, ring};
 use crate::shard::control::{Inbox, Post, inbox};
-use crate::shard::internal::InternalMessage;
+use crate::shard::internal::Mail;
 use crate::shard::turn::{MeshLink, Parts};
 use crate::shard::verify::Verifier;
 
@@ -26,7 +26,7 @@ pub fn wire<S: Send + 'static>(
     shards: usize,
     max_connections: Option<usize>,
     verifier: Arc<dyn Verifier<S>>,
-    services: SyncSender<Box<InternalMessage>>,
+    services: SyncSender<Mail>,
 ) -> io::Result<Wired<S>> {
     let wakers = (0..shards)
         .map(|_| Waker::new())

@@ -26,7 +26,8 @@ fn login(server: &Server, user: &str, password: &str) -> Client {
 /// An operator who listens to `subject`.
 fn listener(server: &Server, subject: &str) -> Client {
     let mut sys = login(server, "sys", "s");
-    sys.quietly(format!("SUB {subject} 1\r\n"));
+    // An event may come before the PONG: it is another one's.
+    sys.ask(format!("SUB {subject} 1\r\n"));
     sys
 }
 

@@ -302,6 +302,7 @@ impl World {
         let (taken, _) = std::sync::mpsc::sync_channel(self.shards.len());
         self.posts[0].send(Control::Settings(NewSettings {
             settings: Arc::clone(&self.settings),
+            changed: None,
             taken,
         }));
     }

@@ -7,6 +7,7 @@ pub mod client;
 pub mod directory;
 pub mod http;
 pub mod server;
+pub mod signer;
 
 use std::time::{Duration, Instant};
 

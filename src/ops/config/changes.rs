@@ -109,6 +109,16 @@ pub fn between(old: &Options, new: &Options, port: u16) -> Result<Changes, NotRe
     Ok(changes)
 }
 
+/// Tokens by their last characters, which are of the signature: enough to tell them apart.
+fn shown_tokens(tokens: &[String]) -> String {
+    let ends = tokens.iter().map(|it| {
+        let mut end: Vec<char> = it.chars().rev().take(16).collect();
+        end.reverse();
+        end.into_iter().collect::<String>()
+    });
+    ends.collect::<Vec<_>>().join(" ")
+}
+
 /// Must be the same in both.
 fn fixed<T: PartialEq + ToString>(
     field: &'static str,
@@ -200,6 +210,15 @@ impl Changes {
         fixed("SystemAccount", old, new, |it| match &*it.system_account {
             "$SYS" => String::new(), // the default, which stock knows as none
             name => name.to_owned(),
+        })?;
+        fixed("TrustedOperators", old, new, |it| {
+            shown_tokens(&it.operator.operators)
+        })?;
+        fixed("TrustedKeys", old, new, |it| {
+            it.operator.trusted_keys.join(" ")
+        })?;
+        fixed("AccountResolver", old, new, |it| {
+            format!("{:?}", it.operator.resolver)
         })?;
         fixed("NoSystemAccount", old, new, |it| it.no_system_account)?;
         let (before, after) = (&old.auth, &new.auth);

@@ -4,25 +4,22 @@
 //! as inactive; and keys that protect. The rule for the last: a key whose absence would let in
 //! somebody who should be kept out is refused with an error, never ignored, because a server that
 //! starts open is worse than one that does not start. These are `tls` unless `allow_non_tls` lets
-//! plain connections in anyway and no certificate is asked for, `operator`, `resolver`, `trusted_keys`, `auth_callout` and
-//! `proxy_required`.
+//! plain connections in anyway and no certificate is asked for, `auth_callout` and `proxy_required`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::{Origin, ProblemKind};
 use super::report::{Report, strict_duration, type_in};
 use super::value::{Map, Node, Value};
-use super::{accounts, authorization, duration, inactive, listen, mappings, table};
-use crate::ids::GLOBAL_ACCOUNT;
+use super::{accounts, authorization, duration, inactive, listen, mappings, operator, table};
+use crate::ids::{GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
 use crate::limits::SHARDS_MAX;
 use crate::options::{AccountOptions, Options, WriteTimeoutPolicy};
 
 /// Nanoseconds of the least `lame_duck_duration` a file may set (CFG-45).
 const LAME_DUCK_MIN: i64 = 30_000_000_000;
-
-/// What a protecting key says to do.
-const REMOVE: &str = "remove it to start without this protection";
 
 /// What the keys of a file say, and what is to be said about them.
 pub struct Keys<'r> {
@@ -70,6 +67,13 @@ pub fn read(map: &Map, tls_off: bool, options: &mut Options, report: &mut Report
     };
     if let Some(value) = last("accounts") {
         accounts::read(keys.report, value, keys.options);
+    }
+    let mut system = None;
+    operator::complete(Arc::make_mut(&mut keys.options.operator), &mut system);
+    if let Some(system) = system
+        && keys.options.system_account == SYSTEM_ACCOUNT
+    {
+        keys.options.system_account = system;
     }
     open_global(map, keys.options);
     match keys.tls.take() {
@@ -264,9 +268,26 @@ impl Keys<'_> {
             }
             "no_header_support" => client.no_header_support = value.boolean()?,
             "no_fast_producer_stall" => client.no_fast_producer_stall = value.boolean()?,
+            _ if self.operator(known, value)? => {}
             _ => return self.dormant(known, name, value),
         }
         Ok(())
+    }
+
+    /// Keys of operator mode. True if it was one.
+    fn operator(&mut self, known: &str, value: &Value) -> Result<bool, ProblemKind> {
+        let report = &mut *self.report;
+        let options = Arc::make_mut(&mut self.options.operator);
+        match known {
+            "operator" => operator::operators(report, value, options),
+            "resolver" => operator::resolver(report, value, options),
+            "resolver_preload" => operator::preload(report, value, options),
+            "resolver_pinned_accounts" => operator::pinned(report, value, options),
+            "trusted_keys" => operator::trusted_keys(report, value, options),
+            "default_sentinel" => options.default_sentinel = filled(value)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 
     /// Keys of features to come, and keys nobody knows.
@@ -308,39 +329,7 @@ impl Keys<'_> {
             }
             "ocsp" => inactive::tls::ocsp(report, value),
             "ocsp_cache" => inactive::tls::ocsp_cache(report, value),
-            "operator" => {
-                return Err(not_enforced("operator"));
-            }
-            "resolver" => {
-                return Err(not_enforced("resolver"));
-            }
-            "trusted_keys" => return Err(not_enforced("trusted_keys")),
-            "default_sentinel" => {
-                value.text()?;
-                return Err(ProblemKind::Stock(
-                    "default sentinel requires operators and accounts",
-                ));
-            }
             "resolver_tls" => inactive::tls::tls(report, name, value),
-            "resolver_preload" => {
-                let text = "preload should be a map of account_public_key:account_jwt";
-                let Node::Map(map) = &value.node else {
-                    return Err(ProblemKind::Stock(text));
-                };
-                for (_, jwt) in map.iter() {
-                    if !matches!(jwt.node, Node::String(_)) {
-                        let text = "preload map value should be a string JWT";
-                        report.error(jwt, ProblemKind::Stock(text));
-                    }
-                }
-            }
-            "resolver_pinned_accounts" => {
-                let what = super::report::TextsError {
-                    in_array: "error parsing resolver_pinned_accounts: unsupported type in array ",
-                    alone: "error parsing resolver_pinned_accounts: unsupported type ",
-                };
-                report.texts(what, value);
-            }
             "https" => {
                 let (_, port) = listen::parse(value)?;
                 noted = port != 0;
@@ -408,10 +397,6 @@ impl Keys<'_> {
         }
         Ok(())
     }
-}
-
-fn not_enforced(what: &'static str) -> ProblemKind {
-    ProblemKind::NotEnforced { what, cure: REMOVE }
 }
 
 /// Empty text means the default, as in stock.

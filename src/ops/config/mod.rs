@@ -17,6 +17,7 @@ mod keys;
 pub mod lexer;
 mod listen;
 mod mappings;
+mod operator;
 pub mod parser;
 mod report;
 pub mod table;

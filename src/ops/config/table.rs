@@ -121,20 +121,28 @@ pub const KEYS: &[Key] = &[
     ),
     key(&["accounts"], NONE, Yes),
     key(&["mappings", "maps"], NONE, Yes),
-    dormant(&[
-        "operator",
-        "operators",
-        "roots",
-        "root",
-        "root_operators",
-        "root_operator",
-    ]),
-    dormant(&["resolver", "account_resolver", "accounts_resolver"]),
+    key(
+        &[
+            "operator",
+            "operators",
+            "roots",
+            "root",
+            "root_operators",
+            "root_operator",
+        ],
+        NONE,
+        No,
+    ),
+    key(
+        &["resolver", "account_resolver", "accounts_resolver"],
+        NONE,
+        No,
+    ),
     dormant(&["resolver_tls"]),
-    dormant(&["resolver_preload"]),
-    dormant(&["resolver_pinned_accounts"]),
-    dormant(&["trusted_keys", "trusted"]),
-    dormant(&["default_sentinel"]),
+    key(&["resolver_preload"], NONE, Yes),
+    key(&["resolver_pinned_accounts"], NONE, Yes),
+    key(&["trusted_keys", "trusted"], NONE, No),
+    key(&["default_sentinel"], NONE, Yes),
     dormant(&["proxies"]),
     dormant(&["proxy_protocol"]),
     // Encryption.
@@ -232,6 +240,12 @@ mod tests {
         ("no_auth_user", "u"),
         ("system_account", "X"),
         ("no_system_account", "true"),
+        ("operator", "OPERATOR"), // stands for a token
+        ("resolver", "MEMORY"),
+        ("resolver_preload", "{A: x}"),
+        ("resolver_pinned_accounts", "[A]"),
+        ("trusted_keys", "[O]"),
+        ("default_sentinel", "x"),
     ];
 
     fn options(text: &str) -> Options {
@@ -241,6 +255,19 @@ mod tests {
             config_digest: String::new(),
             ..configured.options
         }
+    }
+
+    /// The token of an operator that vouches for itself.
+    fn operator() -> String {
+        let key = nkeys::KeyPair::new_operator();
+        let claims = serde_json::json!({
+            "iss": key.public_key(),
+            "sub": key.public_key(),
+            "iat": 1_700_000_000,
+            "name": "O",
+            "nats": {"type": "operator", "version": 2},
+        });
+        crate::auth::jwt::token::encode(&key, &claims).expect("it has a seed")
     }
 
     #[test]
@@ -282,6 +309,7 @@ mod tests {
         for key in KEYS.iter().filter(|key| key.reload != Inactive) {
             let changed = CHANGED.iter().find(|(name, _)| *name == key.names[0]);
             let (name, value) = changed.expect(key.names[0]);
+            let value = value.replace("OPERATOR", &operator());
             let (old, new) = (options(""), options(&format!("{name}: {value}")));
             assert_ne!(old, new, "{name}");
             let answer = changes::between(&old, &new, 4222);

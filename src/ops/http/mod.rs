@@ -5,7 +5,7 @@ mod accounts;
 pub mod answers;
 mod connz;
 pub mod facts;
-mod format;
+pub mod format;
 mod healthz;
 mod index;
 mod jetstream;

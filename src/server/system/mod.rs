@@ -1,6 +1,8 @@
 //! The server's own services: what it answers as a client of itself, on a thread of its own.
 
-mod envelope;
+mod answer;
+pub(super) mod callout;
+pub(super) mod envelope;
 mod options;
 mod profile;
 pub(super) mod requests;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::envelope::{Failure, envelope, pack};
+use super::answer::{Failure, envelope, pack};
 use super::options::{Body, Question, parameters, question};
 use super::services::{Outlet, Service};
 use super::{profile, statsz};

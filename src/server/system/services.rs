@@ -11,7 +11,9 @@ use crate::ids::AccountId;
 use crate::io::Socket;
 use crate::limits;
 use crate::shard::control::{Control, Post};
-use crate::shard::internal::{InternalAction, InternalMessage, InternalPublish, ServiceId};
+use crate::shard::internal::{
+    InternalAction, InternalMessage, InternalPublish, Mail, Question, ServiceId,
+};
 
 /// Longest sleep of the thread, so that a service's clock is at most this late.
 const TICK: Duration = Duration::from_millis(250);
@@ -23,6 +25,9 @@ pub trait Service: Send {
 
     /// A message arrived on one of its subscriptions.
     fn message(&mut self, message: &InternalMessage, outlet: &Outlet);
+
+    /// A shard wants an auth service asked. For one service, the others pass it over.
+    fn question(&mut self, _question: &Question, _outlet: &Outlet) {}
 
     /// Time has passed. Called about every quarter of a second.
     fn tick(&mut self, _now: Instant, _outlet: &Outlet) {}
@@ -71,10 +76,7 @@ impl Outlet {
 }
 
 /// The queue between shard 0 and the services.
-pub(in crate::server) fn queue() -> (
-    SyncSender<Box<InternalMessage>>,
-    Receiver<Box<InternalMessage>>,
-) {
+pub(in crate::server) fn queue() -> (SyncSender<Mail>, Receiver<Mail>) {
     sync_channel(limits::SERVICE_QUEUE_MAX)
 }
 
@@ -84,7 +86,7 @@ pub(in crate::server) fn queue() -> (
 /// When the process may have no more threads.
 pub(in crate::server) fn start(
     services: Vec<Box<dyn Service>>,
-    messages: Receiver<Box<InternalMessage>>,
+    messages: Receiver<Mail>,
     post: &Post<Socket>,
 ) -> std::io::Result<()> {
     let number = |at: usize| ServiceId(at as u32);
@@ -110,12 +112,17 @@ pub(in crate::server) fn start(
     Ok(())
 }
 
-fn run(services: &mut [(Box<dyn Service>, Outlet)], messages: &Receiver<Box<InternalMessage>>) {
+fn run(services: &mut [(Box<dyn Service>, Outlet)], messages: &Receiver<Mail>) {
     let mut next_tick = Instant::now() + TICK;
     loop {
         let left = next_tick.saturating_duration_since(Instant::now());
         match messages.recv_timeout(left) {
-            Ok(message) => {
+            Ok(Mail::Question(question)) => {
+                for (service, outlet) in services.iter_mut() {
+                    service.question(&question, outlet);
+                }
+            }
+            Ok(Mail::Message(message)) => {
                 if let Some((service, outlet)) = services.get_mut(message.service.0 as usize) {
                     service.message(&message, outlet);
                 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::envelope::pack;
+use super::answer::pack;
 use super::requests::wall;
 use super::services::{Outlet, Service};
 use crate::server::reload::Reloader;
