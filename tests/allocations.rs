@@ -96,6 +96,7 @@ impl Shards {
             accounts,
             authenticator: Arc::new(authenticator.expect("plain users")),
             auth_timeout: Duration::from_secs(2),
+            rates: None,
             identity: ServerIdentity::new(
                 &ServerInfo::default(),
                 Told {

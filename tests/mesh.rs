@@ -35,6 +35,7 @@ impl Shards {
             accounts: Arc::default(),
             authenticator: Arc::new(Authenticator::new(&AuthOptions::default()).expect("open")),
             auth_timeout: Duration::from_secs(2),
+            rates: None,
             identity: ServerIdentity::new(
                 &ServerInfo::default(),
                 Told {

@@ -28,6 +28,7 @@ use crate::options::{Options, ResolverOptions};
 use crate::protocol::info::ServerInfo;
 use crate::shard::budget::output_share;
 use crate::shard::identity::{ServerIdentity, Told};
+use crate::shard::rates::RateTable;
 use crate::shard::settings::Settings;
 
 /// Why a server did not start.
@@ -332,6 +333,7 @@ pub(super) fn settings(
         max_traced_msg_len: options.log.max_traced_msg_len,
         accounts,
         authenticator,
+        rates: RateTable::new(&options.rates),
     }
 }
 

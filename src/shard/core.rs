@@ -194,7 +194,7 @@ impl Core {
         if refused {
             self.send_error(slot.index, error_text::MAXIMUM_CONNECTIONS);
             self.close(slot.index, CloseReason::MaximumConnectionsExceeded);
-        } else {
+        } else if self.address_may_connect(slot.index) {
             self.local
                 .debug(slot.index, || "Client connection created".into());
         }

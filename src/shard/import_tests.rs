@@ -112,6 +112,7 @@ impl World {
             accounts,
             authenticator: Arc::new(authenticator.expect("users")),
             auth_timeout: Duration::from_secs(2),
+            rates: None,
             identity: ServerIdentity::new(
                 &ServerInfo::default(),
                 Told {

@@ -110,7 +110,7 @@ impl Core {
             .authenticator
             .no_auth_user(CONNECTION_TYPE)
         {
-            let let_in = self.authenticated(index, Some(user));
+            let let_in = self.authenticated(index, Some(user)) && self.user_may_connect(index);
             if let_in {
                 self.tell_connected(index);
             }
@@ -171,7 +171,7 @@ impl Core {
         }
         match decision {
             Decision::Accept(user) => {
-                if self.authenticated(slot.index, user) {
+                if self.authenticated(slot.index, user) && self.user_may_connect(slot.index) {
                     self.tell_connected(slot.index);
                     self.connected(slot.index);
                 }

@@ -23,6 +23,7 @@ mod message_trace;
 pub mod patience;
 mod publish;
 mod query;
+pub mod rates;
 mod reload;
 mod remote;
 pub mod report;

@@ -142,6 +142,15 @@ impl Core {
             msgs: 1,
             bytes: size,
         });
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        if connection.rates.is_some() && !self.may_publish_now(index, publish.subject, size) {
+            return;
+        }
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
         if connection.options.pedantic && !subject::is_valid_literal(publish.subject) {
             self.send_error(index, error_text::INVALID_PUBLISH_SUBJECT);
         }

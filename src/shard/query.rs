@@ -191,6 +191,7 @@ pub(super) fn describe(
         in_bytes: connection.traffic.in_bytes,
         out_bytes: connection.traffic.out_bytes,
         stalls: connection.stalls,
+        rate_limited: connection.rate_limited,
         subscriptions: connection.sids.len() as u64,
         name: options.name.as_str().into(),
         lang: options.lang.as_str().into(),

@@ -240,6 +240,8 @@ pub struct Counters {
     pub stale_connections: u64,
     /// Times a publisher was held back for a receiver.
     pub stalled_clients: u64,
+    /// Messages, subscriptions and connections refused for a rate limit.
+    pub rate_limited: u64,
     /// Subscriptions now.
     pub subscriptions: u64,
     /// Subscriptions ever inserted.
@@ -285,6 +287,7 @@ impl Counters {
             slow_consumers: sum.slow_consumers + one.slow_consumers,
             stale_connections: sum.stale_connections + one.stale_connections,
             stalled_clients: sum.stalled_clients + one.stalled_clients,
+            rate_limited: sum.rate_limited + one.rate_limited,
             subscriptions: sum.subscriptions + one.subscriptions,
             inserts: sum.inserts + one.inserts,
             removes: sum.removes + one.removes,
@@ -326,6 +329,8 @@ pub struct ConnectionReport {
     pub out_bytes: u64,
     /// Times it was held back for a receiver.
     pub stalls: u64,
+    /// Messages and subscriptions refused for a rate limit.
+    pub rate_limited: u64,
     /// Its subscriptions now.
     pub subscriptions: u64,
     /// `name` of its CONNECT.

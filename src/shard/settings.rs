@@ -7,6 +7,7 @@ use crate::auth::authenticate::Authenticator;
 use crate::options::ClientLimits;
 use crate::protocol::info::ServerInfo;
 use crate::shard::identity::ServerIdentity;
+use crate::shard::rates::RateTable;
 
 /// Settings of all shards.
 #[derive(Clone)]
@@ -19,6 +20,8 @@ pub struct Settings {
     pub identity: ServerIdentity,
     /// INFO as every client gets it; what differs by connection is filled in.
     pub info: Arc<ServerInfo>,
+    /// Rate limits, if there are any.
+    pub rates: Option<Arc<RateTable>>,
     /// All accounts.
     pub accounts: Arc<Accounts>,
     /// Who may connect.

@@ -29,6 +29,7 @@ mod options;
 mod permissions;
 mod process;
 mod queues;
+mod rates;
 mod reload;
 mod resolver;
 mod subjects;

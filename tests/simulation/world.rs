@@ -83,6 +83,7 @@ impl World {
             accounts: Arc::default(),
             authenticator: Arc::new(Authenticator::new(&AuthOptions::default()).expect("open")),
             auth_timeout: Duration::from_secs(2),
+            rates: None,
             identity: ServerIdentity::new(
                 &ServerInfo::default(),
                 Told {

@@ -51,6 +51,9 @@ struct ConnInfo {
     out_bytes: u64,
     #[serde(skip_serializing_if = "is_zero")]
     stalls: u64,
+    /// Ours; there only where a rate limit has been met.
+    #[serde(skip_serializing_if = "is_zero")]
+    rate_limited: u64,
     subscriptions: u64,
     #[serde(skip_serializing_if = "str::is_empty")]
     name: Box<str>,
@@ -294,6 +297,7 @@ impl Request {
             in_bytes: report.in_bytes,
             out_bytes: report.out_bytes,
             stalls: report.stalls,
+            rate_limited: report.rate_limited,
             subscriptions: report.subscriptions,
             name: Box::from(&*report.name),
             lang: Box::from(&*report.lang),

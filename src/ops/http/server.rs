@@ -236,6 +236,7 @@ impl State {
             "in_bytes": counters.in_bytes,
             "out_msgs": counters.out_msgs,
             "out_bytes": counters.out_bytes,
+            "rate_limited": counters.rate_limited,
             "pending_bytes": waiting.iter().map(|it| it.pending_bytes).sum::<u64>(),
         });
         let value = |answer: Result<Value, _>| answer.unwrap_or_default();

@@ -148,6 +148,7 @@ fn connection(cid: u64, user: &str, lang: &str) -> ConnectionReport {
         out_msgs: cid,
         in_bytes: cid,
         out_bytes: cid,
+        rate_limited: 0,
         stalls: 0,
         subscriptions: 2,
         name: "n".into(),
