@@ -287,23 +287,15 @@ impl Requests {
             "SUBSZ" => ask(name, &[("acc", account), ("subs", "1")]),
             "CONNZ" | "LEAFZ" => ask(name, &[("acc", account)]),
             "JSZ" => {
-                if self
-                    .plain(request, outlet, "JszEventOptions", &[])
-                    .is_some()
-                {
-                    let outcome = Err(Failure::no_data("jetstream not enabled"));
-                    self.reply(request, outlet, &outcome);
-                }
+                let outcome = || Err(Failure::no_data("jetstream not enabled"));
+                self.of_account_bare(request, outlet, "JszEventOptions", outcome);
             }
             "INFO" => {
-                if self
-                    .plain(request, outlet, "AccInfoEventOptions", &[])
-                    .is_some()
-                {
+                let outcome = || {
                     let answer = self.answers.account(account);
-                    let outcome = answer.map(Some).map_err(|it| Failure::no_data(it.0));
-                    self.reply(request, outlet, &outcome);
-                }
+                    answer.map(Some).map_err(|it| Failure::no_data(it.0))
+                };
+                self.of_account_bare(request, outlet, "AccInfoEventOptions", outcome);
             }
             "STATZ" if account == "PING" => self.account_figures(request, outlet, None),
             "STATZ" => self.account_figures(request, outlet, Some(account)),
@@ -315,6 +307,19 @@ impl Requests {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A question about an account that has no options.
+    fn of_account_bare(
+        &self,
+        request: &InternalMessage,
+        outlet: &Outlet,
+        options: &str,
+        outcome: impl FnOnce() -> Outcome,
+    ) {
+        if self.plain(request, outlet, options, &[]).is_some() {
+            self.reply(request, outlet, &outcome());
         }
     }
 
