@@ -241,11 +241,12 @@ impl Reloader {
         }
         let reports = self.shared.shards.ask(Query::Connections(ConnectionQuery {
             open: true,
+            account: Some((*key).into()),
+            most: usize::MAX,
             ..ConnectionQuery::default()
         }));
         let all = reports.iter().flat_map(|report| &report.connections);
-        let own = all.filter(|it| *it.account == *key);
-        let mut cids: Vec<ConnectionId> = own.map(|it| it.cid).collect();
+        let mut cids: Vec<ConnectionId> = all.map(|it| it.cid).collect();
         cids.sort_unstable();
         let surplus: Arc<[ConnectionId]> = cids.drain(cids.len().min(max as usize)..).collect();
         self.shared

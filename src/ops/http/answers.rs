@@ -12,7 +12,8 @@ use super::facts::{CurrentFacts, ServerFacts};
 use super::process::{self, CpuMeter};
 use super::query::{BadRequest, Parameters};
 use super::{accounts, connz, healthz, jetstream, links, subsz, threads, varz};
-use crate::shard::report::{Counters, Figures};
+use crate::routing::subject::{is_literal, pattern_matches, pattern_subset};
+use crate::shard::report::{Counters, Figures, Query};
 
 /// Everything an answer is made of. Shared by all who ask.
 pub struct Answers {
@@ -147,6 +148,25 @@ impl Answers {
             named,
             unused,
         ))
+    }
+
+    /// How many subscriptions of an account would get a message, or lie within a pattern; only those
+    /// of a queue group if one is named.
+    pub fn subscribers(&self, account: &str, wanted: &str, queue: Option<&str>) -> usize {
+        let wanted = wanted.as_bytes();
+        let literal = is_literal(wanted);
+        let reports = self.figures.ask(Query::Subscriptions);
+        let all = reports.iter().flat_map(|report| &report.subscriptions);
+        let own = all.filter(|it| *it.account == *account);
+        let found = own.filter(|it| {
+            let pattern = it.subject.as_bytes();
+            let fits = match literal {
+                true => pattern_matches(pattern, wanted),
+                false => pattern_subset(pattern, wanted),
+            };
+            fits && queue.is_none_or(|queue| it.queue.as_deref() == Some(queue))
+        });
+        found.count()
     }
 
     pub(super) fn is_ready(&self) -> bool {

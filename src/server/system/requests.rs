@@ -14,13 +14,11 @@ use super::{profile, statsz};
 use crate::accounts::registry::Accounts;
 use crate::ids::{AccountId, ConnectionId};
 use crate::ops::http::answers::Answers;
-use crate::routing::subject;
 use crate::server::handle::Shared;
 use crate::server::reload::Reloader;
 use crate::shard::control::Control;
 use crate::shard::identity::{ServerIdentity, event_id, rfc3339};
 use crate::shard::internal::{InternalMessage, InternalPublish};
-use crate::shard::report::Query;
 use crate::shard::requested::{ClientAction, ClientOutcome};
 use crate::time::WallTime;
 
@@ -397,23 +395,11 @@ impl Requests {
     fn subscribers(&self, request: &InternalMessage, outlet: &Outlet) {
         let text = String::from_utf8_lossy(&request.payload);
         let mut words = text.trim().split(' ');
-        let wanted = words.next().unwrap_or("").as_bytes();
-        let queue = words.next();
+        let wanted = words.next().unwrap_or("");
         let accounts = self.reloader.accounts();
         let account = accounts.name(request.account);
-        let reports = self.answers.figures().ask(Query::Subscriptions);
-        let all = reports.iter().flat_map(|report| &report.subscriptions);
-        let literal = subject::is_literal(wanted);
-        let found = all.filter(|it| *it.account == *account).filter(|it| {
-            let pattern = it.subject.as_bytes();
-            let fits = if literal {
-                subject::pattern_matches(pattern, wanted)
-            } else {
-                subject::pattern_subset(pattern, wanted)
-            };
-            fits && queue.is_none_or(|queue| it.queue.as_deref() == Some(queue))
-        });
-        let count = found.count().to_string();
+        let count = self.answers.subscribers(account, wanted, words.next());
+        let count = count.to_string();
         outlet.answer(request, count.into_bytes());
     }
 
