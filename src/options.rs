@@ -242,6 +242,8 @@ pub struct UserOptions {
 pub struct AccountOptions {
     /// Its name.
     pub name: String,
+    /// Name for people where the other is a key; empty where it is not.
+    pub name_tag: String,
     /// Public account nkey.
     pub nkey: Option<String>,
     /// What it may use at most.

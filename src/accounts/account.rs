@@ -16,6 +16,8 @@ pub struct Account {
     pub id: AccountId,
     /// Its name.
     pub name: Arc<str>,
+    /// Its name for people.
+    pub name_tag: Arc<str>,
     /// What it may use at most.
     pub limits: AccountLimits,
     /// Where messages of its clients go instead.
@@ -40,6 +42,7 @@ impl Account {
         Self {
             id,
             name: name.into(),
+            name_tag: name.into(),
             limits: AccountLimits::default(),
             mappings: Mappings::default(),
             stream_exports: Vec::new(),

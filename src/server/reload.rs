@@ -220,6 +220,10 @@ impl Reloader {
         if self.hand_over(&settings, Some(ids)).is_err() {
             return; // the server ends
         }
+        self.facts.replace(ServerFacts {
+            accounts: Arc::clone(&settings.accounts),
+            ..ServerFacts::clone(&self.facts.now())
+        });
         current.settings = settings;
         current.vouched = vouched;
         for key in changed {
@@ -292,6 +296,7 @@ impl Reloader {
         self.facts.replace(ServerFacts {
             info: Arc::clone(&settings.info),
             options: Arc::clone(&options),
+            accounts: Arc::clone(&settings.accounts),
             config_load: shards::wall_time(),
             ..ServerFacts::clone(&self.facts.now())
         });

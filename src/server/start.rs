@@ -196,6 +196,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         info,
         ramjet_version: identity::OWN_VERSION,
         options: Arc::new(options),
+        accounts: Arc::clone(&settings.accounts),
         http_port: monitor.as_ref().map_or(0, |(_, address)| address.port()),
         shards,
         feature_flags,

@@ -9,6 +9,7 @@ use crate::ids::AccountId;
 use crate::shard::core::Core;
 use crate::shard::identity::{event_id, rfc3339};
 use crate::shard::internal::InternalPublish;
+use crate::shard::query;
 use crate::time::WallTime;
 
 const CONNECT_TYPE: &str = "io.nats.server.advisory.v1.client_connect";
@@ -44,7 +45,13 @@ struct ClientInfo<'a> {
     rtt: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stop: Option<String>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    jwt: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    issuer_key: &'a str,
     name_tag: &'a str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    tags: &'a [String],
     kind: &'static str,
     client_type: &'static str,
 }
@@ -72,6 +79,8 @@ fn presented(connection: &Connection) -> &str {
 fn client_info(connection: &Connection, stop: Option<WallTime>) -> ClientInfo<'_> {
     let options = &connection.options;
     let rtt = connection.keep_alive.rtt;
+    let user = connection.user.as_ref();
+    let issued = user.and_then(|user| user.issued.as_ref());
     ClientInfo {
         start: rfc3339(connection.start),
         host: connection.address.ip().to_string(),
@@ -86,7 +95,10 @@ fn client_info(connection: &Connection, stop: Option<WallTime>) -> ClientInfo<'_
             .map(|rtt| rtt.as_nanos() as u64)
             .filter(|&rtt| rtt > 0),
         stop: stop.map(rfc3339),
-        name_tag: &connection.tenant.name,
+        jwt: &options.jwt,
+        issuer_key: query::issuer_key(connection).unwrap_or_default(),
+        name_tag: &connection.tenant.name_tag,
+        tags: issued.map_or(&[], |it| &it.claims.body.tags),
         kind: "Client",
         client_type: "nats",
     }

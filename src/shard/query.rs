@@ -11,8 +11,8 @@ use crate::routing::subject::patterns_overlap;
 use crate::shard::core::Core;
 use crate::shard::internal::INTERNAL;
 use crate::shard::report::{
-    AccountReport, ConnectionQuery, ConnectionRank, ConnectionReport, Counters, Query, ShardReport,
-    SubscriptionReport,
+    AccountReport, ConnectionQuery, ConnectionRank, ConnectionReport, Counters, IssuedReport,
+    Query, ShardReport, SubscriptionReport,
 };
 use crate::shard::settings::Settings;
 use crate::time::{Nanos, WallTime};
@@ -168,6 +168,29 @@ fn rank(connection: &Connection, wall: WallTime, now: Nanos) -> ConnectionRank {
     }
 }
 
+/// The token it came with, as monitoring shows it.
+fn issued(connection: &Connection) -> Option<Arc<IssuedReport>> {
+    let issued = connection.user.as_ref()?.issued.as_ref()?;
+    let bearer = issued.claims.body.limits.bearer_token;
+    Some(Arc::new(IssuedReport {
+        issuer_key: issuer_key(connection).unwrap_or_default().into(),
+        // Whoever has it needs nothing else.
+        jwt: if bearer { "" } else { &connection.options.jwt }.into(),
+        tags: issued.claims.body.tags.clone(),
+    }))
+}
+
+/// The key that issued its token.
+pub(super) fn issuer_key(connection: &Connection) -> Option<&str> {
+    let issued = connection.user.as_ref()?.issued.as_ref()?;
+    Some(
+        issued
+            .signing_key
+            .as_deref()
+            .unwrap_or(&connection.tenant.name),
+    )
+}
+
 /// A connection as monitoring shows it.
 pub(super) fn describe(
     connection: &Connection,
@@ -201,6 +224,8 @@ pub(super) fn describe(
             .as_ref()
             .map_or_else(|| Arc::from(""), |user| Arc::clone(&user.name)),
         account: Arc::clone(&connection.tenant.name),
+        name_tag: Arc::clone(&connection.tenant.name_tag),
+        issued: issued(connection),
         subscriptions_list: Vec::new(),
     }
 }
@@ -229,10 +254,17 @@ pub(super) fn user_info(connection: &Connection, settings: &Settings, wall: Wall
     let mut data = json!({
         "user": user.map_or("", |user| &user.name),
         "account": &*connection.tenant.name,
-        "account_name": &*connection.tenant.name,
+        "account_name": &*connection.tenant.name_tag,
     });
+    let issued = user.and_then(|user| user.issued.as_ref());
+    if let Some(issued) = issued.filter(|it| !it.claims.standard.name.is_empty()) {
+        data["user_name"] = json!(issued.claims.standard.name);
+    }
     if let Some(permissions) = user.and_then(|user| user.permissions.as_ref()) {
         data["permissions"] = permissions.describe();
+    }
+    if let Some(end) = issued.and_then(|issued| issued.expires) {
+        data["expires"] = json!(end.0.saturating_sub(wall.0));
     }
     let server = settings.identity.stamp(wall);
     format!("{{\"server\":{server},\"data\":{data}}}").into_bytes()

@@ -300,6 +300,17 @@ impl Counters {
     }
 }
 
+/// The token a connection came with.
+#[derive(Debug)]
+pub struct IssuedReport {
+    /// Key that issued it.
+    pub issuer_key: Box<str>,
+    /// The token itself; empty where it alone lets somebody in.
+    pub jwt: Box<str>,
+    /// Labels of its user.
+    pub tags: Vec<String>,
+}
+
 /// One connection, open or closed.
 #[derive(Debug, Clone)]
 pub struct ConnectionReport {
@@ -343,6 +354,10 @@ pub struct ConnectionReport {
     pub authorized_user: Arc<str>,
     /// Account it is in.
     pub account: Arc<str>,
+    /// That account's name for people.
+    pub name_tag: Arc<str>,
+    /// The token it came with, in operator mode.
+    pub issued: Option<Arc<IssuedReport>>,
     /// Its subscriptions, if asked for.
     pub subscriptions_list: Vec<SubscriptionReport>,
 }

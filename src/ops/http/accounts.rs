@@ -10,7 +10,6 @@ use super::facts::ServerFacts;
 use super::format;
 use super::query::{BadRequest, Parameters};
 use super::subsz::SublistStats;
-use crate::ids::GLOBAL_ACCOUNT;
 use crate::routing::interest::RoutingStats;
 use crate::shard::report::{AccountFigures, Counters, Figures, Query, Volume};
 
@@ -148,7 +147,7 @@ pub(super) fn account_info(
             true => Vec::new(),
             false => system_imports(wanted, system),
         },
-        name_tag: wanted.into(),
+        name_tag: name_tag(facts, wanted).into(),
         sublist_stats: SublistStats::of_account(&report.figures, &report.routing),
     })
 }
@@ -215,7 +214,7 @@ pub(super) fn figures_of<'a>(
         let counts = reports.get(name).copied().unwrap_or_default().figures;
         (unused || counts.connections > 0).then(|| AccountStat {
             acc: name,
-            name,
+            name: name_tag(facts, name),
             conns: counts.connections,
             leafnodes: 0,
             total_conns: counts.connections,
@@ -240,19 +239,19 @@ pub(super) fn figures_of<'a>(
 
 /// Is there an account of this name?
 pub(super) fn is_account(facts: &ServerFacts, name: &str) -> bool {
-    names(facts).contains(&name)
+    facts.accounts.find(name).is_some()
 }
 
 /// All accounts, `$G` and the system's first.
 fn names(facts: &ServerFacts) -> Vec<&str> {
-    let mut names = vec![GLOBAL_ACCOUNT];
-    let configured = facts.options.accounts.iter().map(|it| it.name.as_str());
-    for name in std::iter::once(system_account(facts)).chain(configured) {
-        if !name.is_empty() && !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    names
+    facts.accounts.iter().map(|it| &*it.name).collect()
+}
+
+/// An account's name for people.
+fn name_tag<'a>(facts: &'a ServerFacts, name: &'a str) -> &'a str {
+    let accounts = &facts.accounts;
+    let account = accounts.find(name).and_then(|id| accounts.get(id));
+    account.map_or(name, |account| &account.name_tag)
 }
 
 /// What all shards together say of one account.

@@ -69,8 +69,14 @@ struct ConnInfo {
     subscriptions_list: Option<Vec<Box<str>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subscriptions_list_detail: Option<Vec<SubDetail>>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    jwt: Box<str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    issuer_key: Box<str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     name_tag: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<String>,
     /// Ours; shown only to who asks with `shard=1`, because stock has no such field.
     #[serde(skip_serializing_if = "Option::is_none")]
     shard: Option<u8>,
@@ -264,6 +270,7 @@ impl Request {
         let in_global = *report.account == *GLOBAL_ACCOUNT;
         let user = (self.auth && !report.authorized_user.is_empty())
             .then(|| Box::from(&*report.authorized_user));
+        let issued = report.issued.as_deref().filter(|_| self.auth);
         let mut list = report.subscriptions_list;
         list.sort_by(|a, b| a.subject.cmp(&b.subject));
         let is_closed = report.closed.is_some();
@@ -308,7 +315,10 @@ impl Request {
             subscriptions_list_detail: details,
             // Stock leaves it out for what was in the global account and is closed.
             name_tag: (self.auth && !(in_global && report.closed.is_some()))
-                .then(|| Box::from(&*report.account)),
+                .then(|| Box::from(&*report.name_tag)),
+            jwt: issued.map_or_else(Box::default, |it| it.jwt.clone()),
+            issuer_key: issued.map_or_else(Box::default, |it| it.issuer_key.clone()),
+            tags: issued.map_or_else(Vec::new, |it| it.tags.clone()),
             shard: self.shard.then_some(report.shard.0),
         }
     }

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::Monitor;
 use super::answers::Answers;
 use super::facts::{CurrentFacts, ServerFacts};
+use crate::accounts::registry::Accounts;
 use crate::ids::{ConnectionId, ShardId};
 use crate::options::Options;
 use crate::protocol::info::ServerInfo;
@@ -148,6 +149,8 @@ fn connection(cid: u64, user: &str, lang: &str) -> ConnectionReport {
         out_msgs: cid,
         in_bytes: cid,
         out_bytes: cid,
+        name_tag: "$G".into(),
+        issued: None,
         rate_limited: 0,
         stalls: 0,
         subscriptions: 2,
@@ -189,6 +192,7 @@ impl Site {
                 ..ServerInfo::default()
             }),
             ramjet_version: "0.0.0",
+            accounts: Arc::new(Accounts::new(&options).expect("accounts")),
             options: Arc::new(options),
             http_port: address.port(),
             shards: 2,
