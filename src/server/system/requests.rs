@@ -496,9 +496,11 @@ impl Service for Requests {
 
     fn tick(&mut self, now: Instant, outlet: &Outlet) {
         let accounts = self.reloader.accounts();
-        // Events are for those in the system account: without one there nobody can hear them.
+        // Events are for those in the system account, and those it lets have its streams: without
+        // any nobody can hear them.
         let system = accounts.get(self.system);
-        let heard = system.is_some_and(|it| it.usage.connections() > 0);
+        let heard =
+            system.is_some_and(|it| it.usage.connections() > 0 || !it.stream_exports.is_empty());
         if self.statsz.is_due(now) && heard {
             self.tell_statsz(outlet);
         }
