@@ -9,7 +9,7 @@ STOCK ?= .tools/stock/bin/nats-server
 WIREDIFF ?= ../shared/wirediff/wirediff.py
 WIREDIFF_PROFILES = default,small,nohdr,auth,token,bcrypt,nkey,subs,conns,ping,mon
 
-.PHONY: run build test fmt clippy doc unit bench bench-quick bench-micro soak wirediff loom hostile fuzz clean
+.PHONY: run build test fmt clippy doc unit interop bench bench-quick bench-micro soak wirediff loom hostile fuzz clean
 
 run: ## Build the server and start it
 	$(CARGO) run --release -- -p $(PORT) -m $(MONITOR)
@@ -31,6 +31,9 @@ doc:
 # The Python client's tests install nats-py into .venv from the package index.
 unit:
 	$(CARGO) test --workspace
+
+interop: ## The official clients and tools: needs Go and its module proxy
+	$(CARGO) test --test interop_cli --test interop_python --test interop_rust -- --include-ignored
 
 $(STOCK):
 	$(PYTHON) -m venv .tools/stock

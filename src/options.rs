@@ -39,6 +39,8 @@ pub struct Options {
     pub cluster_name: Option<String>,
     /// Accounts in the order of the file; `$G` only where it has mappings (AUTH-27).
     pub accounts: Vec<AccountOptions>,
+    /// What users, accounts and addresses may send in a second.
+    pub rates: RateOptions,
     /// Time from the lame duck signal to exit (CFG-45).
     pub lame_duck_duration: Duration,
     /// Time before the first client is closed in lame duck mode (CFG-45).
@@ -68,6 +70,31 @@ pub struct Options {
     pub config_file: Option<PathBuf>,
     /// `sha256:<hex>` of the parsed configuration (CFG-86); empty without a file.
     pub config_digest: String,
+}
+
+/// `rate_limits`, beyond stock: for each user, each account and each address alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RateOptions {
+    /// Of one user, over all its connections.
+    pub user: Rates,
+    /// Of one account, over all its users.
+    pub account: Rates,
+    /// Of one address, over all who connect from it.
+    pub address: Rates,
+}
+
+/// Amounts for each second; as much may come at once after a second of silence. `None` is
+/// unlimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rates {
+    /// Messages published.
+    pub messages: Option<u64>,
+    /// Their bytes, headers included.
+    pub bytes: Option<u64>,
+    /// Subscriptions made.
+    pub subscriptions: Option<u64>,
+    /// Connections made.
+    pub connections: Option<u64>,
 }
 
 /// Monitoring listener (CFG-23..25).
@@ -215,6 +242,8 @@ pub struct UserOptions {
 pub struct AccountOptions {
     /// Its name.
     pub name: String,
+    /// Name for people where the other is a key; empty where it is not.
+    pub name_tag: String,
     /// Public account nkey.
     pub nkey: Option<String>,
     /// What it may use at most.
@@ -225,6 +254,17 @@ pub struct AccountOptions {
     pub exports: Vec<ExportOptions>,
     /// What it has of others'.
     pub imports: Vec<ImportOptions>,
+    /// Where messages that others trace are told of (AUTH-40).
+    pub trace: Option<TraceOptions>,
+}
+
+/// `msg_trace` of an account (AUTH-40).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceOptions {
+    /// Subject of the events.
+    pub destination: String,
+    /// Per cent of the messages, 1 to 100.
+    pub sampling: u8,
 }
 
 /// Messages that others may receive, or requests that others may make.
@@ -429,6 +469,7 @@ impl Default for Options {
             auth: AuthOptions::default(),
             cluster_name: None,
             accounts: Vec::new(),
+            rates: RateOptions::default(),
             lame_duck_duration: Duration::from_secs(120),
             lame_duck_grace_period: Duration::from_secs(10),
             tags: Vec::new(),

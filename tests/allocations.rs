@@ -20,6 +20,7 @@ use ramjet::options::{
 };
 use ramjet::protocol::info::ServerInfo;
 use ramjet::shard::core::Core;
+use ramjet::shard::identity::{ServerIdentity, Told};
 use ramjet::shard::settings::Settings;
 use ramjet::time::{Nanos, WallTime};
 
@@ -95,7 +96,17 @@ impl Shards {
             accounts,
             authenticator: Arc::new(authenticator.expect("plain users")),
             auth_timeout: Duration::from_secs(2),
-            feature_flags: BTreeMap::new(),
+            rates: None,
+            identity: ServerIdentity::new(
+                &ServerInfo::default(),
+                Told {
+                    cluster: None,
+                    tags: &[],
+                    metadata: &BTreeMap::new(),
+                    feature_flags: &BTreeMap::new(),
+                },
+                Arc::default(),
+            ),
             debug: false,
             trace: false,
             trace_headers: false,

@@ -10,6 +10,7 @@ use ramjet::mesh::batch::{Batch, Item};
 use ramjet::options::{AuthOptions, ClientLimits};
 use ramjet::protocol::info::ServerInfo;
 use ramjet::shard::core::Core;
+use ramjet::shard::identity::{ServerIdentity, Told};
 use ramjet::shard::settings::Settings;
 use ramjet::time::{Nanos, WallTime};
 
@@ -34,7 +35,17 @@ impl Shards {
             accounts: Arc::default(),
             authenticator: Arc::new(Authenticator::new(&AuthOptions::default()).expect("open")),
             auth_timeout: Duration::from_secs(2),
-            feature_flags: BTreeMap::new(),
+            rates: None,
+            identity: ServerIdentity::new(
+                &ServerInfo::default(),
+                Told {
+                    cluster: None,
+                    tags: &[],
+                    metadata: &BTreeMap::new(),
+                    feature_flags: &BTreeMap::new(),
+                },
+                Arc::default(),
+            ),
             debug: false,
             trace: false,
             trace_headers: false,

@@ -1,13 +1,13 @@
 //! One account: what is fixed about it, and what its connections share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::export::{ServiceExport, StreamExport};
 use super::import::{ServiceImport, StreamImport};
 use super::mapping::Mappings;
 use crate::ids::AccountId;
-use crate::options::AccountLimits;
+use crate::options::{AccountLimits, TraceOptions};
 
 /// An account as one view of the registry has it. Read only, shared by all shards.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct Account {
     pub id: AccountId,
     /// Its name.
     pub name: Arc<str>,
+    /// Its name for people.
+    pub name_tag: Arc<str>,
     /// What it may use at most.
     pub limits: AccountLimits,
     /// Where messages of its clients go instead.
@@ -28,6 +30,8 @@ pub struct Account {
     pub stream_imports: Vec<Arc<StreamImport>>,
     /// Services of others.
     pub service_imports: Vec<Arc<ServiceImport>>,
+    /// Where what others trace is told.
+    pub trace: Option<TraceOptions>,
     /// What it uses now; the same from one view to the next.
     pub usage: Arc<Usage>,
 }
@@ -38,12 +42,14 @@ impl Account {
         Self {
             id,
             name: name.into(),
+            name_tag: name.into(),
             limits: AccountLimits::default(),
             mappings: Mappings::default(),
             stream_exports: Vec::new(),
             service_exports: Vec::new(),
             stream_imports: Vec::new(),
             service_imports: Vec::new(),
+            trace: None,
             usage: Arc::default(),
         }
     }
@@ -54,6 +60,7 @@ impl Account {
 #[derive(Debug, Default)]
 pub struct Usage {
     connections: AtomicU32,
+    changes: AtomicU64,
 }
 
 impl Usage {
@@ -61,12 +68,22 @@ impl Usage {
     pub fn enter(&self, max: Option<u32>) -> bool {
         let add = |now: u32| (max.is_none_or(|max| now < max)).then_some(now + 1);
         let order = (Ordering::AcqRel, Ordering::Acquire);
-        self.connections.fetch_update(order.0, order.1, add).is_ok()
+        let entered = self.connections.fetch_update(order.0, order.1, add);
+        if entered.is_ok() {
+            self.changes.fetch_add(1, Ordering::Relaxed);
+        }
+        entered.is_ok()
     }
 
     /// One connection less.
     pub fn leave(&self) {
         self.connections.fetch_sub(1, Ordering::AcqRel);
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often a connection came or went.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// Connections now.

@@ -169,6 +169,10 @@ impl Accounts {
             && let Some(account) = Arc::get_mut(account)
         {
             account.limits = options.limits;
+            if !options.name_tag.is_empty() {
+                account.name_tag = options.name_tag.as_str().into();
+            }
+            account.trace.clone_from(&options.trace);
             account.mappings = Mappings::new(&options.mappings, cluster)?;
         }
         Ok(())

@@ -43,6 +43,8 @@ pub enum CloseReason {
     MaximumControlLineExceeded,
     /// The server ends.
     ServerShutdown,
+    /// An operator wants it gone.
+    Kicked,
     /// `no_responders` without headers.
     NoRespondersRequiresHeaders,
 }
@@ -71,6 +73,7 @@ impl CloseReason {
             Self::MaximumPayloadExceeded => "Maximum Message Payload Exceeded",
             Self::MaximumControlLineExceeded => "Maximum Control Line Exceeded",
             Self::ServerShutdown => "Server Shutdown",
+            Self::Kicked => "Kicked",
             Self::NoRespondersRequiresHeaders => "No Responders Requires Headers",
         }
     }

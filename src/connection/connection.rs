@@ -10,6 +10,7 @@ use crate::auth::cache::PublishCache;
 use crate::auth::responses::Responses;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::held::Backlog;
+use crate::connection::rate::ConnectionRates;
 use crate::delivery::outbound::Outbound;
 use crate::ids::{AccountId, ConnectionId, PeerAddress, Slot, SubscriptionId};
 use crate::protocol::connect::ConnectOptions;
@@ -178,6 +179,10 @@ pub struct Connection {
     pub publish_cache: Option<Box<PublishCache>>,
     /// Reply subjects it may publish to (AUTH-15).
     pub responses: Option<Box<Responses>>,
+    /// What it may send in a second, if that is limited.
+    pub rates: Option<Box<ConnectionRates>>,
+    /// Messages and subscriptions refused for that.
+    pub rate_limited: u64,
     /// Bounds of what it may send.
     pub limits: Limits,
     /// Front of an operation whose rest has not come. Bounded by `max_control_line` until its
@@ -257,6 +262,8 @@ impl Connection {
             max_subscriptions: None,
             publish_cache: None,
             responses: None,
+            rates: None,
+            rate_limited: 0,
             limits,
             partial: Vec::new(),
             partial_needed: None,
@@ -320,6 +327,7 @@ impl Connection {
             && !self.options.verbose
             && !self.options.pedantic
             && self.tenant.mappings.is_empty()
+            && self.rates.is_none()
     }
 
     /// Is it on its way out?

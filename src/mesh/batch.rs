@@ -41,6 +41,8 @@ pub enum Item<'a> {
     /// What the receiver must know of the publisher of the next message, as JSON: it is an answer
     /// to a request that is measured there (AUTH-63).
     About(&'a [u8]),
+    /// The message that follows is traced.
+    Traced(&'a [u8]),
     /// A message for subscriptions of the receiver.
     Message(RemoteMessage<'a>),
     /// A request of the receiver's connection, or part of it, that nobody received (CORE-71).
@@ -150,6 +152,7 @@ const STALL: u8 = 3;
 const RESUME: u8 = 4;
 const MARK: u8 = 5;
 const ABOUT: u8 = 7;
+const TRACED: u8 = 8;
 const UNDELIVERED: u8 = 6;
 
 /// What stands in front of a message: one fixed piece, written and read at once.
@@ -287,6 +290,12 @@ impl Batch {
     pub fn about(&mut self, publisher: &[u8]) {
         self.bytes.push(ABOUT);
         self.field(publisher);
+    }
+
+    /// Appends that the message that follows is traced, and under which mark.
+    pub fn traced(&mut self, mark: &[u8]) {
+        self.bytes.push(TRACED);
+        self.field(mark);
     }
 
     /// Appends a mark.
@@ -468,6 +477,7 @@ impl<'a> Iterator for Items<'a> {
             }
             MARK => Item::Mark,
             ABOUT => Item::About(reader.field()),
+            TRACED => Item::Traced(reader.field()),
             MESSAGE => Item::Message(reader.message(&self.batch.shared)),
             UNDELIVERED => Item::Undelivered {
                 source: reader.slot(),

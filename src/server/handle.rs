@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::figures::Shards;
 use super::lame_duck::{self, LameDuck};
@@ -13,7 +15,11 @@ use crate::ops::http::Monitor;
 use crate::options::Options;
 use crate::protocol::info::ServerInfo;
 use crate::shard::control::{Control, Post};
+use crate::shard::events::ServerEvent;
 use crate::shard::report::{Figures, Query};
+
+/// Longest wait for the last event to leave.
+const TELL_MAX: Duration = Duration::from_millis(200);
 
 /// A running server. Dropping it shuts the server down and waits for the end.
 pub struct ServerHandle {
@@ -63,11 +69,23 @@ impl Shared {
             .sum()
     }
 
+    /// Tells the system account; returns when it is on its way to every shard.
+    pub(super) fn tell_system(&self, event: ServerEvent) {
+        let (told, waiting) = sync_channel(1);
+        if let Some(first) = self.shards.0.first()
+            && first.send(Control::Tell(event, told))
+        {
+            // A shard too busy for that does not keep the server from ending.
+            let _ = waiting.recv_timeout(TELL_MAX);
+        }
+    }
+
     /// Ends all shards; whoever waits for the end goes on.
     pub(super) fn end(&self) {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         self.ready.store(false, Ordering::Release);
         if !std::mem::replace(&mut *ended, true) {
+            self.tell_system(ServerEvent::Shutdown);
             self.tell_all(|| Control::Shutdown);
         }
         self.ending.notify_all();

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::handle::Shared;
 use crate::shard::control::Control;
+use crate::shard::events::ServerEvent;
 
 /// How often the remaining clients are counted.
 const COUNT_EVERY: Duration = Duration::from_millis(100);
@@ -35,6 +36,7 @@ pub(super) fn start(server: Arc<Shared>, times: LameDuck) {
 fn run(server: &Shared, times: LameDuck) {
     log::info!("Entering lame duck mode, stop accepting new clients");
     server.ready.store(false, Ordering::Release);
+    server.tell_system(ServerEvent::LameDuck);
     server.tell_all(|| Control::LameDuck);
     let spread = times.duration.saturating_sub(times.grace);
     let deadline = Instant::now() + times.duration;

@@ -27,6 +27,7 @@ use crate::ops::ports_file::{Ports, PortsFile};
 use crate::options::Options;
 use crate::protocol::info::ServerInfo;
 use crate::shard::control::{Control, NewSettings};
+use crate::shard::identity::ServerIdentity;
 use crate::shard::report::{ConnectionQuery, Figures, Query};
 use crate::shard::settings::Settings;
 
@@ -113,6 +114,16 @@ impl Reloader {
     /// What the server says of itself in INFO.
     pub(super) fn info(&self) -> Arc<ServerInfo> {
         Arc::clone(&self.lock().settings.info)
+    }
+
+    /// The server as its answers and events name it.
+    pub(super) fn identity(&self) -> ServerIdentity {
+        self.lock().settings.identity.clone()
+    }
+
+    /// The accounts in force.
+    pub(super) fn accounts(&self) -> Arc<Accounts> {
+        Arc::clone(&self.lock().settings.accounts)
     }
 
     /// Once, before the first reload.
@@ -209,6 +220,10 @@ impl Reloader {
         if self.hand_over(&settings, Some(ids)).is_err() {
             return; // the server ends
         }
+        self.facts.replace(ServerFacts {
+            accounts: Arc::clone(&settings.accounts),
+            ..ServerFacts::clone(&self.facts.now())
+        });
         current.settings = settings;
         current.vouched = vouched;
         for key in changed {
@@ -230,11 +245,12 @@ impl Reloader {
         }
         let reports = self.shared.shards.ask(Query::Connections(ConnectionQuery {
             open: true,
+            account: Some((*key).into()),
+            most: usize::MAX,
             ..ConnectionQuery::default()
         }));
         let all = reports.iter().flat_map(|report| &report.connections);
-        let own = all.filter(|it| *it.account == *key);
-        let mut cids: Vec<ConnectionId> = own.map(|it| it.cid).collect();
+        let mut cids: Vec<ConnectionId> = all.map(|it| it.cid).collect();
         cids.sort_unstable();
         let surplus: Arc<[ConnectionId]> = cids.drain(cids.len().min(max as usize)..).collect();
         self.shared
@@ -280,6 +296,7 @@ impl Reloader {
         self.facts.replace(ServerFacts {
             info: Arc::clone(&settings.info),
             options: Arc::clone(&options),
+            accounts: Arc::clone(&settings.accounts),
             config_load: shards::wall_time(),
             ..ServerFacts::clone(&self.facts.now())
         });
@@ -309,6 +326,7 @@ impl Reloader {
             Arc::new(info),
             Arc::new(accounts),
             Arc::new(authenticator),
+            current.settings.identity.sequence(),
         ))
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::handle::{ServerHandle, Shared};
@@ -11,7 +11,9 @@ use super::operator::{ClaimsService, Directory, OperatorError, Vouched, view};
 use super::reload::Reloader;
 use super::system::callout::CalloutService;
 use super::system::envelope::Envelope;
+use super::system::requests::Requests;
 use super::system::services::{self, Service};
+use super::system::traces::Traces;
 use super::{identity, shards};
 use crate::accounts::registry::Accounts;
 use crate::auth::authenticate::Authenticator;
@@ -19,11 +21,14 @@ use crate::io::probe::{self, ProbeError};
 use crate::io::{executor, socket};
 use crate::limits;
 use crate::ops::banner;
+use crate::ops::http::answers::Answers;
 use crate::ops::http::facts::{CurrentFacts, ServerFacts};
 use crate::ops::http::{Monitor, MonitorError};
 use crate::options::{Options, ResolverOptions};
 use crate::protocol::info::ServerInfo;
 use crate::shard::budget::output_share;
+use crate::shard::identity::{ServerIdentity, Told};
+use crate::shard::rates::RateTable;
 use crate::shard::settings::Settings;
 
 /// Why a server did not start.
@@ -176,6 +181,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         Arc::clone(&info),
         accounts,
         authenticator,
+        Arc::default(),
     ));
     let (to_services, messages) = services::queue();
     let (posts, ends) = shards::wire(shards, options.client.max_connections, to_services)
@@ -185,13 +191,15 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         grace: options.lame_duck_grace_period,
     };
     let start = shards::wall_time();
+    let feature_flags = identity::feature_flags(&options);
     let facts = Arc::new(CurrentFacts::new(ServerFacts {
         info,
         ramjet_version: identity::OWN_VERSION,
         options: Arc::new(options),
+        accounts: Arc::clone(&settings.accounts),
         http_port: monitor.as_ref().map_or(0, |(_, address)| address.port()),
         shards,
-        feature_flags: settings.feature_flags.clone(),
+        feature_flags,
         start,
         config_load: start,
     }));
@@ -212,18 +220,24 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         monitor_address: monitor.as_ref().map(|(_, address)| *address),
         lame_duck,
     };
+    let answers = Arc::new(Answers::new(
+        Arc::clone(&facts),
+        handle.figures(),
+        Arc::clone(&handle.shared.ready),
+    ));
     if let Some((listener, _)) = monitor {
-        let ready = Arc::clone(&handle.shared.ready);
-        handle.monitor = Some(Monitor::start(
-            listener,
-            Arc::clone(&facts),
-            handle.figures(),
-            ready,
-        )?);
+        handle.monitor = Some(Monitor::start(listener, Arc::clone(&answers))?);
     }
     // Before the shards run: their first turn has the subscriptions.
-    let envelope = Arc::new(Envelope::new(Arc::clone(&facts)));
-    let mut services = own_services(&settings, directory, &handle.reloader, &facts, &envelope);
+    let envelope = Arc::new(Envelope::new(Arc::clone(&handle.reloader)));
+    let mut services = operators_services(&settings, &answers, &handle);
+    services.extend(own_services(
+        &settings,
+        directory,
+        &handle.reloader,
+        &facts,
+        &envelope,
+    ));
     let posts = handle.shared.shards.0.clone();
     services.push(Box::new(CalloutService::new(keys, envelope, posts)));
     if let Some(first) = handle.shared.shards.0.first() {
@@ -243,6 +257,25 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     }
     handle.shared.ready.store(true, Ordering::Release);
     Ok(handle)
+}
+
+/// What operators ask. These come first: shards know them by their place.
+fn operators_services(
+    settings: &Settings,
+    answers: &Arc<Answers>,
+    handle: &ServerHandle,
+) -> Vec<Box<dyn Service>> {
+    let Some(system) = settings.accounts.system() else {
+        return Vec::new();
+    };
+    let requests = Requests::new(
+        Arc::clone(answers),
+        Arc::clone(&handle.reloader),
+        Arc::clone(&handle.shared),
+        system,
+    );
+    let traces = Traces::new(Arc::clone(&handle.reloader));
+    vec![Box::new(requests), Box::new(traces)]
 }
 
 /// What the server answers as a client of itself.
@@ -280,20 +313,28 @@ pub(super) fn settings(
     info: Arc<ServerInfo>,
     accounts: Arc<Accounts>,
     authenticator: Arc<Authenticator>,
+    sequence: Arc<AtomicU64>,
 ) -> Settings {
+    let told = Told {
+        cluster: options.cluster_name.as_deref(),
+        tags: &options.tags,
+        metadata: &options.metadata,
+        feature_flags: &identity::feature_flags(options),
+    };
     Settings {
+        identity: ServerIdentity::new(&info, told, sequence),
         number,
         limits: options.client.clone(),
         info,
         auth_timeout: options.auth.timeout,
         output_share: options.memory_limit.map(|it| output_share(it, shards)),
-        feature_flags: identity::feature_flags(options),
         debug: options.log.debug,
         trace: options.log.trace,
         trace_headers: options.log.trace_headers,
         max_traced_msg_len: options.log.max_traced_msg_len,
         accounts,
         authenticator,
+        rates: RateTable::new(&options.rates),
     }
 }
 

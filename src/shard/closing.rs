@@ -49,6 +49,11 @@ impl Core {
         if !reason.flushes() {
             connection.outbound.discard(&mut self.local.pool);
         }
+        // Closing already: an event that cannot be delivered to it must not close it again.
+        self.tell_disconnected(index, reason);
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
         if connection.outbound.pending() == 0 || !reason.flushes() {
             self.local.release(index);
         } else {

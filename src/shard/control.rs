@@ -9,8 +9,10 @@ use crate::auth::authenticate::PasswordCheck;
 use crate::auth::jwt::user::UserClaims;
 use crate::ids::{AccountId, ConnectionId, PeerAddress, ShardId, Slot};
 use crate::io::wake::Waker;
+use crate::shard::events::ServerEvent;
 use crate::shard::internal::InternalAction;
 use crate::shard::report::{Query, ShardReport};
+use crate::shard::requested::{ClientAction, ClientOutcome};
 use crate::shard::settings::Settings;
 
 /// One request to a shard.
@@ -52,6 +54,11 @@ pub enum Control<S> {
     Settings(NewSettings),
     /// Close that many clients: there are more than there may be now (CFG-95).
     CloseSurplus(u64),
+    /// Do something to one client. Answered only by the shard that has it.
+    ToClient(ConnectionId, ClientAction, SyncSender<ClientOutcome>),
+    /// Tell the system account what happens to the server. Only on shard 0; answered once it is on
+    /// its way.
+    Tell(ServerEvent, SyncSender<()>),
     /// Close these clients: their account may not have them any more (AUTH-56).
     CloseOverAccountLimit(Arc<[ConnectionId]>),
     /// Stop accepting and tell the clients that this server goes away.

@@ -28,6 +28,7 @@ use crate::shard::closed::ClosedConnections;
 use crate::shard::effects::{Effect, Level};
 use crate::shard::internal::InternalSubscriptions;
 use crate::shard::lame_duck::GradualClose;
+use crate::shard::message_trace::Trace;
 use crate::shard::report::Counters;
 use crate::shard::services::Services;
 use crate::shard::settings::Settings;
@@ -50,6 +51,11 @@ pub struct Local {
     pub(super) subscriptions: Subscriptions,
     /// Those of the server itself.
     pub(super) internal: InternalSubscriptions,
+    /// The message in hand is traced.
+    pub(super) trace: Option<Box<Trace>>,
+    /// The message that another shard brings next is traced.
+    pub(super) trace_mark: Option<(ShardId, Box<[u8]>)>,
+    pub(super) traces_begun: u64,
     pub(super) peers: Peers,
     pub(super) claims: Claims,
     pub(super) pool: ChunkPool,
@@ -109,6 +115,9 @@ impl Core {
                 connections: Connections::default(),
                 subscriptions: Subscriptions::default(),
                 internal: InternalSubscriptions::default(),
+                trace: None,
+                trace_mark: None,
+                traces_begun: 0,
                 peers: Peers::new(id, shards),
                 claims: Claims::default(),
                 pool: ChunkPool::default(),
@@ -185,7 +194,7 @@ impl Core {
         if refused {
             self.send_error(slot.index, error_text::MAXIMUM_CONNECTIONS);
             self.close(slot.index, CloseReason::MaximumConnectionsExceeded);
-        } else {
+        } else if self.address_may_connect(slot.index) {
             self.local
                 .debug(slot.index, || "Client connection created".into());
         }

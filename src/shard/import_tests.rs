@@ -18,6 +18,7 @@ use crate::options::{
 };
 use crate::protocol::info::ServerInfo;
 use crate::shard::core::Core;
+use crate::shard::identity::{ServerIdentity, Told};
 use crate::shard::settings::Settings;
 use crate::time::{Nanos, WallTime};
 
@@ -111,7 +112,17 @@ impl World {
             accounts,
             authenticator: Arc::new(authenticator.expect("users")),
             auth_timeout: Duration::from_secs(2),
-            feature_flags: BTreeMap::new(),
+            rates: None,
+            identity: ServerIdentity::new(
+                &ServerInfo::default(),
+                Told {
+                    cluster: None,
+                    tags: &[],
+                    metadata: &BTreeMap::new(),
+                    feature_flags: &BTreeMap::new(),
+                },
+                Arc::default(),
+            ),
             debug: false,
             trace: false,
             trace_headers: false,

@@ -27,6 +27,13 @@ pub const INTERNAL: u32 = u32::MAX;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServiceId(pub u32);
 
+/// The service that answers requests about the server and its accounts. It is the first of them, and
+/// there where there is a system account.
+pub const REQUESTS: ServiceId = ServiceId(0);
+
+/// The service that puts traces of messages together, there where [`REQUESTS`] is.
+pub const TRACES: ServiceId = ServiceId(1);
+
 /// What the server wants of its own account of subjects.
 #[derive(Debug)]
 pub enum InternalAction {

@@ -62,8 +62,17 @@ impl Core {
 
     /// Sends an INFO; `connected` for the second one, which answers the first PING (CORE-9).
     pub(super) fn send_info(&mut self, index: u32, connected: bool) {
-        let settings = Arc::clone(&self.local.settings);
         let lame_duck = self.local.lame_duck;
+        self.send_info_with(index, connected, lame_duck);
+    }
+
+    /// Tells one client that this server goes away (CORE-97).
+    pub(super) fn send_lame_duck_info(&mut self, index: u32) {
+        self.send_info_with(index, false, true);
+    }
+
+    fn send_info_with(&mut self, index: u32, connected: bool, lame_duck: bool) {
+        let settings = Arc::clone(&self.local.settings);
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
@@ -101,7 +110,11 @@ impl Core {
             .authenticator
             .no_auth_user(CONNECTION_TYPE)
         {
-            return self.authenticated(index, Some(user));
+            let let_in = self.authenticated(index, Some(user)) && self.user_may_connect(index);
+            if let_in {
+                self.tell_connected(index);
+            }
+            return let_in;
         }
         self.authentication_failed(index, RefuseReason::Credentials);
         false
@@ -158,7 +171,8 @@ impl Core {
         }
         match decision {
             Decision::Accept(user) => {
-                if self.authenticated(slot.index, user) {
+                if self.authenticated(slot.index, user) && self.user_may_connect(slot.index) {
+                    self.tell_connected(slot.index);
                     self.connected(slot.index);
                 }
             }
@@ -262,6 +276,7 @@ impl Core {
             }
             RefuseReason::ProxyRequired => CloseReason::ProxyRequired,
         };
+        self.tell_refused(index, reason);
         self.close(index, reason);
     }
 

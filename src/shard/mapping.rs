@@ -20,6 +20,7 @@ impl Core {
             .mappings
             .map(publish.subject, &mut subject, || local.random());
         if mapped {
+            self.trace_mapping(&subject);
             let publish = Publish {
                 subject: &subject,
                 ..*publish

@@ -14,6 +14,9 @@ use crate::routing::queue_group::Pick;
 use crate::routing::subject;
 use crate::shard::core::{Core, Local};
 use crate::shard::deliver::Message;
+use crate::shard::effects::Effect;
+use crate::shard::internal::{self, InternalMessage};
+use crate::shard::message_trace::{self, Asked};
 use crate::shard::query;
 use crate::shard::report::Volume;
 
@@ -21,8 +24,16 @@ use crate::shard::report::Volume;
 const RESERVED_REPLIES: [&[u8]; 3] = [b"_R_.", b"$JS.ACK.", b"_GR_."];
 /// Subjects a client may not publish to (CORE-53).
 const RESERVED_SUBJECTS: [&[u8]; 2] = [b"_GR_.", b"$NRG."];
+/// Front of all questions to the system account.
+const SYSTEM_REQUEST: &[u8] = b"$SYS.REQ.";
 /// A user's question about itself (MON-56).
 const USER_INFO: &[u8] = b"$SYS.REQ.USER.INFO";
+/// What every account may ask about itself (MON-57).
+const OF_TENANTS: [&[u8]; 3] = [
+    b"$SYS.REQ.ACCOUNT.PING.CONNZ",
+    b"$SYS.REQ.ACCOUNT.PING.STATZ",
+    b"$SYS.REQ.SERVER.PING.CONNZ",
+];
 
 /// Queue groups of which a remote member was chosen, by the shard that has it. More groups than
 /// this on one subject are rare enough to allocate.
@@ -48,6 +59,7 @@ impl Core {
         }
         let (limits, slot, account) = (connection.limits, connection.slot, connection.account);
         let no_responders = connection.options.no_responders;
+        let traces = connection.tenant.trace.is_some();
         let checked = connection.publish_cache.is_some();
         let mut allowed: &[u8] = b"";
         let before = self.local.counters.sent();
@@ -58,6 +70,11 @@ impl Core {
         let mut asked_elsewhere = false;
         while let Some((publish, length)) = parser::common_publish(&input[used..], &limits) {
             if may_be_reserved(publish.subject) || publish.reply.is_some_and(may_be_reserved) {
+                break;
+            }
+            if publish.header_len > 0
+                && message_trace::is_asked(&publish.body[..publish.header_len], traces)
+            {
                 break;
             }
             let delivery = table.interest.lookup(publish.subject);
@@ -125,9 +142,29 @@ impl Core {
             msgs: 1,
             bytes: size,
         });
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        if connection.rates.is_some() && !self.may_publish_now(index, publish.subject, size) {
+            return;
+        }
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
         if connection.options.pedantic && !subject::is_valid_literal(publish.subject) {
             self.send_error(index, error_text::INVALID_PUBLISH_SUBJECT);
         }
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        let block = publish.body.get(..publish.header_len).unwrap_or_default();
+        if !block.is_empty() && message_trace::is_asked(block, connection.tenant.trace.is_some()) {
+            return self.publish_traced(index, account, publish);
+        }
+        self.publish_unmapped(index, account, publish);
+    }
+
+    fn publish_unmapped(&mut self, index: u32, account: AccountId, publish: &Publish<'_>) {
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
@@ -135,6 +172,19 @@ impl Core {
             self.publish_to(index, account, publish);
         } else {
             self.publish_mapped(index, account, publish);
+        }
+    }
+
+    /// A publish that asks for a trace.
+    #[cold]
+    fn publish_traced(&mut self, index: u32, account: AccountId, publish: &Publish<'_>) {
+        match self.begin_trace(index, publish) {
+            Asked::No => self.publish_unmapped(index, account, publish),
+            Asked::Lost => {}
+            Asked::Yes => {
+                self.publish_unmapped(index, account, publish);
+                self.finish_trace();
+            }
         }
     }
 
@@ -152,10 +202,11 @@ impl Core {
         if verbose {
             self.send_ok(index);
         }
-        if publish.subject == USER_INFO
+        if publish.subject.starts_with(SYSTEM_REQUEST)
             && let Some(reply) = publish.reply
+            && self.ask_system(index, account, publish, reply)
         {
-            return self.answer_user_info(index, reply);
+            return;
         }
         if publish.subject.starts_with(replies::PREFIX) && publish.subject.ends_with(b".T") {
             self.introduce_responder(slot, account, publish.subject);
@@ -172,6 +223,41 @@ impl Core {
             _ => {}
         }
         self.after_delivery();
+    }
+
+    /// Takes a question that everybody may ask of the system account, which only looks like a
+    /// message in the account it comes from. False if this is none.
+    #[cold]
+    fn ask_system(
+        &mut self,
+        index: u32,
+        account: AccountId,
+        publish: &Publish<'_>,
+        reply: &[u8],
+    ) -> bool {
+        let Some(system) = self.local.settings.accounts.system() else {
+            return false;
+        };
+        if publish.subject == USER_INFO {
+            self.answer_user_info(index, reply);
+            return true;
+        }
+        if account == system || !OF_TENANTS.contains(&publish.subject) {
+            return false;
+        }
+        let (header, payload) = publish.body.split_at(publish.header_len);
+        self.local
+            .effects
+            .push(Effect::Internal(Box::new(InternalMessage {
+                service: internal::REQUESTS,
+                account,
+                subject: publish.subject.into(),
+                reply: Some(reply.into()),
+                header: header.into(),
+                payload: payload.into(),
+                requester: None,
+            })));
+        true
     }
 
     /// Closes and ends what the last delivery left to be closed and ended.
@@ -201,6 +287,7 @@ impl Core {
         if reserved || !permitted {
             let mut text = Vec::new();
             error_text::publish_violation(&mut text, publish.subject);
+            self.trace_refusal(&text);
             self.complain(index, &text);
             return false;
         }
@@ -211,14 +298,31 @@ impl Core {
         {
             let mut text = Vec::new();
             error_text::reply_violation(&mut text, reply);
+            self.trace_refusal(&text);
             self.complain(index, &text);
             return false;
         }
         true
     }
 
+    /// May this connection publish on a subject? Nothing is counted or told.
+    pub(super) fn may_publish_to(&mut self, index: u32, subject: &[u8]) -> bool {
+        let reserved = RESERVED_SUBJECTS
+            .iter()
+            .any(|prefix| subject.starts_with(prefix));
+        let Some(connection) = self.local.connections.at(index) else {
+            return false;
+        };
+        let user = connection.user.as_ref();
+        let permissions = user.and_then(|user| user.permissions.as_ref());
+        !reserved && permissions.is_none_or(|it| it.can_publish(subject))
+    }
+
     /// Hands a message to everybody interested, here and on other shards.
     pub(super) fn route(&mut self, message: &mut Message<'_>) -> Routed {
+        if self.local.trace.is_some() {
+            return self.route_traced(message);
+        }
         let before = self.local.counters.sent();
         let table = self.tables.of(message.account);
         let delivery = table.interest.lookup(message.subject);

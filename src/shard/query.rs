@@ -7,11 +7,12 @@ use serde_json::json;
 use crate::connection::connection::Connection;
 use crate::connection::registry::Subscription;
 use crate::ids::{ConnectionId, ShardId};
+use crate::routing::subject::patterns_overlap;
 use crate::shard::core::Core;
 use crate::shard::internal::INTERNAL;
 use crate::shard::report::{
-    AccountReport, ConnectionQuery, ConnectionReport, Counters, Query, ShardReport,
-    SubscriptionReport,
+    AccountReport, ConnectionQuery, ConnectionRank, ConnectionReport, Counters, IssuedReport,
+    Query, ShardReport, SubscriptionReport,
 };
 use crate::shard::settings::Settings;
 use crate::time::{Nanos, WallTime};
@@ -75,12 +76,56 @@ impl Core {
         }
     }
 
+    /// The first open connections that are wanted. Counts all in the account asked for.
+    fn wanted_open(&self, wanted: &ConnectionQuery, report: &mut ShardReport) -> Vec<&Connection> {
+        let (wall, now) = (self.local.wall, self.local.now);
+        let mut found = Vec::new();
+        for connection in self.local.connections.iter().filter(|it| !it.closing()) {
+            let account = wanted.account.as_deref();
+            let rank = rank(connection, wall, now);
+            let in_account = account.is_none_or(|name| *connection.tenant.name == *name);
+            if in_account {
+                report.open += 1;
+                report.pending_bytes += rank.pending_bytes;
+            }
+            // One found by its number is shown whoever it belongs to.
+            let wanted_here = match wanted.cid {
+                Some(cid) => connection.cid == cid,
+                None => in_account && self.is_wanted(wanted, connection),
+            };
+            if wanted_here {
+                found.push((wanted.order.key(&rank, wall), connection));
+            }
+        }
+        if wanted.most < found.len() {
+            if wanted.most > 0 {
+                found.select_nth_unstable_by_key(wanted.most - 1, |(key, _)| *key);
+            }
+            found.truncate(wanted.most);
+        }
+        found.sort_unstable_by_key(|(key, _)| *key);
+        found
+            .into_iter()
+            .map(|(_, connection)| connection)
+            .collect()
+    }
+
+    fn is_wanted(&self, wanted: &ConnectionQuery, connection: &Connection) -> bool {
+        let user = connection.user.as_ref().map_or("", |user| &*user.name);
+        let subscriptions = || {
+            let ids = connection.sids.iter();
+            ids.filter_map(|&id| self.local.subscriptions.get(id))
+        };
+        wanted.user.as_deref().is_none_or(|wanted| wanted == user)
+            && wanted.filter_subject.as_deref().is_none_or(|pattern| {
+                subscriptions().any(|it| patterns_overlap(it.subject(), pattern.as_bytes()))
+            })
+    }
+
     fn connections_into(&self, wanted: &ConnectionQuery, report: &mut ShardReport) {
         let (wall, now) = (self.local.wall, self.local.now);
-        let is_wanted = |cid: ConnectionId| wanted.cid.is_none_or(|only| only == cid);
         if wanted.open {
-            let open = self.local.connections.iter().filter(|it| !it.closing());
-            for connection in open.filter(|it| is_wanted(it.cid)) {
+            for connection in self.wanted_open(wanted, report) {
                 let mut described = describe(connection, self.local.id, wall, now);
                 if wanted.subscriptions {
                     let ids = connection.sids.iter();
@@ -94,7 +139,9 @@ impl Core {
         }
         if wanted.closed {
             let closed = self.local.closed.iter();
-            let closed = closed.filter(|(it, _)| is_wanted(it.cid));
+            // Whoever asks for an account, too, is told how many it has.
+            let all = wanted.cid.is_none() || wanted.account.is_some();
+            let closed = closed.filter(|(it, _)| all || wanted.cid == Some(it.cid));
             report.connections.extend(closed.map(|(it, subscriptions)| {
                 let mut described = it.clone();
                 if wanted.subscriptions {
@@ -104,6 +151,44 @@ impl Core {
             }));
         }
     }
+}
+
+/// What a connection is sorted by.
+fn rank(connection: &Connection, wall: WallTime, now: Nanos) -> ConnectionRank {
+    let idle = now.since(connection.keep_alive.last_in).as_nanos() as u64;
+    ConnectionRank {
+        cid: connection.cid,
+        start: connection.start,
+        last_activity: WallTime(wall.0.saturating_sub(idle)),
+        closed: None,
+        rtt: connection.keep_alive.rtt,
+        pending_bytes: connection.outbound.pending() as u64,
+        traffic: connection.traffic,
+        subscriptions: connection.sids.len() as u64,
+    }
+}
+
+/// The token it came with, as monitoring shows it.
+fn issued(connection: &Connection) -> Option<Arc<IssuedReport>> {
+    let issued = connection.user.as_ref()?.issued.as_ref()?;
+    let bearer = issued.claims.body.limits.bearer_token;
+    Some(Arc::new(IssuedReport {
+        issuer_key: issuer_key(connection).unwrap_or_default().into(),
+        // Whoever has it needs nothing else.
+        jwt: if bearer { "" } else { &connection.options.jwt }.into(),
+        tags: issued.claims.body.tags.clone(),
+    }))
+}
+
+/// The key that issued its token.
+pub(super) fn issuer_key(connection: &Connection) -> Option<&str> {
+    let issued = connection.user.as_ref()?.issued.as_ref()?;
+    Some(
+        issued
+            .signing_key
+            .as_deref()
+            .unwrap_or(&connection.tenant.name),
+    )
 }
 
 /// A connection as monitoring shows it.
@@ -129,6 +214,7 @@ pub(super) fn describe(
         in_bytes: connection.traffic.in_bytes,
         out_bytes: connection.traffic.out_bytes,
         stalls: connection.stalls,
+        rate_limited: connection.rate_limited,
         subscriptions: connection.sids.len() as u64,
         name: options.name.as_str().into(),
         lang: options.lang.as_str().into(),
@@ -138,6 +224,8 @@ pub(super) fn describe(
             .as_ref()
             .map_or_else(|| Arc::from(""), |user| Arc::clone(&user.name)),
         account: Arc::clone(&connection.tenant.name),
+        name_tag: Arc::clone(&connection.tenant.name_tag),
+        issued: issued(connection),
         subscriptions_list: Vec::new(),
     }
 }
@@ -162,21 +250,13 @@ pub(super) fn subscription(
 
 /// The answer to `$SYS.REQ.USER.INFO` (MON-56).
 pub(super) fn user_info(connection: &Connection, settings: &Settings, wall: WallTime) -> Vec<u8> {
-    let time = jiff::Timestamp::from_nanosecond(i128::from(wall.0)).unwrap_or_default();
     let user = connection.user.as_ref();
     let mut data = json!({
         "user": user.map_or("", |user| &user.name),
         "account": &*connection.tenant.name,
-        "account_name": &*connection.tenant.name,
+        "account_name": &*connection.tenant.name_tag,
     });
     let trust = settings.authenticator.trust();
-    let vouched = trust.and_then(|it| it.account(&connection.tenant.name));
-    if let Some(account) = vouched {
-        let name = &account.claims.standard.name;
-        if !name.is_empty() {
-            data["account_name"] = name.as_str().into();
-        }
-    }
     if let Some(issued) = user.and_then(|user| user.issued.as_ref()) {
         let name = &issued.claims.standard.name;
         if trust.is_some() && !name.is_empty() {
@@ -191,20 +271,6 @@ pub(super) fn user_info(connection: &Connection, settings: &Settings, wall: Wall
     if let Some(permissions) = user.and_then(|user| user.permissions.as_ref()) {
         data["permissions"] = permissions.describe();
     }
-    json!({
-        "server": {
-            "name": settings.info.server_name,
-            "host": settings.info.host,
-            "id": settings.info.server_id,
-            "ver": settings.info.version,
-            "feature_flags": settings.feature_flags,
-            "jetstream": false,
-            "flags": 0,
-            "seq": 1,
-            "time": time.to_string(),
-        },
-        "data": data,
-    })
-    .to_string()
-    .into_bytes()
+    let server = settings.identity.stamp(wall);
+    format!("{{\"server\":{server},\"data\":{data}}}").into_bytes()
 }

@@ -32,6 +32,7 @@ impl Core {
         let control_line = limits.max_control_line;
         let open = self.local.connections.iter().filter(|it| !it.closing());
         let concerned = open.filter(|it| changed.is_none_or(|all| all.contains(&it.account)));
+        let has_rates = before.rates.is_some() || self.local.settings.rates.is_some();
         let slots: Vec<Slot> = concerned.map(|it| it.slot).collect();
         for slot in slots {
             if let Some(connection) = self.local.connections.of(slot) {
@@ -41,6 +42,9 @@ impl Core {
                 continue;
             }
             self.recheck(slot, Some(&before.authenticator));
+            if has_rates {
+                self.renew_rates(slot.index);
+            }
         }
     }
 

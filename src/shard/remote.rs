@@ -36,6 +36,7 @@ impl Core {
                     self.local.peers.applied(from);
                 }
                 Item::Mark => self.local.peers.applied(from),
+                Item::Traced(mark) => self.local.trace_mark = Some((from, mark.into())),
                 Item::About(publisher) => self.local.services.publisher_is(from, publisher),
                 Item::Message(message) => {
                     self.deliver_remote(from, &message);
@@ -84,6 +85,9 @@ impl Core {
             source,
             claim: remote.claim,
         };
+        if self.local.trace_mark.is_some() {
+            return self.apply_traced(from, home, remote, &message);
+        }
         let mut delivered = false;
         let before = self.local.counters.sent();
         let table = self.tables.of(remote.account);
@@ -123,12 +127,53 @@ impl Core {
         } else if let Some(claim) = claim
             && let Some(reply) = remote.reply
         {
-            if home == self.local.id {
-                self.undelivered(remote.source, claim, remote.subject, reply);
-            } else {
-                let to_home = self.local.peers.outgoing(home);
-                to_home.undelivered(remote.source, claim, remote.subject, reply);
-            }
+            self.give_back_claim(home, remote.source, claim, remote.subject, reply);
+        }
+        self.after_delivery();
+    }
+
+    /// Nobody here receives this part of a request.
+    fn give_back_claim(
+        &mut self,
+        home: ShardId,
+        requester: Slot,
+        claim: Claim,
+        subject: &[u8],
+        reply: &[u8],
+    ) {
+        if home == self.local.id {
+            self.undelivered(requester, claim, subject, reply);
+        } else {
+            let to_home = self.local.peers.outgoing(home);
+            to_home.undelivered(requester, claim, subject, reply);
+        }
+    }
+
+    /// As [`Core::deliver_remote`], for a traced message.
+    #[cold]
+    fn apply_traced(
+        &mut self,
+        from: ShardId,
+        home: ShardId,
+        remote: &RemoteMessage<'_>,
+        message: &Message<'_>,
+    ) {
+        let Some((marked_by, mark)) = self.local.trace_mark.take() else {
+            return;
+        };
+        debug_assert_eq!(marked_by, from, "the mark is right before its message");
+        self.begin_remote_trace(&mark);
+        let before = self.local.counters.sent();
+        let mut delivered = self.deliver_remote_traced(remote, message);
+        let table = self.tables.of(remote.account);
+        table.sent_since(before, &self.local.counters);
+        let delivery = table.interest.lookup(remote.subject);
+        if remote.plain && delivery.handlers.contains(&Handler::Replies) {
+            delivered |= self.answer(message) != Routed::Nobody;
+        }
+        self.finish_trace();
+        if !delivered && let (Some(claim), Some(reply)) = (remote.claim, remote.reply) {
+            self.give_back_claim(home, remote.source, claim, remote.subject, reply);
         }
         self.after_delivery();
     }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::connection::connection::Traffic;
 use crate::ids::{ConnectionId, PeerAddress, ShardId};
 use crate::routing::interest::RoutingStats;
 use crate::time::WallTime;
@@ -22,7 +23,11 @@ pub enum Query {
 }
 
 /// Which connections to report and how much of each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+///
+/// Open ones are filtered and put in order where they are, so that no more of them are copied than
+/// a page can show. Closed ones are at most `max_closed_clients` and all come: which of them are
+/// the last ones of the server only who sees all shards can tell.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConnectionQuery {
     /// Those open now.
     pub open: bool,
@@ -32,6 +37,98 @@ pub struct ConnectionQuery {
     pub subscriptions: bool,
     /// Only this one.
     pub cid: Option<ConnectionId>,
+    /// Only open ones of this user.
+    pub user: Option<Box<str>>,
+    /// Only open ones in this account.
+    pub account: Option<Box<str>>,
+    /// Only open ones with a subscription that overlaps this pattern.
+    pub filter_subject: Option<Box<str>>,
+    /// Which open ones come first.
+    pub order: ConnectionOrder,
+    /// At most as many open ones.
+    pub most: usize,
+}
+
+/// By what connections are sorted; those equal by it, by their number (MON-18).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ConnectionOrder {
+    /// Number.
+    #[default]
+    Cid,
+    /// Start.
+    Start,
+    /// Subscriptions, most first, as all that follow.
+    Subscriptions,
+    /// Bytes waiting.
+    Pending,
+    /// Messages to it.
+    MsgsTo,
+    /// Messages from it.
+    MsgsFrom,
+    /// Bytes to it.
+    BytesTo,
+    /// Bytes from it.
+    BytesFrom,
+    /// Last activity.
+    Last,
+    /// Time without activity.
+    Idle,
+    /// Round trip.
+    Rtt,
+    /// Time it has been open, least first.
+    Uptime,
+    /// When it closed, last first.
+    Stop,
+    /// Why it closed, by text.
+    Reason,
+}
+
+/// What connections are sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionRank {
+    /// Number.
+    pub cid: ConnectionId,
+    /// Accepted at.
+    pub start: WallTime,
+    /// Last activity.
+    pub last_activity: WallTime,
+    /// When and why it closed.
+    pub closed: Option<(WallTime, &'static str)>,
+    /// Round trip.
+    pub rtt: Option<Duration>,
+    /// Bytes waiting.
+    pub pending_bytes: u64,
+    /// What went either way.
+    pub traffic: Traffic,
+    /// Its subscriptions.
+    pub subscriptions: u64,
+}
+
+impl ConnectionOrder {
+    /// What to sort by, least first.
+    pub fn key(self, it: &ConnectionRank, now: WallTime) -> (u64, &'static str, ConnectionId) {
+        let stop = it.closed.map_or(now, |(stop, _)| stop);
+        let most_first = |number: u64| !number;
+        let number = match self {
+            Self::Cid | Self::Start | Self::Reason => 0,
+            Self::Subscriptions => most_first(it.subscriptions),
+            Self::Pending => most_first(it.pending_bytes),
+            Self::MsgsTo => most_first(it.traffic.out_msgs),
+            Self::MsgsFrom => most_first(it.traffic.in_msgs),
+            Self::BytesTo => most_first(it.traffic.out_bytes),
+            Self::BytesFrom => most_first(it.traffic.in_bytes),
+            Self::Last => most_first(it.last_activity.0),
+            Self::Idle => most_first(now.0.saturating_sub(it.last_activity.0)),
+            Self::Rtt => most_first(it.rtt.map_or(0, |rtt| rtt.as_nanos() as u64)),
+            Self::Uptime => stop.0.saturating_sub(it.start.0),
+            Self::Stop => most_first(stop.0),
+        };
+        let reason = match self {
+            Self::Reason => it.closed.map_or("", |(_, reason)| reason),
+            _ => "",
+        };
+        (number, reason, it.cid)
+    }
 }
 
 /// One shard's answer.
@@ -41,7 +138,11 @@ pub struct ShardReport {
     pub counters: Counters,
     /// Closed connections it remembers.
     pub closed: u64,
-    /// Connections, if asked for; unordered.
+    /// Open connections in the account asked for, or all, if connections were asked for.
+    pub open: u64,
+    /// Bytes that wait for them.
+    pub pending_bytes: u64,
+    /// Connections, if asked for; open ones in the order asked for, closed ones unordered.
     pub connections: Vec<ConnectionReport>,
     /// Subscriptions, if asked for; unordered.
     pub subscriptions: Vec<SubscriptionReport>,
@@ -139,6 +240,8 @@ pub struct Counters {
     pub stale_connections: u64,
     /// Times a publisher was held back for a receiver.
     pub stalled_clients: u64,
+    /// Messages, subscriptions and connections refused for a rate limit.
+    pub rate_limited: u64,
     /// Subscriptions now.
     pub subscriptions: u64,
     /// Subscriptions ever inserted.
@@ -184,6 +287,7 @@ impl Counters {
             slow_consumers: sum.slow_consumers + one.slow_consumers,
             stale_connections: sum.stale_connections + one.stale_connections,
             stalled_clients: sum.stalled_clients + one.stalled_clients,
+            rate_limited: sum.rate_limited + one.rate_limited,
             subscriptions: sum.subscriptions + one.subscriptions,
             inserts: sum.inserts + one.inserts,
             removes: sum.removes + one.removes,
@@ -194,6 +298,17 @@ impl Counters {
             total_fanout: sum.total_fanout + one.total_fanout,
         })
     }
+}
+
+/// The token a connection came with.
+#[derive(Debug)]
+pub struct IssuedReport {
+    /// Key that issued it.
+    pub issuer_key: Box<str>,
+    /// The token itself; empty where it alone lets somebody in.
+    pub jwt: Box<str>,
+    /// Labels of its user.
+    pub tags: Vec<String>,
 }
 
 /// One connection, open or closed.
@@ -225,6 +340,8 @@ pub struct ConnectionReport {
     pub out_bytes: u64,
     /// Times it was held back for a receiver.
     pub stalls: u64,
+    /// Messages and subscriptions refused for a rate limit.
+    pub rate_limited: u64,
     /// Its subscriptions now.
     pub subscriptions: u64,
     /// `name` of its CONNECT.
@@ -237,8 +354,33 @@ pub struct ConnectionReport {
     pub authorized_user: Arc<str>,
     /// Account it is in.
     pub account: Arc<str>,
+    /// That account's name for people.
+    pub name_tag: Arc<str>,
+    /// The token it came with, in operator mode.
+    pub issued: Option<Arc<IssuedReport>>,
     /// Its subscriptions, if asked for.
     pub subscriptions_list: Vec<SubscriptionReport>,
+}
+
+impl ConnectionReport {
+    /// What it is sorted by.
+    pub fn rank(&self) -> ConnectionRank {
+        ConnectionRank {
+            cid: self.cid,
+            start: self.start,
+            last_activity: self.last_activity,
+            closed: self.closed,
+            rtt: self.rtt,
+            pending_bytes: self.pending_bytes,
+            traffic: Traffic {
+                in_msgs: self.in_msgs,
+                in_bytes: self.in_bytes,
+                out_msgs: self.out_msgs,
+                out_bytes: self.out_bytes,
+            },
+            subscriptions: self.subscriptions,
+        }
+    }
 }
 
 /// One subscription.

@@ -1,12 +1,13 @@
 //! What every shard is told at its start and by each reload: one immutable view, shared.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::accounts::registry::Accounts;
 use crate::auth::authenticate::Authenticator;
 use crate::options::ClientLimits;
 use crate::protocol::info::ServerInfo;
+use crate::shard::identity::ServerIdentity;
+use crate::shard::rates::RateTable;
 
 /// Settings of all shards.
 #[derive(Clone)]
@@ -15,8 +16,12 @@ pub struct Settings {
     pub number: u64,
     /// Limits and timers of clients.
     pub limits: ClientLimits,
+    /// The server as its events and answers name it.
+    pub identity: ServerIdentity,
     /// INFO as every client gets it; what differs by connection is filled in.
     pub info: Arc<ServerInfo>,
+    /// Rate limits, if there are any.
+    pub rates: Option<Arc<RateTable>>,
     /// All accounts.
     pub accounts: Arc<Accounts>,
     /// Who may connect.
@@ -26,8 +31,6 @@ pub struct Settings {
     /// Bytes that may wait for all clients of a shard together; `None` is without bound
     /// ([`crate::shard::budget`]).
     pub output_share: Option<u64>,
-    /// Feature flags in force (CFG-68).
-    pub feature_flags: BTreeMap<String, bool>,
     /// Log what happens to connections.
     pub debug: bool,
     /// Log every operation.

@@ -54,6 +54,12 @@ impl Core {
         {
             return self.complain(index, error_text::MAXIMUM_SUBSCRIPTIONS);
         }
+        if connection.rates.is_some() && !self.may_subscribe_now(index, pattern, queue) {
+            return;
+        }
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
         // A sid in use keeps its first subscription (CORE-35).
         if self
             .local

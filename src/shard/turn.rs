@@ -85,7 +85,7 @@ pub struct Shard<D: Driver> {
     first_link: usize,
     /// Questions of monitoring, answered once this turn's events are taken.
     questions: Vec<(Query, SyncSender<(ShardId, ShardReport)>)>,
-    /// Told at the end of the turn that the new settings are in force here.
+    /// Told at the end of the turn that what they asked for is done.
     taken: Vec<SyncSender<()>>,
     ending: Option<Nanos>,
     patience: Patience,
@@ -330,6 +330,16 @@ impl<D: Driver> Shard<D> {
             Control::Query(query, answer) => self.questions.push((query, answer)),
             Control::Settings(new) => self.take_settings(new),
             Control::CloseSurplus(count) => self.core.close_surplus(count),
+            Control::ToClient(cid, action, outcome) => {
+                if let Some(done) = self.core.act_on(cid, action) {
+                    // The asker may have given up: then nobody misses the answer.
+                    let _ = outcome.try_send(done);
+                }
+            }
+            Control::Tell(event, told) => {
+                self.core.tell_server_event(event);
+                self.taken.push(told);
+            }
             Control::CloseOverAccountLimit(surplus) => {
                 self.core.close_over_account_limit(&surplus);
             }

@@ -435,3 +435,99 @@ fn metrics_speak_prometheus() {
         assert!(response.body.contains(name), "{name}");
     }
 }
+
+/// The fields of an object, in no order.
+fn keys(value: &serde_json::Value) -> Vec<&str> {
+    let object = value.as_object().expect("an object");
+    let mut keys: Vec<&str> = object.keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    keys
+}
+
+#[test]
+fn mon_026_028_links_that_are_not_there_are_empty() {
+    let server = Server::with_monitor("");
+    for query in ["", "?subs=1", "?subs=detail"] {
+        let routez = server.json(&format!("/routez{query}"));
+        assert_eq!(
+            keys(&routez),
+            ["now", "num_routes", "routes", "server_id", "server_name"]
+        );
+        assert_eq!(
+            (&routez["num_routes"], &routez["routes"]),
+            (&json!(0), &json!([]))
+        );
+    }
+    for query in ["", "?accs=1&subs=1", "?gw_name=x&acc_name=y"] {
+        let gatewayz = server.json(&format!("/gatewayz{query}"));
+        assert_eq!(
+            keys(&gatewayz),
+            ["inbound_gateways", "now", "outbound_gateways", "server_id"]
+        );
+        assert_eq!(gatewayz["outbound_gateways"], json!({}));
+    }
+    for query in ["", "?subs=1&acc=$G"] {
+        let leafz = server.json(&format!("/leafz{query}"));
+        assert_eq!(keys(&leafz), ["leafnodes", "leafs", "now", "server_id"]);
+        assert_eq!(
+            (&leafz["leafnodes"], &leafz["leafs"]),
+            (&json!(0), &json!([]))
+        );
+    }
+    for path in [
+        "/routez?subs=x",
+        "/gatewayz?accs=x",
+        "/leafz?subs=x",
+        "/accstatz?unused=x",
+    ] {
+        let response = server.get(path);
+        assert_eq!(response.status, 400, "{path}");
+        assert!(
+            response.body.contains("Error decoding boolean for"),
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn mon_037_038_039_the_inside_of_the_process() {
+    let server = Server::with_monitor("");
+    let raftz = server.get("/raftz");
+    assert_eq!(
+        (raftz.status, raftz.body.as_str()),
+        (404, "No Raft nodes registered")
+    );
+    assert_eq!(server.json("/ipqueuesz"), json!({}));
+    let stacksz = server.get("/stacksz");
+    assert_eq!(stacksz.status, 200);
+    assert!(!stacksz.body.is_empty());
+    let vars = server.json("/debug/vars");
+    assert_eq!(keys(&vars), ["cmdline", "memstats"]);
+    assert!(vars["memstats"]["HeapAlloc"].is_u64() && vars["memstats"]["PauseNs"].is_array());
+}
+
+#[test]
+fn t29_debug_vars_holds_no_command_line() {
+    if !beyond_stock() {
+        return;
+    }
+    let builder = Server::builder().config("http: 127.0.0.1:-1");
+    let server = builder
+        .flags("--user planted --pass s3cr3t-planted")
+        .start();
+    assert_eq!(server.json("/debug/vars")["cmdline"], json!([]));
+}
+
+#[test]
+fn connz_pending_bytes_are_in_the_metrics() {
+    if !beyond_stock() {
+        return;
+    }
+    let server = Server::with_monitor("");
+    let _client = server.client();
+    let metrics = server.get("/metrics").body;
+    let line = metrics
+        .lines()
+        .find(|it| it.starts_with("gnatsd_connz_pending_bytes{"));
+    assert!(line.is_some_and(|it| it.ends_with(" 0.0")), "{line:?}");
+}

@@ -360,3 +360,64 @@ fn auth_057_imports_of_public_and_private_exports() {
     giver.send("PUB priv.a 1\r\n2\r\nPUB pub.y 1\r\n1\r\n");
     assert_eq!(again.message().subject, "in.y");
 }
+
+#[test]
+fn mon_056_059_tokens_are_shown_with_names_and_labels() {
+    let trust = Trust::new();
+    let (_, server, mut admin) = start(&trust.account_token(&json!({"name": "tenant"})), "");
+    admin.quietly("SUB $SYS.ACCOUNT.*.CONNECT 2\r\n");
+    let over = json!({"name": "person", "exp": now() + 3600, "nats": {"tags": ["a", "b"]}});
+    let token = trust.user_token(&over);
+    let mut user = login(&server, &trust.user, &token);
+    let (id, account) = (trust.user.public_key(), trust.account.public_key());
+
+    let event = admin.message();
+    assert_eq!(event.subject, format!("$SYS.ACCOUNT.{account}.CONNECT"));
+    let event: Value = serde_json::from_slice(&event.payload).expect("JSON");
+    let client = &event["client"];
+    assert_eq!(
+        (&client["acc"], &client["user"]),
+        (&json!(account), &json!(id))
+    );
+    assert_eq!(
+        (&client["name_tag"], &client["tags"]),
+        (&json!("tenant"), &json!(["a", "b"]))
+    );
+    assert_eq!(
+        (&client["issuer_key"], &client["jwt"]),
+        (&json!(account), &json!(token))
+    );
+
+    user.quietly("SUB answers 1\r\n");
+    let info = ask_json(&mut user, "$SYS.REQ.USER.INFO", "")["data"].clone();
+    assert_eq!(
+        (&info["account"], &info["account_name"]),
+        (&json!(account), &json!("tenant"))
+    );
+    assert_eq!(
+        (&info["user"], &info["user_name"]),
+        (&json!(id), &json!("person"))
+    );
+    let left = info["expires"].as_u64().expect("nanoseconds");
+    assert!(
+        (3_500_000_000_000..=3_600_000_000_000).contains(&left),
+        "{left}"
+    );
+
+    admin.quietly("UNSUB 2\r\n");
+    let body = format!("{{\"auth\":true,\"acc\":\"{account}\"}}");
+    let connz = ask_json(&mut admin, "$SYS.REQ.SERVER.PING.CONNZ", &body);
+    let row = &connz["data"]["connections"][0];
+    assert_eq!(
+        (&row["authorized_user"], &row["account"]),
+        (&json!(id), &json!(account))
+    );
+    assert_eq!(
+        (&row["name_tag"], &row["tags"]),
+        (&json!("tenant"), &json!(["a", "b"]))
+    );
+    assert_eq!(
+        (&row["issuer_key"], &row["jwt"]),
+        (&json!(account), &json!(token))
+    );
+}

@@ -14,6 +14,7 @@ use ramjet::protocol::info::ServerInfo;
 use ramjet::routing::subject::pattern_matches;
 use ramjet::shard::control::{Control, NewSettings, Post};
 use ramjet::shard::core::Core;
+use ramjet::shard::identity::{ServerIdentity, Told};
 use ramjet::shard::report::{Query, ShardReport};
 use ramjet::shard::settings::Settings;
 use ramjet::shard::turn::Shard;
@@ -82,7 +83,17 @@ impl World {
             accounts: Arc::default(),
             authenticator: Arc::new(Authenticator::new(&AuthOptions::default()).expect("open")),
             auth_timeout: Duration::from_secs(2),
-            feature_flags: BTreeMap::new(),
+            rates: None,
+            identity: ServerIdentity::new(
+                &ServerInfo::default(),
+                Told {
+                    cluster: None,
+                    tags: &[],
+                    metadata: &BTreeMap::new(),
+                    feature_flags: &BTreeMap::new(),
+                },
+                Arc::default(),
+            ),
             debug: false,
             trace: false,
             trace_headers: false,

@@ -116,8 +116,7 @@ fn entry<'v>(
             "mappings" | "maps" => account.mappings = mappings::read(report, value),
             "limits" => limits(report, value, &mut account.limits),
             "msg_trace" | "trace_dest" => {
-                message_trace(report, &text, value);
-                report.inactive("msg_trace");
+                account.trace = message_trace(report, &text, value);
             }
             _ => report.unknown_field(key, value),
         }

@@ -233,6 +233,9 @@ impl Changes {
     }
 
     fn stalls(&mut self, old: &Options, new: &Options) {
+        self.tell(old.rates != new.rates, || {
+            "Reloaded: rate_limits".to_owned()
+        });
         let no_stall = new.client.no_fast_producer_stall;
         self.tell(old.client.no_fast_producer_stall != no_stall, || {
             let not = if no_stall { "not " } else { "" };

@@ -13,7 +13,9 @@ use std::time::Duration;
 use super::error::{Origin, ProblemKind};
 use super::report::{Report, strict_duration, type_in};
 use super::value::{Map, Node, Value};
-use super::{accounts, authorization, duration, inactive, listen, mappings, operator, table};
+use super::{
+    accounts, authorization, duration, inactive, listen, mappings, operator, rates, table,
+};
 use crate::ids::{GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
 use crate::limits::SHARDS_MAX;
 use crate::options::{AccountOptions, Options, WriteTimeoutPolicy};
@@ -193,6 +195,7 @@ impl Keys<'_> {
             "server_tags" => options.tags = tags(value)?,
             "server_metadata" => self.metadata(value)?,
             "feature_flags" => self.feature_flags(value)?,
+            "rate_limits" => options.rates = rates::read(self.report, value),
             "shards" => {
                 let max = i64::try_from(SHARDS_MAX).unwrap_or(i64::MAX);
                 let count: usize = bounded(name, value.integer()?, 0, max)?;

@@ -19,6 +19,7 @@ mod listen;
 mod mappings;
 mod operator;
 pub mod parser;
+mod rates;
 mod report;
 pub mod table;
 mod validate;

@@ -10,7 +10,6 @@ use super::facts::ServerFacts;
 use super::format;
 use super::query::{BadRequest, Parameters};
 use super::subsz::SublistStats;
-use crate::ids::GLOBAL_ACCOUNT;
 use crate::routing::interest::RoutingStats;
 use crate::shard::report::{AccountFigures, Counters, Figures, Query, Volume};
 
@@ -27,7 +26,7 @@ pub(super) struct Accountz<'a> {
 }
 
 #[derive(Serialize)]
-struct AccountInfo {
+pub(super) struct AccountInfo {
     account_name: String,
     update_time: String,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -39,12 +38,27 @@ struct AccountInfo {
     client_connections: u64,
     subscriptions: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    exports: Vec<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     imports: Vec<Value>,
     name_tag: String,
     sublist_stats: SublistStats,
 }
 
-/// What every account but the system's own may ask of it (MON-57).
+/// What the system account offers the others.
+fn system_exports() -> Vec<Value> {
+    let offered = [
+        ("$SYS.REQ.ACCOUNT.*.CONNZ", "Streamed"),
+        ("$SYS.REQ.ACCOUNT.*.STATZ", "Streamed"),
+        ("$SYS.DEBUG.SUBSCRIBERS", "Singleton"),
+        ("$SYS.REQ.USER.*.INFO", "Singleton"),
+    ];
+    let export = |(subject, answers): (&str, &str)| json!({ "subject": subject, "type": "service", "response_type": answers });
+    offered.into_iter().map(export).collect()
+}
+
+/// What every account may ask of the system's (MON-57): about itself; that one itself only about its
+/// users.
 fn system_imports(account: &str, system: &str) -> Vec<Value> {
     let asked = [
         (
@@ -68,13 +82,16 @@ fn system_imports(account: &str, system: &str) -> Vec<Value> {
             false,
         ),
     ];
+    let asked = asked
+        .into_iter()
+        .filter(|(_, local, _)| account != system || *local == "$SYS.REQ.USER.INFO");
     let import = |(subject, local, share): (String, &str, bool)| {
         json!({
             "subject": subject, "account": system, "to": local, "local_subject": local,
             "type": "service", "invalid": false, "share": share, "tracking": false,
         })
     };
-    asked.into_iter().map(import).collect()
+    asked.map(import).collect()
 }
 
 /// Answers `/accountz`.
@@ -94,31 +111,45 @@ pub(super) fn accountz<'a>(
     };
     if wanted.is_empty() {
         answer.accounts = Some(names(facts));
-    } else if is_account(facts, wanted) {
-        let is_system = wanted == system;
-        let report = of_accounts(figures).remove(wanted).unwrap_or_default();
-        answer.account_detail = Some(AccountInfo {
-            account_name: wanted.into(),
-            update_time: format::time(facts.start),
-            is_system,
-            expired: false,
-            complete: true,
-            jetstream_enabled: false,
-            leafnode_connections: 0,
-            client_connections: report.figures.connections,
-            subscriptions: report.figures.subscriptions,
-            imports: if is_system || system.is_empty() {
-                Vec::new()
-            } else {
-                system_imports(wanted, system)
-            },
-            name_tag: wanted.into(),
-            sublist_stats: SublistStats::of_account(&report.figures, &report.routing),
-        });
     } else {
-        return Err(BadRequest(format!("Account {wanted} does not exist")));
+        answer.account_detail = Some(account_info(facts, figures, wanted)?);
     }
     Ok(answer)
+}
+
+/// Everything about one account.
+pub(super) fn account_info(
+    facts: &ServerFacts,
+    figures: &dyn Figures,
+    wanted: &str,
+) -> Result<AccountInfo, BadRequest> {
+    if !is_account(facts, wanted) {
+        return Err(BadRequest(format!("Account {wanted} does not exist")));
+    }
+    let system = system_account(facts);
+    let is_system = wanted == system;
+    let report = of_accounts(figures).remove(wanted).unwrap_or_default();
+    Ok(AccountInfo {
+        account_name: wanted.into(),
+        update_time: format::time(facts.start),
+        is_system,
+        expired: false,
+        complete: true,
+        jetstream_enabled: false,
+        leafnode_connections: 0,
+        client_connections: report.figures.connections,
+        subscriptions: report.figures.subscriptions,
+        exports: match is_system {
+            true => system_exports(),
+            false => Vec::new(),
+        },
+        imports: match system.is_empty() {
+            true => Vec::new(),
+            false => system_imports(wanted, system),
+        },
+        name_tag: name_tag(facts, wanted).into(),
+        sublist_stats: SublistStats::of_account(&report.figures, &report.routing),
+    })
 }
 
 #[derive(Serialize)]
@@ -163,6 +194,16 @@ pub(super) fn accstatz<'a>(
     parameters: &Parameters,
 ) -> Result<Accstatz<'a>, BadRequest> {
     let unused = parameters.bool("unused")?;
+    Ok(figures_of(facts, figures, None, unused))
+}
+
+/// Figures of the accounts named, or of all.
+pub(super) fn figures_of<'a>(
+    facts: &'a ServerFacts,
+    figures: &dyn Figures,
+    named: Option<&[String]>,
+    unused: bool,
+) -> Accstatz<'a> {
     let reports = of_accounts(figures);
     let data = |volume: Volume| DataStats {
         msgs: volume.msgs,
@@ -173,7 +214,7 @@ pub(super) fn accstatz<'a>(
         let counts = reports.get(name).copied().unwrap_or_default().figures;
         (unused || counts.connections > 0).then(|| AccountStat {
             acc: name,
-            name,
+            name: name_tag(facts, name),
             conns: counts.connections,
             leafnodes: 0,
             total_conns: counts.connections,
@@ -183,29 +224,34 @@ pub(super) fn accstatz<'a>(
             slow_consumers: counts.slow_consumers,
         })
     };
-    let account_statz = names(facts).into_iter().filter_map(stat).collect();
-    Ok(Accstatz {
+    let wanted = |name: &&str| named.is_none_or(|named| named.iter().any(|it| it == name));
+    let account_statz = names(facts)
+        .into_iter()
+        .filter(wanted)
+        .filter_map(stat)
+        .collect();
+    Accstatz {
         server_id: &facts.info.server_id,
         now: format::time(format::now()),
         account_statz,
-    })
+    }
 }
 
 /// Is there an account of this name?
 pub(super) fn is_account(facts: &ServerFacts, name: &str) -> bool {
-    names(facts).contains(&name)
+    facts.accounts.find(name).is_some()
 }
 
 /// All accounts, `$G` and the system's first.
 fn names(facts: &ServerFacts) -> Vec<&str> {
-    let mut names = vec![GLOBAL_ACCOUNT];
-    let configured = facts.options.accounts.iter().map(|it| it.name.as_str());
-    for name in std::iter::once(system_account(facts)).chain(configured) {
-        if !name.is_empty() && !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    names
+    facts.accounts.iter().map(|it| &*it.name).collect()
+}
+
+/// An account's name for people.
+fn name_tag<'a>(facts: &'a ServerFacts, name: &'a str) -> &'a str {
+    let accounts = &facts.accounts;
+    let account = accounts.find(name).and_then(|id| accounts.get(id));
+    account.map_or(name, |account| &account.name_tag)
 }
 
 /// What all shards together say of one account.

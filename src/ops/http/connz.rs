@@ -1,6 +1,5 @@
 //! `/connz`: connections (MON-17..25).
 
-use std::cmp::Reverse;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -12,7 +11,8 @@ use super::query::{BadRequest, Page, Parameters};
 use crate::ids::{ConnectionId, GLOBAL_ACCOUNT};
 use crate::routing::subject::patterns_overlap;
 use crate::shard::report::{
-    ConnectionQuery, ConnectionReport, Figures, Query, ShardReport, SubscriptionReport,
+    ConnectionOrder, ConnectionQuery, ConnectionReport, Figures, Query, ShardReport,
+    SubscriptionReport,
 };
 use crate::time::WallTime;
 
@@ -51,6 +51,9 @@ struct ConnInfo {
     out_bytes: u64,
     #[serde(skip_serializing_if = "is_zero")]
     stalls: u64,
+    /// Ours; there only where a rate limit has been met.
+    #[serde(skip_serializing_if = "is_zero")]
+    rate_limited: u64,
     subscriptions: u64,
     #[serde(skip_serializing_if = "str::is_empty")]
     name: Box<str>,
@@ -66,8 +69,14 @@ struct ConnInfo {
     subscriptions_list: Option<Vec<Box<str>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subscriptions_list_detail: Option<Vec<SubDetail>>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    jwt: Box<str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    issuer_key: Box<str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     name_tag: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<String>,
     /// Ours; shown only to who asks with `shard=1`, because stock has no such field.
     #[serde(skip_serializing_if = "Option::is_none")]
     shard: Option<u8>,
@@ -117,7 +126,7 @@ const fn is_zero(value: &u64) -> bool {
 
 /// What a request asks for.
 struct Request {
-    sort: Sort,
+    sort: ConnectionOrder,
     auth: bool,
     subs: Subs,
     shard: bool,
@@ -142,24 +151,6 @@ enum State {
     Open,
     Closed,
     Any,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Sort {
-    Cid,
-    Start,
-    Subs,
-    Pending,
-    MsgsTo,
-    MsgsFrom,
-    BytesTo,
-    BytesFrom,
-    Last,
-    Idle,
-    Rtt,
-    Uptime,
-    Stop,
-    Reason,
 }
 
 impl Request {
@@ -187,24 +178,29 @@ impl Request {
             }
         };
         let sort = match parameters.text("sort") {
-            "" | "cid" => Sort::Cid,
-            "start" => Sort::Start,
-            "subs" => Sort::Subs,
-            "pending" => Sort::Pending,
-            "msgs_to" => Sort::MsgsTo,
-            "msgs_from" => Sort::MsgsFrom,
-            "bytes_to" => Sort::BytesTo,
-            "bytes_from" => Sort::BytesFrom,
-            "last" => Sort::Last,
-            "idle" => Sort::Idle,
-            "rtt" => Sort::Rtt,
-            "uptime" => Sort::Uptime,
-            "stop" => Sort::Stop,
-            "reason" => Sort::Reason,
+            "" | "cid" => ConnectionOrder::Cid,
+            "start" => ConnectionOrder::Start,
+            "subs" => ConnectionOrder::Subscriptions,
+            "pending" => ConnectionOrder::Pending,
+            "msgs_to" => ConnectionOrder::MsgsTo,
+            "msgs_from" => ConnectionOrder::MsgsFrom,
+            "bytes_to" => ConnectionOrder::BytesTo,
+            "bytes_from" => ConnectionOrder::BytesFrom,
+            "last" => ConnectionOrder::Last,
+            "idle" => ConnectionOrder::Idle,
+            "rtt" => ConnectionOrder::Rtt,
+            "uptime" => ConnectionOrder::Uptime,
+            "stop" => ConnectionOrder::Stop,
+            "reason" => ConnectionOrder::Reason,
             other => return Err(BadRequest(format!("invalid sorting option: {other}"))),
         };
-        if state != State::Closed && matches!(sort, Sort::Stop | Sort::Reason) {
-            let by = if sort == Sort::Stop { "stop" } else { "reason" };
+        if state != State::Closed && matches!(sort, ConnectionOrder::Stop | ConnectionOrder::Reason)
+        {
+            let by = if sort == ConnectionOrder::Stop {
+                "stop"
+            } else {
+                "reason"
+            };
             return Err(BadRequest(format!(
                 "sort by {by} only valid on closed connections"
             )));
@@ -226,12 +222,22 @@ impl Request {
 
     /// What the shards must be asked for.
     fn query(&self) -> ConnectionQuery {
+        let given = |text: &str| (!text.is_empty()).then(|| Box::from(text));
+        let size = |number: i64| usize::try_from(number).unwrap_or(0);
         ConnectionQuery {
             open: self.state != State::Closed,
             closed: self.state != State::Open,
             subscriptions: self.subs != Subs::No || self.filters_subject(),
-            // Whoever asks for an account, too, is told how many it has.
-            cid: (self.cid > 0 && self.account.is_empty()).then_some(ConnectionId(self.cid)),
+            cid: (self.cid > 0).then_some(ConnectionId(self.cid)),
+            user: given(&self.user),
+            account: given(&self.account),
+            filter_subject: given(&self.filter_subject).filter(|_| self.filters_subject()),
+            order: self.sort,
+            // Nobody speaks MQTT here, so nobody has the id asked for.
+            most: match self.mqtt_client.is_empty() || self.cid > 0 {
+                true => size(self.page.offset).saturating_add(size(self.page.limit)),
+                false => 0,
+            },
         }
     }
 
@@ -240,13 +246,13 @@ impl Request {
         !self.filter_subject.is_empty() && !self.account.is_empty()
     }
 
+    /// Is a closed connection wanted? Open ones have been chosen on their shards.
     fn keeps(&self, report: &ConnectionReport) -> bool {
-        // An open connection found by its number is shown whoever it belongs to.
+        if report.closed.is_none() {
+            return true;
+        }
         if self.cid > 0 && report.cid.0 != self.cid {
             return false;
-        }
-        if self.cid > 0 && report.closed.is_none() {
-            return true;
         }
         (self.user.is_empty() || *report.authorized_user == *self.user)
             && (self.account.is_empty() || *report.account == *self.account)
@@ -264,6 +270,7 @@ impl Request {
         let in_global = *report.account == *GLOBAL_ACCOUNT;
         let user = (self.auth && !report.authorized_user.is_empty())
             .then(|| Box::from(&*report.authorized_user));
+        let issued = report.issued.as_deref().filter(|_| self.auth);
         let mut list = report.subscriptions_list;
         list.sort_by(|a, b| a.subject.cmp(&b.subject));
         let is_closed = report.closed.is_some();
@@ -297,6 +304,7 @@ impl Request {
             in_bytes: report.in_bytes,
             out_bytes: report.out_bytes,
             stalls: report.stalls,
+            rate_limited: report.rate_limited,
             subscriptions: report.subscriptions,
             name: Box::from(&*report.name),
             lang: Box::from(&*report.lang),
@@ -307,7 +315,10 @@ impl Request {
             subscriptions_list_detail: details,
             // Stock leaves it out for what was in the global account and is closed.
             name_tag: (self.auth && !(in_global && report.closed.is_some()))
-                .then(|| Box::from(&*report.account)),
+                .then(|| Box::from(&*report.name_tag)),
+            jwt: issued.map_or_else(Box::default, |it| it.jwt.clone()),
+            issuer_key: issued.map_or_else(Box::default, |it| it.issuer_key.clone()),
+            tags: issued.map_or_else(Vec::new, |it| it.tags.clone()),
             shard: self.shard.then_some(report.shard.0),
         }
     }
@@ -319,29 +330,6 @@ fn rounded(rtt: Duration) -> Duration {
         Duration::from_micros(rtt.as_micros() as u64)
     } else {
         rtt
-    }
-}
-
-impl Sort {
-    fn apply(self, rows: &mut [ConnectionReport], now: WallTime) {
-        rows.sort_by_key(|row| row.cid);
-        let idle = |row: &ConnectionReport| now.0.saturating_sub(row.last_activity.0);
-        let stop = |row: &ConnectionReport| row.closed.map_or(now, |(stop, _)| stop);
-        match self {
-            Self::Cid | Self::Start => {}
-            Self::Subs => rows.sort_by_key(|row| Reverse(row.subscriptions)),
-            Self::Pending => rows.sort_by_key(|row| Reverse(row.pending_bytes)),
-            Self::MsgsTo => rows.sort_by_key(|row| Reverse(row.out_msgs)),
-            Self::MsgsFrom => rows.sort_by_key(|row| Reverse(row.in_msgs)),
-            Self::BytesTo => rows.sort_by_key(|row| Reverse(row.out_bytes)),
-            Self::BytesFrom => rows.sort_by_key(|row| Reverse(row.in_bytes)),
-            Self::Last => rows.sort_by_key(|row| Reverse(row.last_activity)),
-            Self::Idle => rows.sort_by_key(|row| Reverse(idle(row))),
-            Self::Rtt => rows.sort_by_key(|row| Reverse(row.rtt)),
-            Self::Uptime => rows.sort_by_key(|row| stop(row).0.saturating_sub(row.start.0)),
-            Self::Stop => rows.sort_by_key(|row| Reverse(stop(row))),
-            Self::Reason => rows.sort_by_key(|row| row.closed.map(|(_, reason)| reason)),
-        }
     }
 }
 
@@ -376,7 +364,7 @@ pub(super) fn connz<'a>(
         .collect();
     forget_oldest(&mut rows, closed_max);
     rows.retain(|row| request.keeps(row));
-    request.sort.apply(&mut rows, now);
+    rows.sort_by_key(|row| request.sort.key(&row.rank(), now));
     let page = request.page.cut(rows).into_iter();
     let connections: Vec<ConnInfo> = page.map(|row| request.describe(row, now)).collect();
     answer.num_connections = connections.len();
@@ -387,22 +375,21 @@ pub(super) fn connz<'a>(
 impl Request {
     /// Connections in the wanted state before anything else is asked of them, save the account.
     fn total(&self, reports: &[ShardReport], closed_max: usize) -> usize {
-        if self.cid > 0 && self.account.is_empty() {
-            // The shards sent one row at most; they count the rest.
-            let sum = |count: fn(&ShardReport) -> u64| reports.iter().map(count).sum::<u64>();
-            let open = sum(|report| report.counters.connections);
-            let closed = sum(|report| report.closed).min(closed_max as u64);
-            return match self.state {
-                State::Open => open as usize,
-                State::Closed => closed as usize,
-                State::Any => (open + closed) as usize,
-            };
-        }
-        let rows = reports.iter().flat_map(|report| &report.connections);
-        let of_account =
-            rows.filter(|row| self.account.is_empty() || *row.account == *self.account);
-        let (closed, open): (Vec<_>, Vec<_>) = of_account.partition(|row| row.closed.is_some());
-        open.len() + closed.len().min(closed_max)
+        let sum = |count: fn(&ShardReport) -> u64| reports.iter().map(count).sum::<u64>();
+        let open = match self.state {
+            State::Closed => 0,
+            State::Open | State::Any => sum(|report| report.open) as usize,
+        };
+        let closed = match self.state {
+            State::Open => 0,
+            _ if self.account.is_empty() => sum(|report| report.closed) as usize,
+            _ => {
+                let rows = reports.iter().flat_map(|report| &report.connections);
+                rows.filter(|row| row.closed.is_some() && *row.account == *self.account)
+                    .count()
+            }
+        };
+        open + closed.min(closed_max)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::accounts::registry::Accounts;
 use crate::options::Options;
 use crate::protocol::info::ServerInfo;
 use crate::time::WallTime;
@@ -16,6 +17,8 @@ pub struct ServerFacts {
     pub ramjet_version: &'static str,
     /// The options it runs with.
     pub options: Arc<Options>,
+    /// The accounts there are.
+    pub accounts: Arc<Accounts>,
     /// Monitoring port really bound.
     pub http_port: u16,
     /// Shards.

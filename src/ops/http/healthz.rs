@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use serde_json::{Value, json};
+
 use super::query::{BadRequest, Parameters};
 
 /// The answer; the HTTP status is beside it, never in it.
@@ -67,6 +69,18 @@ pub(super) fn healthz(parameters: &Parameters, ready: bool) -> Result<(u16, Heal
         errors: Vec::new(),
     };
     Ok((200, health))
+}
+
+/// The answer with the HTTP status in it, as the system account gets it (MON-49).
+pub(super) fn with_status(status: u16, health: &Health) -> Value {
+    let mut answer = json!({ "status": health.status, "status_code": status });
+    if !health.error.is_empty() {
+        answer["error"] = json!(health.error);
+    }
+    if !health.errors.is_empty() {
+        answer["errors"] = json!(health.errors);
+    }
+    answer
 }
 
 fn failed(&Failure(status, r#type, error): &Failure, details: bool) -> (u16, Health) {

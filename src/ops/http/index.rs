@@ -1,11 +1,14 @@
 //! `/`: what there is, for a person with a browser.
 
 /// Endpoints and what they show.
-const ENDPOINTS: [(&str, &str); 8] = [
+const ENDPOINTS: [(&str, &str); 11] = [
     ("varz", "General"),
     ("connz", "Connections"),
     ("subsz", "Subscriptions"),
     ("accountz", "Accounts"),
+    ("routez", "Routes"),
+    ("gatewayz", "Gateways"),
+    ("leafz", "Leaf nodes"),
     ("accstatz", "Account statistics"),
     ("jsz", "JetStream"),
     ("healthz", "Health"),

@@ -2,19 +2,22 @@
 //! message, so no request ever holds one up for longer than its answer takes to write.
 
 mod accounts;
+pub mod answers;
 mod connz;
 pub mod facts;
 pub mod format;
 mod healthz;
 mod index;
 mod jetstream;
+mod links;
 mod metrics;
 mod process;
-mod query;
+pub mod query;
 mod server;
 #[cfg(test)]
 mod server_tests;
 mod subsz;
+mod threads;
 mod varz;
 
 pub use server::{Monitor, MonitorError};

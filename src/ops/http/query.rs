@@ -4,10 +4,19 @@ use std::collections::HashMap;
 
 /// A refusal: 400 and its text.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct BadRequest(pub String);
+pub struct BadRequest(
+    /// What is wrong, in stock's words.
+    pub String,
+);
 
 /// Parameters by name; of several with one name the first counts.
-pub(super) struct Parameters(HashMap<String, String>);
+pub struct Parameters(HashMap<String, String>);
+
+impl FromIterator<(String, String)> for Parameters {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+}
 
 impl Parameters {
     /// Reads the part of a URL after `?`. A pair with a broken escape or a semicolon is passed

@@ -1,10 +1,8 @@
 //! The HTTP server itself: a library's, on one thread.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -20,12 +18,11 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::facts::{CurrentFacts, ServerFacts};
+use super::answers::Answers;
 use super::metrics::{self, Metrics};
-use super::process::CpuMeter;
 use super::query::{BadRequest, Parameters, ROWS};
-use super::{accounts, connz, format, healthz, index, jetstream, subsz, varz};
-use crate::shard::report::Figures;
+use super::{accounts, connz, format, healthz, index, jetstream, links, subsz, threads};
+use crate::shard::report::{ConnectionQuery, Query};
 
 /// A request's header must have come by then (MON-1).
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,9 +34,12 @@ const CONNECTIONS_MAX: usize = 256;
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Paths whose requests `/varz` counts, itself apart: those stock counts, and ours.
-const COUNTED: [&str; 8] = [
+const COUNTED: [&str; 11] = [
     "/",
     "/connz",
+    "/routez",
+    "/gatewayz",
+    "/leafz",
     "/subsz",
     "/accountz",
     "/accstatz",
@@ -60,17 +60,11 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Serves monitoring on `listener` from a thread of its own. `ready` is true as long as the
-    /// server accepts clients: `/healthz` tells probes.
+    /// Serves monitoring on `listener` from a thread of its own.
     ///
     /// # Errors
     /// When the thread or its event loop cannot be made.
-    pub fn start(
-        listener: TcpListener,
-        facts: Arc<CurrentFacts>,
-        figures: Arc<dyn Figures>,
-        ready: Arc<AtomicBool>,
-    ) -> Result<Self, MonitorError> {
+    pub fn start(listener: TcpListener, answers: Arc<Answers>) -> Result<Self, MonitorError> {
         listener.set_nonblocking(true)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -78,7 +72,7 @@ impl Monitor {
             .thread_name("monitor-ask")
             .build()?;
         let (stop, stopped) = oneshot::channel();
-        let state = Arc::new(State::new(facts, figures, ready));
+        let state = Arc::new(State::new(answers));
         let thread = std::thread::Builder::new()
             .name("monitor".into())
             .spawn(move || {
@@ -108,12 +102,7 @@ impl Drop for Monitor {
 }
 
 struct State {
-    facts: Arc<CurrentFacts>,
-    figures: Arc<dyn Figures>,
-    ready: Arc<AtomicBool>,
-    cpu: CpuMeter,
-    /// Requests by path, as `/varz` shows them.
-    requests: Mutex<BTreeMap<&'static str, u64>>,
+    answers: Arc<Answers>,
     /// Empty, or `/` and the prefix of all paths without a slash at its end.
     base_path: String,
 }
@@ -163,51 +152,57 @@ async fn respond(
 }
 
 impl State {
-    fn new(facts: Arc<CurrentFacts>, figures: Arc<dyn Figures>, ready: Arc<AtomicBool>) -> Self {
-        let base_path = base_path(&facts.now().options.monitor.http_base_path);
-        Self {
-            facts,
-            figures,
-            ready,
-            cpu: CpuMeter::new(),
-            requests: Mutex::default(),
-            base_path,
-        }
+    fn new(answers: Arc<Answers>) -> Self {
+        let base_path = base_path(&answers.facts().options.monitor.http_base_path);
+        Self { answers, base_path }
     }
 
     fn answer(&self, path: &str, query: &str) -> Response<Full<Bytes>> {
         let Some(endpoint) = self.endpoint(path) else {
             return not_found();
         };
-        let (facts, figures) = (&*self.facts.now(), &*self.figures);
+        let answers = &*self.answers;
+        let (facts, figures) = (&*answers.facts(), answers.figures());
         let parameters = Parameters::parse(query);
         let answer = match endpoint {
             "/" => Ok(html(&index::page(facts.ramjet_version))),
             "/varz" => {
-                self.count("/varz"); // this request is in its own answer
-                Ok(json(&self.varz(facts)))
+                answers.count("/varz"); // this request is in its own answer
+                Ok(json(&answers.varz(facts)))
             }
             "/connz" => connz::connz(facts, figures, &parameters).map(|it| json(&it)),
             "/subsz" | "/subscriptionsz" => {
                 subsz::subsz(facts, figures, &parameters).map(|it| json(&it))
             }
+            "/routez" => links::routez(facts, &parameters).map(|it| json(&it)),
+            "/gatewayz" => links::gatewayz(facts, &parameters).map(|it| json(&it)),
+            "/leafz" => links::leafz(facts, &parameters).map(|it| json(&it)),
             "/accountz" => accounts::accountz(facts, figures, &parameters).map(|it| json(&it)),
             "/accstatz" => accounts::accstatz(facts, figures, &parameters).map(|it| json(&it)),
             "/jsz" => jetstream::jsz(facts, &parameters).map(|it| json(&it)),
             "/ipqueuesz" => jetstream::ipqueuesz(&parameters).map(|it| json(&it)),
             "/raftz" => Ok(text(StatusCode::NOT_FOUND, "No Raft nodes registered")),
-            "/healthz" => healthz::healthz(&parameters, self.is_ready()).map(|(status, health)| {
-                let mut response = json_text(format::compact_json(&health));
-                *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
-                response
-            }),
+            "/healthz" => {
+                healthz::healthz(&parameters, answers.is_ready()).map(|(status, health)| {
+                    let mut response = json_text(format::compact_json(&health));
+                    *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
+                    response
+                })
+            }
+            // Stock calls it JSON, which it is not.
+            "/stacksz" => Ok(json_text(threads::stacks())),
+            "/debug/vars" => Ok(typed(
+                StatusCode::OK,
+                "application/json; charset=utf-8",
+                format::json(&threads::expvar()),
+            )),
             "/metrics" => Ok(self.metrics()),
             _ => return not_found(),
         };
         if let Some(counted) = COUNTED.into_iter().find(|it| *it == endpoint) {
-            self.count(counted);
+            answers.count(counted);
         } else if endpoint == "/subscriptionsz" {
-            self.count("/subsz");
+            answers.count("/subsz");
         }
         answer.unwrap_or_else(|BadRequest(why)| text(StatusCode::BAD_REQUEST, &why))
     }
@@ -223,29 +218,14 @@ impl State {
         }
     }
 
-    fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
-    }
-
-    fn count(&self, endpoint: &'static str) {
-        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        *requests.entry(endpoint).or_default() += 1;
-    }
-
-    fn varz(&self, facts: &ServerFacts) -> Value {
-        let counters = accounts::totals(&*self.figures);
-        let requests = self
-            .requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let varz = varz::varz(facts, &counters, &requests, self.cpu.percent());
-        serde_json::to_value(varz).unwrap_or_default()
-    }
-
     fn metrics(&self) -> Response<Full<Bytes>> {
-        let (facts, figures) = (&*self.facts.now(), &*self.figures);
-        let counters = accounts::totals(figures);
+        let answers = &*self.answers;
+        let (facts, figures) = (&*answers.facts(), answers.figures());
+        let counters = answers.totals();
+        let waiting = figures.ask(Query::Connections(ConnectionQuery {
+            open: true,
+            ..ConnectionQuery::default()
+        }));
         let connz = serde_json::json!({
             "num_connections": counters.connections,
             "total": counters.connections,
@@ -256,13 +236,15 @@ impl State {
             "in_bytes": counters.in_bytes,
             "out_msgs": counters.out_msgs,
             "out_bytes": counters.out_bytes,
+            "rate_limited": counters.rate_limited,
+            "pending_bytes": waiting.iter().map(|it| it.pending_bytes).sum::<u64>(),
         });
         let value = |answer: Result<Value, _>| answer.unwrap_or_default();
         let subsz = subsz::subsz(facts, figures, &Parameters::parse(""));
         let accstatz = accounts::accstatz(facts, figures, &Parameters::parse("unused=1"));
 
         let mut metrics = Metrics::new(&facts.info.server_id);
-        metrics.add("varz", &self.varz(facts));
+        metrics.add("varz", &answers.varz(facts));
         metrics.add("connz", &connz);
         if let Ok(subsz) = subsz {
             metrics.add("subsz", &value(serde_json::to_value(subsz)));
@@ -270,7 +252,7 @@ impl State {
         if let Ok(accstatz) = accstatz {
             metrics.add_accounts(&value(serde_json::to_value(accstatz)));
         }
-        metrics.add_health(if self.is_ready() { "ok" } else { "error" });
+        metrics.add_health(if answers.is_ready() { "ok" } else { "error" });
         typed(StatusCode::OK, metrics::CONTENT_TYPE, metrics.write())
     }
 }

@@ -10,11 +10,14 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Monitor;
+use super::answers::Answers;
 use super::facts::{CurrentFacts, ServerFacts};
+use crate::accounts::registry::Accounts;
 use crate::ids::{ConnectionId, ShardId};
 use crate::options::Options;
 use crate::protocol::info::ServerInfo;
 use crate::routing::interest::RoutingStats;
+use crate::routing::subject::patterns_overlap;
 use crate::shard::report::{
     AccountFigures, AccountReport, ConnectionReport, Counters, Figures, Query, ShardReport,
     SubscriptionReport, Volume,
@@ -52,16 +55,34 @@ impl Fake {
         match query {
             Query::Counters => {}
             Query::Connections(wanted) => {
-                let rows = own()
-                    .filter(|it| wanted.cid.is_none_or(|cid| cid == it.cid))
-                    .filter(|it| {
-                        if it.closed.is_some() {
-                            wanted.closed
-                        } else {
-                            wanted.open
-                        }
-                    });
-                report.connections = rows.cloned().collect();
+                let is = |wanted: &Option<Box<str>>, text: &str| {
+                    wanted.as_deref().is_none_or(|wanted| wanted == text)
+                };
+                let open = own().filter(is_open);
+                let open = open.filter(|it| is(&wanted.account, &it.account));
+                report.open = open.clone().count() as u64;
+                report.pending_bytes = open.clone().map(|it| it.pending_bytes).sum();
+                let now = WallTime(u64::MAX);
+                let mut open: Vec<_> = match wanted.cid {
+                    Some(cid) => own().filter(|it| is_open(it) && it.cid == cid).collect(),
+                    None => open
+                        .filter(|it| is(&wanted.user, &it.authorized_user))
+                        .filter(|it| {
+                            wanted.filter_subject.as_deref().is_none_or(|pattern| {
+                                it.subscriptions_list.iter().any(|it| {
+                                    patterns_overlap(it.subject.as_bytes(), pattern.as_bytes())
+                                })
+                            })
+                        })
+                        .collect(),
+                };
+                open.sort_by_key(|it| wanted.order.key(&it.rank(), now));
+                open.truncate(if wanted.open { wanted.most } else { 0 });
+                report.connections = open.into_iter().cloned().collect();
+                if wanted.closed {
+                    let closed = own().filter(|it| it.closed.is_some());
+                    report.connections.extend(closed.cloned());
+                }
                 for row in &mut report.connections {
                     if !wanted.subscriptions {
                         row.subscriptions_list.clear();
@@ -128,6 +149,9 @@ fn connection(cid: u64, user: &str, lang: &str) -> ConnectionReport {
         out_msgs: cid,
         in_bytes: cid,
         out_bytes: cid,
+        name_tag: "$G".into(),
+        issued: None,
+        rate_limited: 0,
         stalls: 0,
         subscriptions: 2,
         name: "n".into(),
@@ -168,6 +192,7 @@ impl Site {
                 ..ServerInfo::default()
             }),
             ramjet_version: "0.0.0",
+            accounts: Arc::new(Accounts::new(&options).expect("accounts")),
             options: Arc::new(options),
             http_port: address.port(),
             shards: 2,
@@ -178,7 +203,8 @@ impl Site {
         let facts = Arc::new(CurrentFacts::new(facts));
         let ready = Arc::new(AtomicBool::new(true));
         let figures = Arc::new(Fake { connections });
-        let monitor = Monitor::start(listener, facts, figures, Arc::clone(&ready));
+        let answers = Answers::new(facts, figures, Arc::clone(&ready));
+        let monitor = Monitor::start(listener, Arc::new(answers));
         Self {
             address,
             ready,

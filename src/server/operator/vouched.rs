@@ -175,6 +175,7 @@ fn own(account: &TrustedAccount, cluster: Option<&str>) -> AccountOptions {
     });
     AccountOptions {
         name: account.key().to_owned(),
+        name_tag: account.claims.standard.name.clone(),
         limits: account.claims.limits(),
         mappings,
         imports: account

@@ -3,13 +3,15 @@
 use super::super::error::ProblemKind;
 use super::super::report::Report;
 use super::super::value::{Map, Node, Value};
+use crate::options::TraceOptions;
 use crate::routing::subject::{is_valid_literal, is_valid_pattern};
 
-pub fn message_trace(report: &mut Report, key: &str, value: &Value) {
+pub fn message_trace(report: &mut Report, key: &str, value: &Value) -> Option<TraceOptions> {
     match &value.node {
-        Node::String(_) => {
-            destination(report, key, value);
-        }
+        Node::String(_) => destination(report, key, value).map(|destination| TraceOptions {
+            destination,
+            sampling: SAMPLING,
+        }),
         Node::Map(map) => block(report, key, value, map),
         _ => {
             let found = format!(
@@ -18,24 +20,28 @@ pub fn message_trace(report: &mut Report, key: &str, value: &Value) {
             );
             let text = "Expected account message trace ";
             report.error(value, ProblemKind::TypeIn { text, found });
+            None
         }
     }
 }
 
+/// Per cent of the messages unless the configuration says otherwise.
+const SAMPLING: u8 = 100;
+
 /// The first mistake ends it, as in stock.
-fn block(report: &mut Report, key: &str, value: &Value, map: &Map) {
-    let mut has_destination = false;
-    let mut samples = false;
+fn block(report: &mut Report, key: &str, value: &Value, map: &Map) -> Option<TraceOptions> {
+    let mut to = None;
+    let mut samples = None;
     for (name, value) in map.iter() {
         let text = String::from_utf8_lossy(name);
         let fine = match text.to_lowercase().as_str() {
             "dest" => {
-                has_destination = destination(report, &text, value);
-                has_destination
+                to = destination(report, &text, value);
+                to.is_some()
             }
             "sampling" => {
                 samples = sampling(report, &text, value);
-                samples
+                samples.is_some()
             }
             _ if value.is_variable => true,
             _ => {
@@ -46,25 +52,27 @@ fn block(report: &mut Report, key: &str, value: &Value, map: &Map) {
             }
         };
         if !fine {
-            return;
+            return None;
         }
     }
-    if samples && !has_destination {
+    if samples.is_some() && to.is_none() {
         let text = "Trace destination sampling ignored since no destination was set";
         report.warning(value, ProblemKind::Stock(text));
     }
+    to.map(|destination| TraceOptions {
+        destination,
+        sampling: samples.unwrap_or(SAMPLING),
+    })
 }
 
-fn destination(report: &mut Report, key: &str, value: &Value) -> bool {
+fn destination(report: &mut Report, key: &str, value: &Value) -> Option<String> {
     let Node::String(_) = value.node else {
         let found = format!("{key:?} should be a string, got {}", value.node.type_name());
         let text = "Field ";
         report.error(value, ProblemKind::TypeIn { text, found });
-        return false;
+        return None;
     };
-    let Some(subject) = report.keep(value, value.text()) else {
-        return false;
-    };
+    let subject = report.keep(value, value.text())?;
     let valid = is_valid_pattern(subject.as_bytes()) && is_valid_literal(subject.as_bytes());
     if !valid {
         let kind = ProblemKind::Value {
@@ -74,17 +82,15 @@ fn destination(report: &mut Report, key: &str, value: &Value) -> bool {
         };
         report.error(value, kind);
     }
-    valid
+    valid.then(|| subject.to_owned())
 }
 
 /// 1 to 100, or a string with or without the percent sign.
-fn sampling(report: &mut Report, key: &str, value: &Value) -> bool {
+fn sampling(report: &mut Report, key: &str, value: &Value) -> Option<u8> {
     let number = match &value.node {
         Node::Integer(number) => *number,
         Node::String(_) => {
-            let Some(text) = report.keep(value, value.text()) else {
-                return false;
-            };
+            let text = report.keep(value, value.text())?;
             match text.strip_suffix('%').unwrap_or(text).parse() {
                 Ok(number) => number,
                 Err(_) => {
@@ -94,7 +100,7 @@ fn sampling(report: &mut Report, key: &str, value: &Value) -> bool {
                         after: "",
                     };
                     report.error(value, kind);
-                    return false;
+                    return None;
                 }
             }
         }
@@ -104,7 +110,7 @@ fn sampling(report: &mut Report, key: &str, value: &Value) -> bool {
             let text = "Trace destination sampling field ";
             let found = format!("{found}{type_name}");
             report.error(value, ProblemKind::TypeIn { text, found });
-            return false;
+            return None;
         }
     };
     let valid = (1..=100).contains(&number);
@@ -114,5 +120,5 @@ fn sampling(report: &mut Report, key: &str, value: &Value) -> bool {
         let text = "Ttrace destination sampling value ";
         report.error(value, ProblemKind::TypeIn { text, found });
     }
-    valid
+    u8::try_from(number).ok().filter(|_| valid)
 }
