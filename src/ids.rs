@@ -25,5 +25,15 @@ pub struct SubscriptionId(pub u32);
 /// Address and port of a peer: data, not a socket.
 pub type PeerAddress = std::net::SocketAddr;
 
+/// Which listener accepted a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Listener {
+    /// The port of plain NATS clients.
+    #[default]
+    Client,
+    /// The port of WebSocket clients.
+    WebSocket,
+}
+
 /// The account of everybody who is in no other (AUTH-28).
 pub const GLOBAL_ACCOUNT: &str = "$G";

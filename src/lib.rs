@@ -15,5 +15,6 @@ pub mod routing;
 pub mod server;
 pub mod shard;
 pub mod time;
+pub mod transport;
 
 pub use server::{Server, ServerHandle, StartError};

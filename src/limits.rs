@@ -66,6 +66,13 @@ pub const FIRST_PING: Duration = Duration::from_secs(2);
 /// A round trip older than this is measured again (CORE-59).
 pub const RTT_VALID: Duration = Duration::from_secs(3600);
 
+/// TLS handshake steps of a shard in one turn. One with an RSA key takes about a millisecond; the
+/// others wait until those who are connected have been served.
+pub const HANDSHAKES_PER_TURN: u32 = 2;
+
+/// Room for one turn's plaintext that is kept: what one receive brings, several times over.
+pub const PLAIN_KEPT_MAX: usize = 256 * 1024;
+
 /// Passwords waiting for their bcrypt check; more are refused, so that a flood of logins cannot
 /// fill the memory.
 pub const VERIFY_QUEUE_MAX: usize = 4096;

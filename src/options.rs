@@ -3,9 +3,15 @@
 //! The configuration file and the command line are turned into this by `ops::config`; a program
 //! that embeds the server fills it by hand or through [`crate::Server::builder`].
 
+mod listeners;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use listeners::{
+    CookieNames, HandshakeFirst, OcspMode, OcspOptions, TlsOptions, WebSocketOptions,
+};
 
 /// Every setting of a server that acts today.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +28,18 @@ pub struct Options {
     pub shards: Option<usize>,
     /// Monitoring over HTTP.
     pub monitor: MonitorOptions,
+    /// TLS of the client port (CORE-78).
+    pub tls: Option<TlsOptions>,
+    /// Clients may do without it (CORE-82).
+    pub allow_non_tls: bool,
+    /// Staples of our certificates (CORE-88).
+    pub ocsp: OcspOptions,
+    /// Connections may begin with a PROXY header (CORE-91).
+    pub proxy_protocol: bool,
+    /// Public nkeys of proxies that vouch for clients (CORE-92).
+    pub trusted_proxies: Vec<String>,
+    /// WebSocket clients.
+    pub websocket: WebSocketOptions,
     /// Log output.
     pub log: LogOptions,
     /// Where the process id is written (CFG-32).
@@ -52,6 +70,15 @@ pub struct Options {
     pub config_file: Option<PathBuf>,
     /// `sha256:<hex>` of the parsed configuration (CFG-86); empty without a file.
     pub config_digest: String,
+}
+
+/// A certificate chain and its key, PEM.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PathPair {
+    /// The chain, leaf first.
+    pub certificate: PathBuf,
+    /// The leaf's private key.
+    pub key: PathBuf,
 }
 
 /// Monitoring listener (CFG-23..25).
@@ -213,6 +240,12 @@ impl Default for Options {
                 http_port: 0,
                 http_base_path: String::new(),
             },
+            tls: None,
+            allow_non_tls: false,
+            ocsp: OcspOptions::default(),
+            proxy_protocol: false,
+            trusted_proxies: Vec::new(),
+            websocket: WebSocketOptions::default(),
             log: LogOptions::default(),
             pid_file: None,
             ports_file_dir: None,

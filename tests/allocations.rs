@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ramjet::auth::authenticate::Authenticator;
-use ramjet::ids::{ConnectionId, ShardId};
+use ramjet::ids::{ConnectionId, Listener, ShardId};
 use ramjet::mesh::batch::Batch;
 use ramjet::options::{AuthOptions, ClientLimits};
 use ramjet::protocol::info::ServerInfo;
@@ -74,6 +74,7 @@ impl Shards {
             info: Arc::new(ServerInfo::default()),
             authenticator: Arc::new(Authenticator::new(&AuthOptions::default()).expect("open")),
             auth_timeout: Duration::from_secs(2),
+            transports: Arc::default(),
             feature_flags: BTreeMap::new(),
             debug: false,
             trace: false,
@@ -94,7 +95,12 @@ impl Shards {
     fn connect(&mut self, shard: usize, says: &str) -> u32 {
         self.next_cid += 1;
         let address = ([127, 0, 0, 1], 4222).into();
-        let connection = self.cores[shard].accept(ConnectionId(self.next_cid), address, false);
+        let connection = self.cores[shard].accept(
+            ConnectionId(self.next_cid),
+            address,
+            Listener::Client,
+            false,
+        );
         let says = format!("CONNECT {{\"verbose\":false,\"pedantic\":false}}\r\n{says}");
         self.cores[shard].receive(connection, says.as_bytes());
         for _ in 0..4 {

@@ -6,19 +6,30 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders without threads, sockets, files, clocks or randomness.
-const PURE: [&str; 5] = ["auth", "connection", "delivery", "protocol", "routing"];
+const PURE: [&str; 6] = [
+    "auth",
+    "connection",
+    "delivery",
+    "protocol",
+    "routing",
+    "transport",
+];
 /// Everybody may use these.
 const VOCABULARY: [&str; 4] = ["ids", "limits", "options", "time"];
 /// Who may import whom, besides the vocabulary.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("protocol", &[]),
     ("routing", &[]),
     ("delivery", &[]),
     ("auth", &["routing"]),
-    ("connection", &["auth", "delivery", "protocol", "routing"]),
+    ("transport", &["delivery"]),
+    (
+        "connection",
+        &["auth", "delivery", "protocol", "routing", "transport"],
+    ),
     ("mesh", &[]),
     ("io", &["delivery"]),
-    ("listener", &[]),
+    ("listener", &["transport"]),
     (
         "shard",
         &[
@@ -30,12 +41,32 @@ const ARROWS: [(&str, &[&str]); 12] = [
             "mesh",
             "protocol",
             "routing",
+            "transport",
         ],
     ),
-    ("ops", &["protocol", "routing", "shard", "auth"]),
+    (
+        "ops",
+        &[
+            "protocol",
+            "routing",
+            "shard",
+            "auth",
+            "listener",
+            "transport",
+        ],
+    ),
     (
         "server",
-        &["auth", "io", "ops", "protocol", "shard", "listener", "mesh"],
+        &[
+            "auth",
+            "io",
+            "ops",
+            "protocol",
+            "shard",
+            "listener",
+            "mesh",
+            "transport",
+        ],
     ),
     ("main", &["server", "ops"]),
 ];

@@ -37,6 +37,8 @@ pub enum CloseReason {
     ServerShutdown,
     /// `no_responders` without headers.
     NoRespondersRequiresHeaders,
+    /// TLS was not agreed on.
+    TlsHandshakeError,
 }
 
 impl CloseReason {
@@ -60,6 +62,27 @@ impl CloseReason {
             Self::MaximumControlLineExceeded => "Maximum Control Line Exceeded",
             Self::ServerShutdown => "Server Shutdown",
             Self::NoRespondersRequiresHeaders => "No Responders Requires Headers",
+            Self::TlsHandshakeError => "TLS Handshake Failure",
+        }
+    }
+
+    /// Status of the close frame a WebSocket client gets (WS-13).
+    pub const fn websocket_status(self) -> u16 {
+        match self {
+            Self::ClientClosed => 1000,
+            Self::AuthenticationTimeout
+            | Self::AuthenticationFailure
+            | Self::SlowConsumerPendingBytes
+            | Self::SlowConsumerWriteDeadline
+            | Self::MaximumConnectionsExceeded
+            | Self::MaximumControlLineExceeded => 1008,
+            Self::TlsHandshakeError => 1015,
+            Self::ParseError | Self::ProtocolViolation | Self::BadClientProtocolVersion => 1002,
+            Self::MaximumPayloadExceeded => 1009,
+            Self::WriteError | Self::ReadError | Self::StaleConnection | Self::ServerShutdown => {
+                1001
+            }
+            Self::NoRespondersRequiresHeaders | Self::ProxyRequired => 1011,
         }
     }
 

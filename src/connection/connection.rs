@@ -9,11 +9,13 @@ use crate::auth::cache::PublishCache;
 use crate::auth::responses::Responses;
 use crate::connection::close_reason::CloseReason;
 use crate::delivery::outbound::Outbound;
-use crate::ids::{ConnectionId, GLOBAL_ACCOUNT, PeerAddress, Slot, SubscriptionId};
+use crate::ids::{ConnectionId, GLOBAL_ACCOUNT, Listener, PeerAddress, Slot, SubscriptionId};
 use crate::protocol::connect::ConnectOptions;
 use crate::protocol::log_prefix::{LogIdentity, LogKind, log_prefix};
 use crate::protocol::parser::Limits;
 use crate::time::{Nanos, WallTime};
+use crate::transport::transport::Transport;
+use crate::transport::websocket::handshake::Cookies;
 
 /// Far enough away never to come.
 pub const NEVER: Nanos = Nanos(u64::MAX);
@@ -99,6 +101,8 @@ pub struct Deadlines {
     pub linger: Nanos,
     /// A publisher held back goes on.
     pub stall: Nanos,
+    /// What comes before the protocol must be over.
+    pub transport: Nanos,
     /// Earliest entry the timer queue holds for this connection.
     pub armed: Nanos,
 }
@@ -111,6 +115,7 @@ impl Deadlines {
             .min(self.write)
             .min(self.linger)
             .min(self.stall)
+            .min(self.transport)
     }
 }
 
@@ -129,6 +134,32 @@ pub struct KeepAlive {
     pub first_pong_sent: bool,
 }
 
+/// What is known of a client from its HTTP request.
+#[derive(Debug, Default)]
+pub struct WebSocketClient {
+    /// In place of what its CONNECT leaves out (WS-10).
+    pub cookies: Cookies,
+    /// Shown in the log in front of its address (WS-12).
+    pub forwarded_for: Option<String>,
+}
+
+impl WebSocketClient {
+    /// Fills in what a CONNECT has left out (WS-10).
+    pub fn complete(&self, connect: &mut ConnectOptions) {
+        let cookies = &self.cookies;
+        for (field, cookie) in [
+            (&mut connect.jwt, &cookies.jwt),
+            (&mut connect.user, &cookies.user),
+            (&mut connect.pass, &cookies.pass),
+            (&mut connect.auth_token, &cookies.token),
+        ] {
+            if field.is_empty() {
+                field.clone_from(cookie);
+            }
+        }
+    }
+}
+
 /// A client connection.
 pub struct Connection {
     /// Its place in the shard's table.
@@ -141,6 +172,16 @@ pub struct Connection {
     pub start: WallTime,
     /// The same on the shard's clock.
     pub start_at: Nanos,
+    /// The listener it came by.
+    pub listener: Listener,
+    /// What stands between it and the wire; `None` for plain bytes.
+    pub transport: Option<Box<Transport>>,
+    /// What its HTTP request said.
+    pub websocket: Option<Box<WebSocketClient>>,
+    /// It counts among `max_connections`.
+    pub admitted: bool,
+    /// It counts among the clients: not before its WebSocket is one.
+    pub counted: bool,
     /// How far it has come.
     pub phase: Phase,
     /// CONNECT has been received.
@@ -165,6 +206,8 @@ pub struct Connection {
     /// Bytes received while held, bounded by [`crate::limits::BACKLOG_MAX`] and what the kernel
     /// had received by then.
     pub backlog: Vec<u8>,
+    /// Bytes from the wire that wait for their TLS handshake; bounded like `backlog`.
+    pub early: Vec<u8>,
     /// Why it is held.
     pub holds: Holds,
     /// What it waits for at the barrier.
@@ -217,6 +260,11 @@ impl Connection {
             address,
             start,
             start_at: now,
+            listener: Listener::Client,
+            transport: None,
+            websocket: None,
+            admitted: true,
+            counted: true,
             phase: Phase::Open,
             connected: false,
             options: Box::default(),
@@ -228,6 +276,7 @@ impl Connection {
             partial: Vec::new(),
             partial_needed: None,
             backlog: Vec::new(),
+            early: Vec::new(),
             holds: Holds::default(),
             owed: None,
             released: false,
@@ -249,6 +298,7 @@ impl Connection {
                 write: NEVER,
                 linger: NEVER,
                 stall: NEVER,
+                transport: NEVER,
                 armed: NEVER,
             },
             keep_alive: KeepAlive {
@@ -260,7 +310,20 @@ impl Connection {
 
     /// What stands in front of its log lines (CFG-98).
     pub fn log_prefix(&self) -> String {
-        let prefix = log_prefix(self.address, LogKind::Client, self.cid.0);
+        let kind = match self.listener {
+            Listener::Client => LogKind::Client,
+            Listener::WebSocket => LogKind::WebSocket,
+        };
+        let mut prefix = log_prefix(self.address, kind, self.cid.0);
+        let forwarded_for = self.websocket.as_ref().map(|it| &it.forwarded_for);
+        if let Some(Some(ip)) = forwarded_for {
+            let ip = if ip.contains(':') {
+                format!("[{ip}]/")
+            } else {
+                format!("{ip}/")
+            };
+            prefix.insert_str(0, &ip);
+        }
         if !self.connected {
             return prefix;
         }
@@ -284,6 +347,11 @@ impl Connection {
             && !self.options.verbose
             && !self.options.pedantic
             && self.publish_cache.is_none()
+    }
+
+    /// Is there anything to send, or being sent?
+    pub fn has_output(&self) -> bool {
+        self.outbound.pending() > 0 || self.transport.as_ref().is_some_and(|it| it.has_output())
     }
 
     /// Is it on its way out?

@@ -7,6 +7,7 @@ mod lame_duck;
 pub mod run;
 mod shards;
 mod start;
+mod transports;
 
 pub use handle::ServerHandle;
 pub use identity::{COMMIT, COMPATIBLE_VERSION, OWN_VERSION};

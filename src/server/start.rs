@@ -9,9 +9,11 @@ use super::handle::{ServerHandle, Shared};
 use super::lame_duck::LameDuck;
 use super::{identity, shards};
 use crate::auth::authenticate::{AuthConfigError, Authenticator};
+use crate::ids::Listener;
 use crate::io::probe::{self, ProbeError};
 use crate::io::{executor, socket};
 use crate::limits;
+use crate::listener::tls::TlsLoadError;
 use crate::ops::banner;
 use crate::ops::http::facts::ServerFacts;
 use crate::ops::http::{Monitor, MonitorError};
@@ -47,6 +49,12 @@ pub enum StartError {
         /// What the kernel said.
         cause: std::io::Error,
     },
+    /// The WebSocket address cannot be listened on.
+    #[error("Unable to listen for websocket connections: {0}")]
+    WebSocketListen(String),
+    /// What a `tls` block names cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsLoadError),
     /// Monitoring does not start.
     #[error(transparent)]
     Monitor(#[from] MonitorError),
@@ -144,6 +152,9 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
 
     let monitor = listen_monitor(&options)?;
     let (listener, client_address) = listen(&options.host, options.port)?;
+    let websocket = super::transports::listen_websocket(&options)?;
+    let websocket_address = websocket.as_ref().map(|(_, address)| *address);
+    let transports = Arc::new(super::transports::settings(&options, websocket_address)?);
     let info = Arc::new(identity::info(
         &options,
         &authenticator,
@@ -154,6 +165,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         info: Arc::clone(&info),
         auth_timeout: options.auth.timeout,
         feature_flags: identity::feature_flags(&options),
+        transports,
         debug: options.log.debug,
         trace: options.log.trace,
         trace_headers: options.log.trace_headers,
@@ -169,6 +181,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         monitor: None,
         info,
         client_address,
+        websocket_address,
         monitor_address: monitor.as_ref().map(|(_, address)| *address),
         lame_duck: LameDuck {
             duration: options.lame_duck_duration,
@@ -190,13 +203,22 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     }
     // With fewer shards than CPUs the scheduler finds them a free one better than we could.
     let pin = shards == cpus.len() && executor::may_pin();
-    let mut listener = Some(listener);
+    let mut listeners = vec![(Listener::Client, listener)];
+    listeners.extend(websocket.map(|(listener, _)| (Listener::WebSocket, listener)));
     let epoch = Instant::now();
     for (shard, parts) in ends.into_iter().enumerate() {
         let cpu = pin.then(|| cpus[shard]);
         let settings = Arc::clone(&settings);
-        let thread = shards::spawn(shard, shards, cpu, parts, settings, listener.take(), epoch)
-            .map_err(|cause| StartError::Shard { shard, cause })?;
+        let thread = shards::spawn(
+            shard,
+            shards,
+            cpu,
+            parts,
+            settings,
+            std::mem::take(&mut listeners),
+            epoch,
+        )
+        .map_err(|cause| StartError::Shard { shard, cause })?;
         handle.threads.push(thread);
     }
     handle.shared.ready.store(true, Ordering::Release);
@@ -235,7 +257,7 @@ fn listen_monitor(options: &Options) -> Result<Option<(TcpListener, SocketAddr)>
     listen(host, monitor.http_port).map(Some).map_err(failed)
 }
 
-fn listen(host: &str, port: i32) -> Result<(TcpListener, SocketAddr), StartError> {
+pub(super) fn listen(host: &str, port: i32) -> Result<(TcpListener, SocketAddr), StartError> {
     let asked = u16::try_from(port).unwrap_or(0);
     let failed = |cause| StartError::Listen {
         host: host.to_owned(),

@@ -21,7 +21,8 @@ impl Core {
         if connection.closing() {
             return;
         }
-        if self.local.settings.limits.max_closed_clients > 0 {
+        let counted = connection.counted;
+        if counted && self.local.settings.limits.max_closed_clients > 0 {
             self.remember(index, reason); // with its subscriptions, so before they go
         }
         self.drop_subscriptions(index);
@@ -34,24 +35,30 @@ impl Core {
         connection.deadlines.auth = NEVER;
         connection.deadlines.ping = NEVER;
         connection.deadlines.stall = NEVER;
-        if reason != CloseReason::MaximumConnectionsExceeded {
-            self.local.departed += 1;
-        }
-        self.local.counters.connections -= 1;
+        connection.deadlines.transport = NEVER;
+        self.local.departed += u64::from(connection.admitted);
+        self.local.counters.connections -= u64::from(counted);
         connection.partial = Vec::new();
         connection.backlog = Vec::new();
         if !reason.flushes() {
             connection.outbound.discard(&mut self.local.pool);
+        } else if let Some(transport) = &mut connection.transport {
+            transport.end(reason.websocket_status(), reason.text());
+            if transport.has_output() && !std::mem::replace(&mut connection.dirty, true) {
+                self.local.dirty.push(index);
+            }
         }
-        if connection.outbound.pending() == 0 || !reason.flushes() {
+        if !connection.has_output() || !reason.flushes() {
             self.local.release(index);
         } else {
             connection.deadlines.linger = now + limits::LINGER_MAX;
             self.local.arm(index);
         }
-        self.local.debug(index, || {
-            format!("Client connection closed: {}", reason.text())
-        });
+        if counted {
+            self.local.debug(index, || {
+                format!("Client connection closed: {}", reason.text())
+            });
+        }
     }
 
     /// Keeps what monitoring shows of a connection that ends.
@@ -96,7 +103,8 @@ impl Core {
         };
         let bytes = chunk.len();
         let late_since = connection.late_since.take();
-        let more = connection.outbound.sent(chunk, &mut local.pool);
+        connection.outbound.sent(chunk, &mut local.pool);
+        let more = connection.has_output();
         connection.deadlines.write = NEVER;
         connection.progress_at = now;
         if connection.closing() {
@@ -179,6 +187,9 @@ impl Core {
         let index = slot.index;
         if is_due(|it| it.deadlines.stall, self) {
             self.local.go_on(slot);
+        }
+        if is_due(|it| it.deadlines.transport, self) {
+            self.transport_due(index);
         }
         if is_due(|it| it.deadlines.auth, self) {
             self.auth_due(index);

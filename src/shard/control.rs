@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
 use std::time::Duration;
 
 use crate::auth::authenticate::PasswordCheck;
-use crate::ids::{ConnectionId, PeerAddress, ShardId, Slot};
+use crate::ids::{ConnectionId, Listener, PeerAddress, ShardId, Slot};
 use crate::io::wake::Waker;
 use crate::shard::report::{Query, ShardReport};
 
@@ -19,6 +19,8 @@ pub enum Control<S> {
         cid: ConnectionId,
         /// Its peer.
         address: PeerAddress,
+        /// The listener it came by.
+        listener: Listener,
         /// There are too many: greet it, say so, close.
         refused: bool,
     },

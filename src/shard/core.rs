@@ -13,7 +13,7 @@ use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, Holds, NEVER};
 use crate::connection::registry::{Connections, Subscriptions};
 use crate::delivery::outbound::{Chunk, ChunkPool};
-use crate::ids::{ConnectionId, PeerAddress, ShardId, Slot, SubscriptionId};
+use crate::ids::{ConnectionId, Listener, PeerAddress, ShardId, Slot, SubscriptionId};
 use crate::limits;
 use crate::mesh::batch::Batch;
 use crate::mesh::peers::Peers;
@@ -26,7 +26,9 @@ use crate::shard::lame_duck::GradualClose;
 use crate::shard::report::Counters;
 use crate::shard::settings::Settings;
 use crate::shard::timers::Timers;
+use crate::shard::transport::Handshakes;
 use crate::time::{Nanos, WallTime};
+use crate::transport::transport::{Codec, Transport};
 
 /// One shard's state.
 pub struct Core {
@@ -60,6 +62,12 @@ pub struct Local {
     pub(super) expired: Vec<SubscriptionId>,
     /// Connections that were admitted and are closed: the accepting shard subtracts them.
     pub(super) departed: u64,
+    /// What transports share.
+    pub(super) codec: Codec,
+    /// Plaintext of the connection at hand.
+    pub(super) plain: Vec<u8>,
+    /// TLS handshakes of this turn, and those that wait for another.
+    pub(super) handshakes: Handshakes,
     /// Clients are being closed one by one.
     pub(super) gradual_close: Option<GradualClose>,
     /// The server is going down and clients have been told (CORE-94).
@@ -96,6 +104,9 @@ impl Core {
                 doomed: Vec::new(),
                 expired: Vec::new(),
                 departed: 0,
+                codec: Codec::default(),
+                plain: Vec::new(),
+                handshakes: Handshakes::default(),
                 gradual_close: None,
                 lame_duck: false,
                 secret,
@@ -108,11 +119,18 @@ impl Core {
     pub fn set_time(&mut self, now: Nanos, wall: WallTime) {
         self.local.now = now;
         self.local.wall = wall;
+        self.local.handshakes.renew();
     }
 
     /// Takes on an accepted connection and greets it. `refused`: there are too many already; it is
     /// told so and closed (CORE-15).
-    pub fn accept(&mut self, cid: ConnectionId, address: PeerAddress, refused: bool) -> u32 {
+    pub fn accept(
+        &mut self,
+        cid: ConnectionId,
+        address: PeerAddress,
+        listener: Listener,
+        refused: bool,
+    ) -> u32 {
         let local = &mut self.local;
         let (now, wall) = (local.now, local.wall);
         let limits = Limits {
@@ -120,20 +138,35 @@ impl Core {
             max_payload: local.settings.limits.max_payload,
             headers: false,
         };
-        let slot = local
-            .connections
-            .insert(|slot| Connection::new(slot, cid, address, limits, wall, now));
-        local.counters.total_connections += u64::from(!refused);
-        local.counters.connections += 1;
-        self.greet(slot.index);
-        if refused {
-            self.send_error(slot.index, error_text::MAXIMUM_CONNECTIONS);
-            self.close(slot.index, CloseReason::MaximumConnectionsExceeded);
-        } else {
-            self.local
-                .debug(slot.index, || "Client connection created".into());
-        }
+        let transport = Transport::new(listener, &local.settings.transports);
+        let slot = local.connections.insert(|slot| {
+            let mut connection = Connection::new(slot, cid, address, limits, wall, now);
+            connection.listener = listener;
+            connection.transport = transport;
+            connection.admitted = !refused;
+            connection.counted = false;
+            connection
+        });
+        self.begin(slot.index);
         slot.index
+    }
+
+    /// It is a client from now on, and may be one too many.
+    pub(super) fn count(&mut self, index: u32) {
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        connection.counted = true;
+        let admitted = connection.admitted;
+        self.local.counters.total_connections += u64::from(admitted);
+        self.local.counters.connections += 1;
+        if admitted {
+            self.local
+                .debug(index, || "Client connection created".into());
+        } else {
+            self.send_error(index, error_text::MAXIMUM_CONNECTIONS);
+            self.close(index, CloseReason::MaximumConnectionsExceeded);
+        }
     }
 
     /// The driver has let go of a connection: its index is free.
@@ -151,7 +184,21 @@ impl Core {
                 continue;
             };
             connection.dirty = false;
-            if let Some(chunk) = connection.outbound.start_send() {
+            let chunk = match &mut connection.transport {
+                None => connection.outbound.start_send(),
+                Some(transport) => {
+                    let chunk = transport.start_send(
+                        &mut connection.outbound,
+                        &mut local.pool,
+                        &mut local.codec,
+                    );
+                    if transport.is_broken() {
+                        local.doomed.push((index, CloseReason::WriteError));
+                    }
+                    chunk
+                }
+            };
+            if let Some(chunk) = chunk {
                 connection.progress_at = now;
                 connection.deadlines.write = now + write_deadline;
                 local.arm(index);
@@ -178,7 +225,7 @@ impl Core {
 
     /// Is there input or output that a turn would go on with by itself?
     pub fn has_work(&self) -> bool {
-        !self.local.ready.is_empty() || !self.local.dirty.is_empty()
+        !self.local.ready.is_empty() || !self.local.dirty.is_empty() || self.local.handshakes.wait()
     }
 
     /// The batch for another shard, if there is one to hand over.

@@ -7,40 +7,59 @@ use crate::auth::cache::PublishCache;
 use crate::auth::responses::Responses;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, Holds, NEVER, Owed, Phase};
-use crate::ids::GLOBAL_ACCOUNT;
-use crate::ids::Slot;
+use crate::ids::{GLOBAL_ACCOUNT, Listener, Slot};
 use crate::limits;
 use crate::protocol::{encode, error_text};
 use crate::shard::core::Core;
 use crate::shard::effects::{Effect, Level};
+use crate::shard::transport::shape_info;
 use std::sync::Arc;
 
-/// What `allowed_connection_types` calls a plain TCP client (AUTH-8).
-const CONNECTION_TYPE: &str = "STANDARD";
+/// What `allowed_connection_types` calls a client of this listener (AUTH-8).
+const fn connection_type(listener: Listener) -> &'static str {
+    match listener {
+        Listener::Client => "STANDARD",
+        Listener::WebSocket => "WEBSOCKET",
+    }
+}
+
 /// Bytes of a nonce before their base64 spelling (CORE-8).
 const NONCE_BYTES: usize = 11;
 
 impl Core {
-    /// Sends the first INFO and starts the clocks of a new connection.
-    pub(super) fn greet(&mut self, index: u32) {
+    /// Prepares a new connection for its first INFO.
+    pub(super) fn prepare(&mut self, index: u32) {
         let settings = Arc::clone(&self.local.settings);
         let required = settings.authenticator.required();
         let nonce = settings
             .authenticator
             .nonce_required()
             .then(|| self.nonce());
-        let now = self.local.now;
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
         connection.nonce = nonce.unwrap_or_default();
         if required {
             connection.phase = Phase::Unauthenticated;
-            connection.deadlines.auth = now + settings.auth_timeout;
         }
-        connection.deadlines.ping = now + settings.limits.ping_interval;
+    }
+
+    /// Starts the clocks of a connection whose protocol begins.
+    pub(super) fn start_clocks(&mut self, index: u32) {
+        let settings = Arc::clone(&self.local.settings);
+        let now = self.local.now;
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        let websocket = settings.transports.websocket.as_ref();
+        let websocket = websocket.filter(|_| connection.listener == Listener::WebSocket);
+        if connection.phase == Phase::Unauthenticated {
+            let own = websocket.and_then(|it| it.auth_timeout);
+            connection.deadlines.auth = now + own.unwrap_or(settings.auth_timeout);
+        }
+        let own = websocket.and_then(|it| it.ping_interval);
+        connection.deadlines.ping = now + own.unwrap_or(settings.limits.ping_interval);
         self.local.arm(index);
-        self.send_info(index, false);
     }
 
     fn nonce(&mut self) -> Box<[u8]> {
@@ -81,6 +100,7 @@ impl Core {
         } else {
             info.auth_required = settings.authenticator.first_info_auth_required();
         }
+        shape_info(connection, &settings.transports, connected, &mut info);
         let line = info.line();
         self.send(index, &line);
         let json = line.get(5..).unwrap_or_default().trim_ascii();
@@ -93,12 +113,11 @@ impl Core {
         if first.eq_ignore_ascii_case(&b'C') {
             return true;
         }
-        if let Some(user) = self
-            .local
-            .settings
-            .authenticator
-            .no_auth_user(CONNECTION_TYPE)
-        {
+        let Some(connection) = self.local.connections.at(index) else {
+            return false;
+        };
+        let kind = connection_type(connection.listener);
+        if let Some(user) = self.local.settings.authenticator.no_auth_user(kind) {
             self.authenticated(index, Some(user));
             return true;
         }
@@ -125,6 +144,9 @@ impl Core {
             self.local.log(Level::Error, index, &error.to_string());
             return self.close(index, CloseReason::ParseError);
         }
+        if let Some(websocket) = &connection.websocket {
+            websocket.complete(&mut connection.options);
+        }
         connection.limits.headers =
             !self.local.settings.limits.no_header_support && connection.options.headers;
         self.local.arm(index);
@@ -146,7 +168,7 @@ impl Core {
             token: &options.auth_token,
             nkey: &options.nkey,
             sig: &options.sig,
-            connection_type: CONNECTION_TYPE,
+            connection_type: connection_type(connection.listener),
         };
         let decision = authenticator.begin(&credentials, &connection.nonce);
         let slot = connection.slot;

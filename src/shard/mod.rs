@@ -17,6 +17,7 @@ pub mod settings;
 mod subscribe;
 mod timers;
 mod tracing;
+mod transport;
 pub mod turn;
 pub mod verify;
 pub mod wiring;

@@ -136,6 +136,12 @@ pub(super) fn subscription(it: &Subscription, cid: ConnectionId) -> Subscription
     }
 }
 
+/// A time of day as HTTP has it.
+pub(super) fn http_date(wall: WallTime) -> String {
+    let time = jiff::Timestamp::from_nanosecond(i128::from(wall.0)).unwrap_or_default();
+    time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
 /// The answer to `$SYS.REQ.USER.INFO` (MON-56).
 pub(super) fn user_info(connection: &Connection, settings: &Settings, wall: WallTime) -> Vec<u8> {
     let time = jiff::Timestamp::from_nanosecond(i128::from(wall.0)).unwrap_or_default();

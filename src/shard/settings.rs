@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::auth::authenticate::Authenticator;
 use crate::options::ClientLimits;
 use crate::protocol::info::ServerInfo;
+use crate::transport::settings::TransportSettings;
 
 /// Settings of all shards.
 #[derive(Clone)]
@@ -18,6 +19,8 @@ pub struct Settings {
     pub authenticator: Arc<Authenticator>,
     /// Time a connection has for its CONNECT.
     pub auth_timeout: std::time::Duration,
+    /// TLS, WebSocket and what else comes before the protocol.
+    pub transports: Arc<TransportSettings>,
     /// Feature flags in force (CFG-68).
     pub feature_flags: BTreeMap<String, bool>,
     /// Log what happens to connections.

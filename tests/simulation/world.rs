@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ramjet::auth::authenticate::{Authenticator, PasswordCheck};
-use ramjet::ids::{ConnectionId, ShardId, Slot};
+use ramjet::ids::{ConnectionId, Listener, ShardId, Slot};
 use ramjet::options::{AuthOptions, ClientLimits};
 use ramjet::protocol::info::ServerInfo;
 use ramjet::routing::subject::pattern_matches;
@@ -65,6 +65,7 @@ impl World {
             info: Arc::new(ServerInfo::default()),
             authenticator: Arc::new(Authenticator::new(&AuthOptions::default()).expect("open")),
             auth_timeout: Duration::from_secs(2),
+            transports: Arc::default(),
             feature_flags: BTreeMap::new(),
             debug: false,
             trace: false,
@@ -116,6 +117,7 @@ impl World {
             socket,
             cid,
             address,
+            listener: Listener::Client,
             refused: false,
         });
     }

@@ -3,20 +3,20 @@
 //! Three kinds: keys that act today; keys of features to come, whose blocks are checked and noted
 //! as inactive; and keys that protect. The rule for the last: a key whose absence would let in
 //! somebody who should be kept out is refused with an error, never ignored, because a server that
-//! starts open is worse than one that does not start. These are `tls` unless `allow_non_tls` lets
-//! plain connections in anyway and no certificate is asked for, users in `accounts` (beside those
+//! starts open is worse than one that does not start. These are users in `accounts` (beside those
 //! of the system account), `operator`, `resolver`, `trusted_keys`, `auth_callout` and
 //! `proxy_required`.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::error::{Origin, ProblemKind};
+use super::error::ProblemKind;
 use super::report::{Report, strict_duration, type_in};
 use super::value::{Map, Node, Value};
-use super::{authorization, duration, inactive, listen};
+use super::{authorization, duration, inactive, listen, tls, websocket};
 use crate::limits::SHARDS_MAX;
 use crate::options::{Options, WriteTimeoutPolicy};
+use crate::transport::settings::HANDSHAKE_TIMEOUT;
 
 /// Nanoseconds of the least `lame_duck_duration` a file may set (CFG-45).
 const LAME_DUCK_MIN: i64 = 30_000_000_000;
@@ -28,9 +28,8 @@ const REMOVE: &str = "remove it to start without this protection";
 pub struct Keys<'r> {
     report: &'r mut Report,
     options: &'r mut Options,
-    /// The `tls` block that cannot be left out: where, and which of its demands.
-    tls: Option<(Origin, &'static str, bool)>,
-    allow_non_tls: bool,
+    /// `--tls=false`.
+    tls_off: bool,
 }
 
 /// Reads the keys of a file into `options`, which hold the defaults. With `tls_off` (the flag
@@ -50,8 +49,7 @@ pub fn read(map: &Map, tls_off: bool, options: &mut Options, report: &mut Report
     let mut keys = Keys {
         report,
         options,
-        tls: None,
-        allow_non_tls: false,
+        tls_off,
     };
     for (key, value) in map.iter() {
         let text = String::from_utf8_lossy(key);
@@ -60,18 +58,16 @@ pub fn read(map: &Map, tls_off: bool, options: &mut Options, report: &mut Report
             keys.report.error(value, kind);
         }
     }
-    match keys.tls.take() {
-        Some((origin, what, verifies)) if !tls_off && (verifies || !keys.allow_non_tls) => {
-            let cure = if verifies {
-                "remove the block to start without checking certificates"
-            } else {
-                "remove the block to start without encryption, or set allow_non_tls: true"
-            };
-            let kind = ProblemKind::NotEnforced { what, cure };
-            keys.report.error_at(&origin, kind);
-        }
-        Some(_) => keys.report.inactive("tls"),
-        None => {}
+    // A client that negotiates TLS has that much longer for its CONNECT (CORE-58).
+    let says_timeout = |block: &Value| match &block.node {
+        Node::Map(map) => map.find("timeout").is_some(),
+        _ => false,
+    };
+    if let Some(tls) = &keys.options.tls
+        && !map.find("authorization").is_some_and(says_timeout)
+    {
+        let handshake = tls.timeout.unwrap_or(HANDSHAKE_TIMEOUT);
+        keys.options.auth.timeout = handshake + Duration::from_secs(1);
     }
 }
 
@@ -135,6 +131,12 @@ impl Keys<'_> {
                     options.auth.no_auth_user = no_auth_user;
                 }
             }
+            "tls" if self.tls_off => tls::check::tls(self.report, name, value),
+            "tls" => options.tls = tls::read(self.report, name, value),
+            "proxy_protocol" => options.proxy_protocol = value.boolean()?,
+            "websocket" | "ws" => options.websocket = websocket::read(self.report, value),
+            "allow_non_tls" => options.allow_non_tls = value.boolean()?,
+            "ocsp" => options.ocsp = tls::read_ocsp(self.report, value),
             "no_auth_user" => options.auth.no_auth_user = filled(value)?,
             // Read before all others.
             "system_account" | "system" => {}
@@ -236,7 +238,6 @@ impl Keys<'_> {
             "cluster" => inactive::links::cluster(report, value),
             "gateway" => inactive::links::gateway(report, value),
             "leaf" | "leafnodes" => inactive::links::leafnodes(report, value),
-            "websocket" | "ws" => inactive::listeners::websocket(report, value),
             "mqtt" => inactive::listeners::mqtt(report, value),
             "proxies" => inactive::listeners::proxies(report, value),
             "jetstream" => noted = inactive::jetstream::jetstream(report, value),
@@ -249,25 +250,7 @@ impl Keys<'_> {
                     return Err(ProblemKind::NotEnforced { what, cure });
                 }
             }
-            "tls" => {
-                let errors = report.errors.len();
-                inactive::tls::tls(report, name, value);
-                // A block with mistakes is refused for those.
-                if let Node::Map(map) = &value.node
-                    && report.errors.len() == errors
-                {
-                    let verifies = inactive::tls::verifies(map);
-                    let what = if verifies { "tls with verify" } else { "tls" };
-                    self.tls = Some((value.origin.clone(), what, verifies));
-                }
-                return Ok(());
-            }
-            "allow_non_tls" => {
-                self.allow_non_tls = value.boolean()?;
-                noted = self.allow_non_tls;
-            }
-            "ocsp" => inactive::tls::ocsp(report, value),
-            "ocsp_cache" => inactive::tls::ocsp_cache(report, value),
+            "ocsp_cache" => tls::check::ocsp_cache(report, value),
             "operator" | "operators" | "roots" | "root" | "root_operators" | "root_operator" => {
                 return Err(not_enforced("operator"));
             }
@@ -281,7 +264,7 @@ impl Keys<'_> {
                     "default sentinel requires operators and accounts",
                 ));
             }
-            "resolver_tls" => inactive::tls::tls(report, name, value),
+            "resolver_tls" => tls::check::tls(report, name, value),
             "resolver_preload" => {
                 let text = "preload should be a map of account_public_key:account_jwt";
                 let Node::Map(map) = &value.node else {
@@ -310,7 +293,6 @@ impl Keys<'_> {
             | "prof_block_rate"
             | "connect_error_reports"
             | "reconnect_error_reports" => noted = value.integer()? != 0,
-            "proxy_protocol" => noted = value.boolean()?,
             "store_dir" | "storedir" => _ = value.text()?,
             "default_js_domain" => {
                 let text = "error default_js_domain config: unsupported type ";

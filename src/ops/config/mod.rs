@@ -14,8 +14,10 @@ pub mod lexer;
 mod listen;
 pub mod parser;
 mod report;
+mod tls;
 mod validate;
 pub mod value;
+mod websocket;
 
 use std::path::Path;
 

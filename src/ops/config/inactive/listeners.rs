@@ -2,9 +2,9 @@
 
 use super::super::error::ProblemKind;
 use super::super::report::{Report, TextsError, strict_duration, type_in};
+use super::super::tls::check as tls;
 use super::super::value::{Node, Value};
 use super::check::{Fields, Unknown, address, block, duration, entries, flag, integer, list, text};
-use super::tls;
 
 /// `websocket`.
 pub fn websocket(report: &mut Report, value: &Value) {
