@@ -9,7 +9,7 @@ STOCK ?= .tools/stock/bin/nats-server
 WIREDIFF ?= ../shared/wirediff/wirediff.py
 WIREDIFF_PROFILES = default,small,nohdr,auth,token,bcrypt,nkey,subs,conns,ping,mon
 
-.PHONY: run build test fmt clippy doc unit bench-quick wirediff loom fuzz clean
+.PHONY: run build test fmt clippy doc unit bench-quick wirediff loom hostile fuzz clean
 
 run: ## Build the server and start it
 	$(CARGO) run --release -- -p $(PORT) -m $(MONITOR)
@@ -46,6 +46,9 @@ wirediff: build $(STOCK) ## Compare the wire with the stock server
 
 loom: ## Every interleaving of the mesh ring
 	CARGO_TARGET_DIR=target/loom RUSTFLAGS="--cfg ramjet_loom" $(CARGO) test --release --lib mesh::ring
+
+hostile: ## Ten thousands of hostile connections, as many as `ulimit -Hn` allows
+	$(CARGO) test --release --test blackbox hostile_scale -- --ignored --nocapture --test-threads=1
 
 # Sanitizer flags are nightly's; the variable lets the installed compiler take them.
 fuzz: ## Fuzz the client parser and the configuration parser, a minute each

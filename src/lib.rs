@@ -17,4 +17,4 @@ pub mod shard;
 pub mod time;
 pub mod transport;
 
-pub use server::{Server, ServerHandle, StartError};
+pub use server::{ReloadError, Server, ServerHandle, StartError};

@@ -57,6 +57,11 @@ pub const BATCH_HIGH: usize = 512 * 1024;
 /// Buffers of batches above this capacity are not kept.
 pub const BATCH_KEPT_MAX: usize = 1024 * 1024;
 
+/// Bytes a turn puts out, about, before what it has not looked at yet waits for the next. With
+/// the receive buffers it fits the L2 cache; a message to thousands of receivers may be more. Half
+/// of it for what other shards bring, so that neither side starves the other.
+pub const TURN_OUTPUT: u64 = 1024 * 1024;
+
 /// Time a closing connection has to take its last bytes (CORE-66).
 pub const LINGER_MAX: Duration = Duration::from_millis(100);
 
@@ -72,6 +77,10 @@ pub const HANDSHAKES_PER_TURN: u32 = 2;
 
 /// Room for one turn's plaintext that is kept: what one receive brings, several times over.
 pub const PLAIN_KEPT_MAX: usize = 256 * 1024;
+
+/// Bytes of output a shard may always have waiting, however small the memory budget: below that
+/// one large message would close its receivers.
+pub const OUTPUT_SHARE_MIN: u64 = 4 * 1024 * 1024;
 
 /// Passwords waiting for their bcrypt check; more are refused, so that a flood of logins cannot
 /// fill the memory.

@@ -66,6 +66,13 @@ pub struct Options {
     pub system_account: String,
     /// `no_system_account`.
     pub no_system_account: bool,
+    /// Failed first attempts to reach a peer between two log lines (CFG-73).
+    pub connect_error_reports: i64,
+    /// The same once it had been reached (CFG-73).
+    pub reconnect_error_reports: i64,
+    /// Budget for memory in bytes, from `GOMEMLIMIT` (PROC-14): half of it is for output that
+    /// clients have not taken yet. `None` is without bound but that of each connection.
+    pub memory_limit: Option<u64>,
     /// Configuration file this came from, as given on the command line.
     pub config_file: Option<PathBuf>,
     /// `sha256:<hex>` of the parsed configuration (CFG-86); empty without a file.
@@ -259,6 +266,9 @@ impl Default for Options {
             disable_sublist_cache: false,
             system_account: "$SYS".into(),
             no_system_account: false,
+            connect_error_reports: 3600,
+            reconnect_error_reports: 1,
+            memory_limit: None,
             config_file: None,
             config_digest: String::new(),
         }

@@ -13,7 +13,9 @@ use std::time::Duration;
 use ramjet::auth::authenticate::Authenticator;
 use ramjet::ids::{ConnectionId, Listener, ShardId};
 use ramjet::mesh::batch::Batch;
-use ramjet::options::{AuthOptions, ClientLimits};
+use ramjet::options::{
+    AuthOptions, ClientLimits, PermissionsOptions, SubjectPermission, UserOptions,
+};
 use ramjet::protocol::info::ServerInfo;
 use ramjet::shard::core::Core;
 use ramjet::shard::settings::Settings;
@@ -66,15 +68,22 @@ struct Shards {
 
 impl Shards {
     fn new(count: usize) -> Self {
+        Self::with_users(count, &AuthOptions::default())
+    }
+
+    fn with_users(count: usize, users: &AuthOptions) -> Self {
         let settings = Arc::new(Settings {
+            number: 0,
+            output_share: None,
             limits: ClientLimits {
                 ping_interval: Duration::from_secs(3600),
                 ..Default::default()
             },
             info: Arc::new(ServerInfo::default()),
-            authenticator: Arc::new(Authenticator::new(&AuthOptions::default()).expect("open")),
+            authenticator: Arc::new(Authenticator::new(users).expect("plain users")),
             auth_timeout: Duration::from_secs(2),
             transports: Arc::default(),
+            websocket_authenticator: None,
             feature_flags: BTreeMap::new(),
             debug: false,
             trace: false,
@@ -93,15 +102,15 @@ impl Shards {
     }
 
     fn connect(&mut self, shard: usize, says: &str) -> u32 {
+        let says = format!("CONNECT {{\"verbose\":false,\"pedantic\":false}}\r\n{says}");
+        self.open(shard, &says)
+    }
+
+    fn open(&mut self, shard: usize, says: &str) -> u32 {
         self.next_cid += 1;
         let address = ([127, 0, 0, 1], 4222).into();
-        let connection = self.cores[shard].accept(
-            ConnectionId(self.next_cid),
-            address,
-            Listener::Client,
-            false,
-        );
-        let says = format!("CONNECT {{\"verbose\":false,\"pedantic\":false}}\r\n{says}");
+        let cid = ConnectionId(self.next_cid);
+        let connection = self.cores[shard].accept(cid, address, Listener::Client, false);
         self.cores[shard].receive(connection, says.as_bytes());
         for _ in 0..4 {
             self.turn();
@@ -122,7 +131,7 @@ impl Shards {
                 let batch = self.cores[shard]
                     .take_batch(ShardId(other as u8), || spare.pop().unwrap_or_default());
                 if let Some(mut batch) = batch {
-                    self.cores[other].apply(ShardId(shard as u8), &batch);
+                    self.cores[other].apply(ShardId(shard as u8), &batch, 0, u64::MAX);
                     batch.clear();
                     self.spare.push(batch);
                 }
@@ -193,4 +202,72 @@ fn crossing_to_another_shard_allocates_nothing() {
     shards.connect(1, "SUB a.b 1\r\nSUB a.b group 2\r\n");
     let publisher = shards.connect(0, "");
     shards.check(publisher, "a.b", 2);
+}
+
+/// Requests of a client that wants to hear of missing responders; sends `PUB subject inbox`.
+#[track_caller]
+fn check_requests(shards: &mut Shards, requester: u32, subject: &str, bytes_each: u64) {
+    let bytes = format!("PUB {subject} inbox 4\r\nping\r\n").repeat(MESSAGES_PER_TURN);
+    let mut before = (0, 0);
+    for turn in 0..WARM_UP + TURNS {
+        if turn == WARM_UP {
+            before = (ALLOCATIONS.with(Cell::get), shards.delivered);
+        }
+        shards.cores[0].receive(requester, bytes.as_bytes());
+        shards.turn();
+    }
+    shards.turn();
+    let requests = (TURNS * MESSAGES_PER_TURN) as u64;
+    assert_eq!(
+        ALLOCATIONS.with(Cell::get) - before.0,
+        0,
+        "{requests} requests"
+    );
+    assert!(shards.delivered - before.1 >= requests * bytes_each);
+}
+
+const REQUESTER: &str =
+    "CONNECT {\"headers\":true,\"no_responders\":true,\"verbose\":false}\r\nSUB inbox 1\r\n";
+
+#[test]
+fn requests_to_other_shards_allocate_nothing() {
+    let mut shards = Shards::new(3);
+    shards.connect(1, "SUB svc 1\r\n");
+    shards.connect(2, "SUB svc 1\r\n");
+    let requester = shards.open(0, REQUESTER);
+    let received = "MSG svc 1 inbox 4\r\nping\r\n".len() as u64;
+    check_requests(&mut shards, requester, "svc", 2 * received);
+}
+
+#[test]
+fn requests_that_other_shards_cannot_deliver_allocate_nothing() {
+    let user = |name: &str, permissions| UserOptions {
+        username: name.into(),
+        password: "p".into(),
+        permissions,
+        ..Default::default()
+    };
+    let deny = PermissionsOptions {
+        subscribe: Some(SubjectPermission {
+            allow: None,
+            deny: vec!["svc.no".into()],
+        }),
+        ..Default::default()
+    };
+    let users = AuthOptions {
+        users: vec![user("deaf", Some(deny)), user("open", None)],
+        no_auth_user: Some("open".into()),
+        timeout: Duration::from_secs(2),
+        ..Default::default()
+    };
+    let mut shards = Shards::with_users(3, &users);
+    for shard in [1, 2] {
+        shards.open(
+            shard,
+            "CONNECT {\"user\":\"deaf\",\"pass\":\"p\",\"verbose\":false}\r\nSUB svc.* 1\r\n",
+        );
+    }
+    let requester = shards.open(0, REQUESTER);
+    let answer = "HMSG inbox 1 38 38\r\n".len() as u64 + 38 + 2;
+    check_requests(&mut shards, requester, "svc.no", answer);
 }

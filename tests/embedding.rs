@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use ramjet::options::Options;
 use ramjet::{Server, ServerHandle, StartError};
 
 fn start(port: i32) -> ServerHandle {
@@ -111,4 +112,56 @@ fn a_port_in_use_is_named() {
         text.contains(&format!("127.0.0.1:{port}")) && text.contains("address already in use"),
         "{text}"
     );
+}
+
+#[test]
+fn options_change_while_it_runs_or_not_at_all() {
+    let mut options = Options {
+        host: "127.0.0.1".into(),
+        port: -1,
+        shards: Some(3),
+        ..Options::default()
+    };
+    let server = Server::builder().options(options.clone()).start();
+    let server = server.expect("it starts");
+    let mut client = Client::connect(server.client_address());
+    client.say("CONNECT {\"verbose\":false}\r\nSUB a 1\r\nPING\r\n");
+    client.until("PONG\r\n");
+    // Several at once: one after the other, and none lost.
+    std::thread::scope(|scope| {
+        for max_payload in [3000, 4000, 5000] {
+            let mut options = options.clone();
+            options.client.max_payload = max_payload;
+            let server = &server;
+            scope.spawn(move || server.reload(options).expect("it reloads"));
+        }
+    });
+    options.client.max_payload = 2000;
+    server.reload(options.clone()).expect("it reloads");
+    assert_eq!(server.info().max_payload, 2000);
+    let id = server.info().server_id.clone();
+
+    options.client.max_payload = 1000;
+    options.client.max_pending += 1;
+    let refused = server.reload(options.clone()).expect_err("needs a restart");
+    let text = "config reload not supported for MaxPending: old=67108864, new=67108865";
+    assert_eq!(refused.to_string(), text);
+    assert_eq!(
+        (server.info().max_payload, &server.info().server_id),
+        (2000, &id)
+    );
+
+    let payload = "x".repeat(2000);
+    client.say(&format!("PUB a 2000\r\n{payload}\r\nPUB a 2001\r\n"));
+    client.until("MSG a 1 2000\r\n");
+    client.until("-ERR 'Maximum Payload Violation'\r\n");
+
+    server.begin_shutdown();
+    server.wait();
+    options.client.max_pending -= 1;
+    let shards_are_gone = (0..100).any(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        server.reload(options.clone()).is_err()
+    });
+    assert!(shards_are_gone);
 }

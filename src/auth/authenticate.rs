@@ -178,6 +178,16 @@ impl Authenticator {
         Proof::Password(password)
     }
 
+    /// The user of that name, or else nkey, in `users`.
+    pub(super) fn listed(&self, name: &str) -> Option<&Arc<User>> {
+        self.users.get(name).or_else(|| self.nkeys.get(name))
+    }
+
+    /// The single user.
+    pub(super) fn single(&self) -> Option<&Arc<User>> {
+        self.single.as_ref()
+    }
+
     /// Must clients prove who they are (CORE-7)? What the INFO after the CONNECT says.
     pub fn required(&self) -> bool {
         self.single.is_some()

@@ -6,6 +6,7 @@ pub mod nkey;
 pub mod password;
 mod pattern_set;
 pub mod permissions;
+pub mod recheck;
 pub mod responses;
 pub mod user;
 

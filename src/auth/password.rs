@@ -57,6 +57,14 @@ impl PasswordCheck {
         bcrypt::verify(self.presented.as_bytes(), hash).unwrap_or(false)
     }
 
+    /// Is it the comparison `other` was, where the answer may be yes?
+    pub(super) fn repeats(&self, other: &Self) -> bool {
+        self.hash == other.hash
+            && self.presented == other.presented
+            && self.outcome.is_ok()
+            && other.outcome.is_ok()
+    }
+
     /// What follows from the comparison.
     pub fn finish(self, matches: bool) -> Decision {
         match self.outcome {

@@ -29,6 +29,8 @@ pub enum CloseReason {
     BadClientProtocolVersion,
     /// More than `max_connections`.
     MaximumConnectionsExceeded,
+    /// As many subscriptions as are allowed, when that was looked at anew (CORE-56).
+    MaximumSubscriptionsExceeded,
     /// More than `max_payload`.
     MaximumPayloadExceeded,
     /// More than `max_control_line`.
@@ -58,6 +60,7 @@ impl CloseReason {
             Self::ProtocolViolation => "Protocol Violation",
             Self::BadClientProtocolVersion => "Bad Client Protocol Version",
             Self::MaximumConnectionsExceeded => "Maximum Connections Exceeded",
+            Self::MaximumSubscriptionsExceeded => "Maximum Subscriptions Exceeded",
             Self::MaximumPayloadExceeded => "Maximum Message Payload Exceeded",
             Self::MaximumControlLineExceeded => "Maximum Control Line Exceeded",
             Self::ServerShutdown => "Server Shutdown",
@@ -75,6 +78,7 @@ impl CloseReason {
             | Self::SlowConsumerPendingBytes
             | Self::SlowConsumerWriteDeadline
             | Self::MaximumConnectionsExceeded
+            | Self::MaximumSubscriptionsExceeded
             | Self::MaximumControlLineExceeded => 1008,
             Self::TlsHandshakeError => 1015,
             Self::ParseError | Self::ProtocolViolation | Self::BadClientProtocolVersion => 1002,

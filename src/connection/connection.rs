@@ -8,12 +8,14 @@ use crate::auth::authenticate::User;
 use crate::auth::cache::PublishCache;
 use crate::auth::responses::Responses;
 use crate::connection::close_reason::CloseReason;
+use crate::connection::held::Backlog;
 use crate::delivery::outbound::Outbound;
 use crate::ids::{ConnectionId, GLOBAL_ACCOUNT, Listener, PeerAddress, Slot, SubscriptionId};
 use crate::protocol::connect::ConnectOptions;
 use crate::protocol::log_prefix::{LogIdentity, LogKind, log_prefix};
 use crate::protocol::parser::Limits;
 use crate::time::{Nanos, WallTime};
+use crate::transport::settings::TransportSettings;
 use crate::transport::transport::Transport;
 use crate::transport::websocket::handshake::Cookies;
 
@@ -64,6 +66,15 @@ impl Holds {
     pub fn any(self) -> bool {
         self.0 != 0
     }
+}
+
+/// A password check that is under way on another thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PendingCheck {
+    /// Number of the settings it was begun under; its answer means nothing under others.
+    pub view: u64,
+    /// The connection had been let in before and is judged anew (CFG-94).
+    pub again: bool,
 }
 
 /// What a connection held at the barrier is owed when it is reached.
@@ -205,11 +216,13 @@ pub struct Connection {
     pub partial_needed: Option<usize>,
     /// Bytes received while held, bounded by [`crate::limits::BACKLOG_MAX`] and what the kernel
     /// had received by then.
-    pub backlog: Vec<u8>,
+    pub backlog: Backlog,
     /// Bytes from the wire that wait for their TLS handshake; bounded like `backlog`.
     pub early: Vec<u8>,
     /// Why it is held.
     pub holds: Holds,
+    /// What the password check under way is for.
+    pub check: PendingCheck,
     /// What it waits for at the barrier.
     pub owed: Option<Owed>,
     /// The driver has been told to end it. Told once: the index is somebody else's soon after.
@@ -218,6 +231,9 @@ pub struct Connection {
     pub paused: bool,
     /// Count of interest changes the others must have applied before its PONG.
     pub interest_mark: u64,
+    /// Requests of it went to other shards since its last PING: an answer that nobody is there
+    /// may be on its way.
+    pub asked_elsewhere: bool,
     /// Its subscriptions by sid.
     pub sids: HashTable<SubscriptionId>,
     /// Output.
@@ -275,13 +291,15 @@ impl Connection {
             limits,
             partial: Vec::new(),
             partial_needed: None,
-            backlog: Vec::new(),
+            backlog: Backlog::default(),
             early: Vec::new(),
             holds: Holds::default(),
+            check: PendingCheck::default(),
             owed: None,
             released: false,
             paused: false,
             interest_mark: 0,
+            asked_elsewhere: false,
             sids: HashTable::new(),
             outbound: Outbound::default(),
             dirty: false,
@@ -347,6 +365,23 @@ impl Connection {
             && !self.options.verbose
             && !self.options.pedantic
             && self.publish_cache.is_none()
+    }
+
+    /// Has its protocol begun? Not while TLS or WebSocket are agreed on.
+    pub fn protocol_runs(&self) -> bool {
+        self.transport.as_ref().is_none_or(|it| it.is_open())
+    }
+
+    /// Is its certificate none of those that are let in now (CORE-84)?
+    pub fn is_unpinned(&self, settings: &TransportSettings) -> bool {
+        let Some(tls) = self.transport.as_ref().and_then(|it| it.tls()) else {
+            return false;
+        };
+        let now = match self.listener {
+            Listener::Client => settings.tls.as_ref(),
+            Listener::WebSocket => settings.websocket.as_ref().and_then(|it| it.tls.as_ref()),
+        };
+        now.is_some_and(|now| !now.admits(tls.peer_certificates()))
     }
 
     /// Is there anything to send, or being sent?

@@ -3,4 +3,5 @@
 pub mod close_reason;
 #[allow(clippy::module_inception)]
 pub mod connection;
+pub mod held;
 pub mod registry;

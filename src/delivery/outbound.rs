@@ -13,9 +13,13 @@ pub const SHARED_PAYLOAD_MIN: usize = 4096;
 /// publisher is let go again covers the time the publisher takes.
 const CHUNK_FULL: usize = 128 * 1024;
 
-/// Buffers up to this capacity are kept for the next turn; larger ones are given back, so that a
-/// burst does not stay in memory for ever.
-const KEPT_CAPACITY_MAX: usize = 256 * 1024;
+/// The same for a receiver whose socket takes whatever it is given at once: many publishers may
+/// bring it this much in a turn, and one chunk leaves in each.
+const CHUNK_FULL_MAX: usize = 512 * 1024;
+
+/// Bytes of empty buffers a shard keeps for its next turns: what a turn puts out, about. More is
+/// given back, so that a burst does not stay in memory for ever.
+const POOLED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Bytes that leave in one send: own bytes with shared payloads between them.
 #[derive(Debug, Default)]
@@ -89,20 +93,28 @@ impl Chunk {
 )]
 pub struct ChunkPool {
     free: Vec<Box<Chunk>>,
+    /// Capacity of all of them.
+    free_bytes: usize,
 }
 
 /// Chunks kept: enough for the connections that are awake in one turn.
-const POOLED_CHUNKS_MAX: usize = 256;
+const POOLED_CHUNKS_MAX: usize = 1024;
 
 impl ChunkPool {
     /// An empty chunk.
     pub fn take(&mut self) -> Box<Chunk> {
-        self.free.pop().unwrap_or_default()
+        let Some(chunk) = self.free.pop() else {
+            return Box::default();
+        };
+        self.free_bytes -= chunk.bytes.capacity();
+        chunk
     }
 
     /// Takes a chunk back.
     pub fn put(&mut self, mut chunk: Box<Chunk>) {
-        if chunk.bytes.capacity() <= KEPT_CAPACITY_MAX && self.free.len() < POOLED_CHUNKS_MAX {
+        let capacity = chunk.bytes.capacity();
+        if self.free_bytes + capacity <= POOLED_BYTES_MAX && self.free.len() < POOLED_CHUNKS_MAX {
+            self.free_bytes += capacity;
             chunk.clear();
             self.free.push(chunk);
         }
@@ -118,12 +130,15 @@ pub struct Outbound {
     full_len: usize,
     /// Bytes of the chunk with the driver; 0 when there is none.
     in_flight: usize,
+    /// How often [`CHUNK_FULL`] is doubled.
+    doublings: u8,
 }
 
 impl Outbound {
     /// Where to append. Takes a chunk from `pool` if none is being filled.
     pub fn queue(&mut self, pool: &mut ChunkPool) -> &mut Chunk {
-        if let Some(chunk) = self.filling.take_if(|chunk| chunk.len() >= CHUNK_FULL) {
+        let full = CHUNK_FULL << self.doublings;
+        if let Some(chunk) = self.filling.take_if(|chunk| chunk.len() >= full) {
             self.full_len += chunk.len();
             self.full.push_back(chunk);
         }
@@ -166,8 +181,14 @@ impl Outbound {
         self.in_flight > 0
     }
 
-    /// The chunk with the driver came back. Returns true if more waits.
-    pub fn sent(&mut self, chunk: Box<Chunk>, pool: &mut ChunkPool) -> bool {
+    /// The chunk with the driver came back; `at_once` if the socket took it without waiting for
+    /// room. Returns true if more waits.
+    pub fn sent(&mut self, chunk: Box<Chunk>, at_once: bool, pool: &mut ChunkPool) -> bool {
+        if !at_once {
+            self.doublings = 0;
+        } else if chunk.len() >= CHUNK_FULL && CHUNK_FULL << self.doublings < CHUNK_FULL_MAX {
+            self.doublings += 1;
+        }
         self.in_flight = 0;
         pool.put(chunk);
         self.pending() > 0
@@ -210,7 +231,7 @@ mod tests {
         outbound.queue(&mut pool).bytes.extend_from_slice(b"two");
         assert!(outbound.start_send().is_none());
         assert_eq!(outbound.pending(), 6);
-        assert!(outbound.sent(first, &mut pool));
+        assert!(outbound.sent(first, true, &mut pool));
         assert_eq!(
             outbound.start_send().map(|chunk| chunk.bytes.clone()),
             Some(b"two".to_vec())

@@ -61,6 +61,12 @@ pub trait Driver {
     /// for the first completion (`None`: not at all).
     fn turn(&mut self, wait: Option<Duration>, events: &mut Vec<Event<Self::Socket>>);
 
+    /// Hands over everything queued so far.
+    fn submit(&mut self);
+
+    /// Has something completed that [`Driver::turn`] would report? Asks no kernel.
+    fn ready(&mut self) -> bool;
+
     /// The bytes of an [`Event::Received`].
     fn bytes(&self, received: Received) -> &[u8];
 

@@ -99,6 +99,7 @@ impl Ring {
             .setup_cqsize(COMPLETIONS)
             .setup_single_issuer()
             .setup_defer_taskrun() // without it: 37 % more CPU at request-reply 10
+            .setup_taskrun_flag() // says without a system call that there is something
             .setup_submit_all()
             .build(SUBMISSIONS)?;
         // Saves the descriptor look-up of each enter; older kernels do without.
@@ -479,6 +480,16 @@ impl Driver for Ring {
         while let Some(connection) = self.closed.pop_front() {
             self.finish_close(connection, events);
         }
+    }
+
+    fn submit(&mut self) {
+        if !self.ring.submission().is_empty() {
+            self.enter(0, None).expect("the ring stays usable");
+        }
+    }
+
+    fn ready(&mut self) -> bool {
+        self.ring.submission().taskrun() || !self.ring.completion().is_empty()
     }
 
     fn bytes(&self, received: Received) -> &[u8] {

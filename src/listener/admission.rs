@@ -43,6 +43,11 @@ impl Admission {
         }
     }
 
+    /// At most that many connections from now on.
+    pub fn set_max_connections(&mut self, max: Option<usize>) {
+        self.max_connections = max;
+    }
+
     /// The shard to serve the next connection, the connection's number, and whether there are too
     /// many already.
     pub fn admit(&mut self, load: &Arc<[ShardLoad]>) -> (ShardId, ConnectionId, bool) {

@@ -12,6 +12,8 @@ use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig, WebPkiClient
 use rustls::sign::CertifiedKey;
 use rustls::{NamedGroup, RootCertStore, SupportedCipherSuite, version};
 
+use sha2::{Digest, Sha256};
+
 use crate::options::{PathPair, TlsOptions};
 use crate::transport::identity;
 use crate::transport::rate::HandshakeRate;
@@ -97,6 +99,10 @@ pub fn load(options: &TlsOptions) -> Result<Arc<TlsSettings>, TlsLoadError> {
         .first()
         .and_then(|it| it.key.cert.first())
         .and_then(identity::not_after);
+    let mut chains = Sha256::new();
+    for chain in certificates.iter().flat_map(|it| &it.key.cert) {
+        chains.update(chain);
+    }
     let versions: &[_] = if options.only_tls13 {
         &[&version::TLS13]
     } else {
@@ -136,6 +142,7 @@ pub fn load(options: &TlsOptions) -> Result<Arc<TlsSettings>, TlsLoadError> {
         verify: options.verify,
         map: options.map,
         rate: (rate > 0).then(|| Arc::new(HandshakeRate::new(rate))),
+        chains: chains.finalize().into(),
         not_after,
     }))
 }

@@ -3,7 +3,8 @@
 
 use bytes::Bytes;
 
-use crate::ids::Slot;
+use crate::ids::{ShardId, Slot};
+use crate::mesh::claim::Claim;
 
 /// Everything one turn has to say to one shard.
 #[derive(Debug, Default)]
@@ -30,8 +31,22 @@ pub enum Item<'a> {
         /// Members there are now; for plain subscriptions 1 or 0.
         weight: u32,
     },
+    /// Counts as an interest change and is none: once it is acknowledged, all that was said before
+    /// it has been carried out.
+    Mark,
     /// A message for subscriptions of the receiver.
     Message(RemoteMessage<'a>),
+    /// A request of the receiver's connection, or part of it, that nobody received (CORE-71).
+    Undelivered {
+        /// The requester.
+        source: Slot,
+        /// What comes back of the request.
+        claim: Claim,
+        /// Its subject.
+        subject: &'a [u8],
+        /// Its reply subject.
+        reply: &'a [u8],
+    },
     /// Hold back this connection of yours: a receiver it feeds is behind.
     Stall {
         /// The connection.
@@ -46,8 +61,12 @@ pub enum Item<'a> {
 /// A message on its way to another shard.
 #[derive(Debug, PartialEq, Eq, Clone)]
 pub struct RemoteMessage<'a> {
-    /// The publisher, for back-pressure.
+    /// The publisher, for echo and back-pressure.
     pub source: Slot,
+    /// The publisher's shard, where another one passes the message on; else it is the sender's.
+    pub home: Option<ShardId>,
+    /// To be given back if nobody receives the message.
+    pub claim: Option<Claim>,
     /// Subject it was published on.
     pub subject: &'a [u8],
     /// Reply subject.
@@ -65,7 +84,7 @@ pub struct RemoteMessage<'a> {
     pub tail: &'a [u8],
     /// Is it for the plain subscriptions, too?
     pub plain: bool,
-    /// Shards that could not place a queue message, the sender included.
+    /// Shards that could not place a queue message.
     pub tried: u64,
     /// Queue groups the receiver is to pick a member of, as written by [`Batch::message`].
     pub queues: Names<'a>,
@@ -118,6 +137,8 @@ const INTEREST: u8 = 1;
 const MESSAGE: u8 = 2;
 const STALL: u8 = 3;
 const RESUME: u8 = 4;
+const MARK: u8 = 5;
+const UNDELIVERED: u8 = 6;
 
 /// What stands in front of a message: one fixed piece, written and read at once.
 struct MessageHead {
@@ -194,6 +215,8 @@ const HAS_HEADER: u8 = 2;
 const IS_SHARED: u8 = 4;
 const IS_PLAIN: u8 = 8;
 const HAS_QUEUES: u8 = 16;
+const HAS_CLAIM: u8 = 32;
+const HAS_HOME: u8 = 64;
 
 impl Batch {
     /// Bytes that wait in it, shared payloads included.
@@ -236,6 +259,11 @@ impl Batch {
         }
     }
 
+    /// Appends a mark.
+    pub fn mark(&mut self) {
+        self.bytes.push(MARK);
+    }
+
     /// Appends a message.
     pub fn message<'q>(
         &mut self,
@@ -252,7 +280,9 @@ impl Batch {
         let mut flags = flag(message.reply.is_some(), HAS_REPLY)
             | flag(message.header_len.is_some(), HAS_HEADER)
             | flag(shared.is_some(), IS_SHARED)
-            | flag(message.plain, IS_PLAIN);
+            | flag(message.plain, IS_PLAIN)
+            | flag(message.claim.is_some(), HAS_CLAIM)
+            | flag(message.home.is_some(), HAS_HOME);
         let head = MessageHead {
             flags,
             header_size_digits: message.header_size_text.len() as u8, // at most 9
@@ -265,6 +295,12 @@ impl Batch {
         };
         self.bytes.reserve(head.total_len());
         self.bytes.extend_from_slice(&head.to_bytes());
+        if let Some(home) = message.home {
+            self.bytes.push(home.0);
+        }
+        if let Some(claim) = message.claim {
+            self.claim(claim);
+        }
         self.bytes.extend_from_slice(message.subject);
         if let Some(shared) = shared {
             self.tail(message, b"");
@@ -293,6 +329,16 @@ impl Batch {
         }
     }
 
+    /// Appends that nobody received a request.
+    pub fn undelivered(&mut self, source: Slot, claim: Claim, subject: &[u8], reply: &[u8]) {
+        self.urgent = true;
+        self.bytes.push(UNDELIVERED);
+        self.slot(source);
+        self.claim(claim);
+        self.field(subject);
+        self.field(reply);
+    }
+
     /// Appends a request to hold back the receiver's connection.
     pub fn stall(&mut self, source: Slot, first: bool) {
         self.urgent = true;
@@ -309,9 +355,14 @@ impl Batch {
 
     /// The items, in the order in which they were appended.
     pub fn items(&self) -> Items<'_> {
+        self.items_from(0)
+    }
+
+    /// The items from a place on at which [`Items::place`] once stood.
+    pub fn items_from(&self, place: usize) -> Items<'_> {
         Items {
-            reader: Reader(&self.bytes),
-            shared: &self.shared,
+            batch: self,
+            reader: Reader(&self.bytes[place..]),
         }
     }
 
@@ -337,6 +388,11 @@ impl Batch {
         self.u32(slot.generation);
     }
 
+    fn claim(&mut self, claim: Claim) {
+        self.bytes.extend_from_slice(&claim.request.to_ne_bytes());
+        self.u32(claim.share);
+    }
+
     fn field(&mut self, bytes: &[u8]) {
         self.u32(bytes.len() as u32);
         self.bytes.extend_from_slice(bytes);
@@ -345,8 +401,16 @@ impl Batch {
 
 /// Iterator over a batch.
 pub struct Items<'a> {
+    batch: &'a Batch,
     reader: Reader<'a>,
-    shared: &'a [Bytes],
+}
+
+impl Items<'_> {
+    /// Where the next item begins; `None` after the last.
+    pub fn place(&self) -> Option<usize> {
+        let left = self.reader.0.len();
+        (left > 0).then(|| self.batch.bytes.len() - left)
+    }
 }
 
 impl<'a> Iterator for Items<'a> {
@@ -368,7 +432,14 @@ impl<'a> Iterator for Items<'a> {
                     weight,
                 }
             }
-            MESSAGE => Item::Message(reader.message(self.shared)),
+            MARK => Item::Mark,
+            MESSAGE => Item::Message(reader.message(&self.batch.shared)),
+            UNDELIVERED => Item::Undelivered {
+                source: reader.slot(),
+                claim: reader.claim(),
+                subject: reader.field(),
+                reply: reader.field(),
+            },
             STALL => Item::Stall {
                 first: reader.u8() == 1,
                 slot: reader.slot(),
@@ -410,6 +481,13 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn claim(&mut self) -> Claim {
+        Claim {
+            request: self.u64(),
+            share: self.u32(),
+        }
+    }
+
     fn field(&mut self) -> &'a [u8] {
         let len = self.u32() as usize;
         self.take(len)
@@ -424,6 +502,8 @@ impl<'a> Reader<'a> {
     fn message(&mut self, shared: &'a [Bytes]) -> RemoteMessage<'a> {
         let head = MessageHead::from_bytes(self.array());
         let flags = head.flags;
+        let home = (flags & HAS_HOME != 0).then(|| ShardId(self.u8()));
+        let claim = (flags & HAS_CLAIM != 0).then(|| self.claim());
         let subject = self.take(head.subject_len as usize);
         let tail_begin = self.0;
         let mut argument = |present: bool, len: usize| {
@@ -459,6 +539,8 @@ impl<'a> Reader<'a> {
         let plain = flags & IS_PLAIN != 0;
         RemoteMessage {
             source: head.source,
+            home,
+            claim,
             subject,
             reply,
             header_len: has_header.then_some(head.header_len as usize),
@@ -474,91 +556,5 @@ impl<'a> Reader<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn items_come_out_as_they_went_in() {
-        let payload = Bytes::from(vec![7; 5000]);
-        let source = Slot {
-            index: 3,
-            generation: 9,
-        };
-        let plain = RemoteMessage {
-            source,
-            subject: b"a.b",
-            reply: Some(b"r"),
-            header_len: Some(2),
-            header_size_text: b"02",
-            size_text: b"5",
-            body: Body::Inline(b"hdABC"),
-            tail: b"r 02 5\r\nhdABC\r\n",
-            plain: true,
-            tried: 0,
-            queues: Names::NONE,
-        };
-        let queued = RemoteMessage {
-            reply: None,
-            header_len: None,
-            header_size_text: b"",
-            size_text: b"5000",
-            body: Body::Shared(&payload),
-            tail: b"",
-            plain: false,
-            tried: 5,
-            ..plain.clone()
-        };
-        let mut batch = Batch::default();
-        batch.interest(b"x.*", None, 1);
-        batch.message(&plain, std::iter::empty());
-        let unusual = RemoteMessage {
-            tail: b"",
-            ..plain.clone()
-        };
-        batch.message(&unusual, std::iter::empty());
-        batch.interest(b"x.>", Some(b"q"), 7);
-        batch.message(&queued, [&b"one"[..], b"two"].into_iter());
-        batch.stall(source, true);
-        batch.resume(source);
-
-        let items: Vec<Item<'_>> = batch.items().collect();
-        assert_eq!(items.len(), 7);
-        assert_eq!(
-            items[0],
-            Item::Interest {
-                pattern: b"x.*",
-                queue: None,
-                weight: 1
-            }
-        );
-        assert_eq!(items[1], Item::Message(plain.clone()));
-        assert_eq!(items[2], Item::Message(plain), "the tail is put together");
-        assert_eq!(
-            items[3],
-            Item::Interest {
-                pattern: b"x.>",
-                queue: Some(b"q"),
-                weight: 7
-            }
-        );
-        let Item::Message(message) = &items[4] else {
-            panic!("a message")
-        };
-        assert_eq!(message.queues.collect::<Vec<_>>(), [&b"one"[..], b"two"]);
-        assert_eq!(
-            RemoteMessage {
-                queues: Names::NONE,
-                ..message.clone()
-            },
-            queued
-        );
-        assert_eq!(
-            items[5],
-            Item::Stall {
-                slot: source,
-                first: true
-            }
-        );
-        assert_eq!(items[6], Item::Resume(source));
-    }
-}
+#[path = "batch_tests.rs"]
+mod tests;

@@ -11,7 +11,7 @@ use crate::mesh::batch::Batch;
 pub struct Peers {
     own: ShardId,
     peers: Vec<Peer>,
-    /// Interest changes told to the others so far: each goes to all of them.
+    /// Interest changes and marks told to the others so far: each goes to all of them.
     interest_sent: u64,
     /// Connections waiting at the barrier with the count they wait for, ascending.
     waiting: VecDeque<(u64, Slot)>,
@@ -65,6 +65,14 @@ impl Peers {
         self.interest_sent += 1;
     }
 
+    /// Tells all others to acknowledge what they were told before.
+    pub fn broadcast_mark(&mut self) {
+        for shard in self.others() {
+            self.outgoing(shard).mark();
+        }
+        self.interest_sent += 1;
+    }
+
     /// The count a connection must wait for after a change of its interest.
     pub fn interest_sent(&self) -> u64 {
         self.interest_sent
@@ -106,7 +114,12 @@ impl Peers {
         let peer = &mut self.peers[usize::from(shard.0)];
         assert!(batch.applied >= peer.acknowledged && batch.applied <= self.interest_sent);
         peer.acknowledged = batch.applied;
-        peer.answer_owed |= batch.answer_wanted;
+    }
+
+    /// A batch of `shard` has been applied to its end: only now is it answered, and the answer says
+    /// all of it.
+    pub fn finished(&mut self, shard: ShardId, batch: &Batch) {
+        self.peers[usize::from(shard.0)].answer_owed |= batch.answer_wanted;
     }
 
     /// One interest change of `shard` has been applied.
@@ -196,6 +209,8 @@ mod tests {
         question.answer_wanted = true;
         peers.received(ShardId(1), &question);
         peers.applied(ShardId(1));
+        assert!(!peers.has_batch(ShardId(1)), "it is not finished");
+        peers.finished(ShardId(1), &question);
         let batch = peers
             .take(ShardId(1), Box::default)
             .expect("an answer is owed");

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod http;
 pub mod logging;
+pub mod memory_limit;
 pub mod pid_file;
 pub mod ports_file;
 pub mod signal_command;

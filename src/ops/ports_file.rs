@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::options::Options;
+
 /// URLs under which this process is reached, by kind; empty kinds are left out of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Ports {
@@ -80,6 +82,12 @@ impl PortsFile {
                 Err(PortsFileError { path, cause })
             }
         }
+    }
+
+    /// Writes the file into the folder the options name, if any; what goes wrong is logged.
+    pub fn write_logged(options: &Options, ports: &Ports) -> Option<Self> {
+        let written = Self::write(options.ports_file_dir.as_deref()?, ports);
+        written.inspect_err(|error| log::error!("{error}")).ok()
     }
 
     /// Where it is.

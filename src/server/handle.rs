@@ -6,9 +6,11 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::figures::Shards;
 use super::lame_duck::{self, LameDuck};
+use super::reload::{ReloadError, Reloader};
 use crate::io::Socket;
 use crate::io::executor::ShardThread;
 use crate::ops::http::Monitor;
+use crate::options::Options;
 use crate::protocol::info::ServerInfo;
 use crate::shard::control::{Control, Post};
 use crate::shard::report::{Figures, Query};
@@ -17,7 +19,7 @@ use crate::shard::report::{Figures, Query};
 pub struct ServerHandle {
     pub(super) shared: Arc<Shared>,
     pub(super) threads: Vec<ShardThread>,
-    pub(super) info: Arc<ServerInfo>,
+    pub(super) reloader: Arc<Reloader>,
     pub(super) monitor: Option<Monitor>,
     pub(super) client_address: SocketAddr,
     pub(super) websocket_address: Option<SocketAddr>,
@@ -95,8 +97,17 @@ impl ServerHandle {
     }
 
     /// What the server says of itself in every INFO.
-    pub fn info(&self) -> &ServerInfo {
-        &self.info
+    pub fn info(&self) -> Arc<ServerInfo> {
+        self.reloader.info()
+    }
+
+    /// Puts other options in force while the server runs (CFG-91): those of now, changed. Returns
+    /// once every shard has taken them.
+    ///
+    /// # Errors
+    /// [`ReloadError`] says what is wrong with them or cannot be changed; then nothing has.
+    pub fn reload(&self, options: Options) -> Result<(), ReloadError> {
+        self.reloader.apply(options)
     }
 
     /// Figures of all shards.

@@ -28,7 +28,7 @@ const FEATURE_FLAGS: [(&str, bool); 4] = [
 /// INFO as every client gets it; `port` is the one really bound.
 pub(super) fn info(options: &Options, authenticator: &Authenticator, port: u16) -> ServerInfo {
     let server_id = KeyPair::new_server().public_key();
-    ServerInfo {
+    let mut info = ServerInfo {
         server_name: options
             .server_name
             .clone()
@@ -38,18 +38,52 @@ pub(super) fn info(options: &Options, authenticator: &Authenticator, port: u16) 
         proto: 1,
         git_commit: COMMIT.into(),
         go: concat!("rust", env!("CARGO_PKG_RUST_VERSION")).into(),
-        host: options.host.clone(),
-        port,
         headers: !options.client.no_header_support,
-        auth_required: authenticator.required(),
-        tls_required: options.tls.is_some() && !options.allow_non_tls,
-        tls_available: options.tls.is_some() && options.allow_non_tls,
-        tls_verify: options.tls.as_ref().is_some_and(|it| it.verify),
-        max_payload: i32::try_from(options.client.max_payload).unwrap_or(i32::MAX),
         api_lvl: API_LEVEL,
         xkey: XKey::new().public_key(),
         ..ServerInfo::default()
-    }
+    };
+    update(&mut info, options, authenticator, port);
+    info
+}
+
+/// What of INFO follows the configuration, at the start and after each reload.
+pub(super) fn update(
+    info: &mut ServerInfo,
+    options: &Options,
+    authenticator: &Authenticator,
+    port: u16,
+) {
+    (info.host, info.port) = match &options.client_advertise {
+        Some(address) => advertised(address, port).unwrap_or_else(|_| (address.clone(), port)),
+        None => (options.host.clone(), port),
+    };
+    info.auth_required = authenticator.required();
+    info.tls_required = options.tls.is_some() && !options.allow_non_tls;
+    info.tls_available = options.tls.is_some() && options.allow_non_tls;
+    info.tls_verify = options.tls.as_ref().is_some_and(|it| it.verify);
+    info.max_payload = i32::try_from(options.client.max_payload).unwrap_or(i32::MAX);
+}
+
+/// Host and port of `client_advertise`; without a port, or with 0 or -1, it is `port`.
+///
+/// # Errors
+/// What is wrong with it, in stock's words.
+pub(super) fn advertised(address: &str, port: u16) -> Result<(String, u16), String> {
+    let text = address.trim();
+    let (host, given) = match text.rsplit_once(':') {
+        Some((host, given)) if !host.contains(':') || host.ends_with(']') => (host, given.trim()),
+        _ => (text, "0"),
+    };
+    let number: i64 = given
+        .parse()
+        .map_err(|_| format!("strconv.Atoi: parsing {given:?}: invalid syntax"))?;
+    let port = match number {
+        0 | -1 => port,
+        number => u16::try_from(number).map_err(|_| format!("port {number} is out of range"))?,
+    };
+    let host = host.trim().trim_start_matches('[').trim_end_matches(']');
+    Ok((host.to_owned(), port))
 }
 
 /// The feature flags in force: known ones, changed as the configuration says.

@@ -4,6 +4,7 @@ mod figures;
 mod handle;
 mod identity;
 mod lame_duck;
+mod reload;
 pub mod run;
 mod shards;
 mod start;
@@ -11,4 +12,5 @@ mod transports;
 
 pub use handle::ServerHandle;
 pub use identity::{COMMIT, COMPATIBLE_VERSION, OWN_VERSION};
+pub use reload::{ReloadError, Reloader};
 pub use start::{Builder, Server, StartError};

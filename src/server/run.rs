@@ -2,9 +2,10 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::identity::{self, COMMIT};
+use super::reload::Program;
 use super::transports;
 use super::{Server, ServerHandle, StartError};
 use crate::io::interfaces;
@@ -14,7 +15,7 @@ use crate::ops::config::{self, Configured};
 use crate::ops::logging::{self, LogHandle};
 use crate::ops::ports_file::{Ports, PortsFile, urls};
 use crate::ops::signals::{SignalEvent, SignalWatch};
-use crate::ops::{pid_file, signal_command};
+use crate::ops::{memory_limit, pid_file, signal_command};
 
 /// The program: `argv` without the program's own name.
 pub fn main(argv: &[OsString]) -> ExitCode {
@@ -24,6 +25,10 @@ pub fn main(argv: &[OsString]) -> ExitCode {
         Err(error) => return fail(&error),
     };
     let environment = |name: &str| std::env::var(name).ok();
+    if let Err(error) = memory_limit::parse(environment(memory_limit::VARIABLE).as_deref()) {
+        eprintln!("{error}");
+        return ExitCode::from(memory_limit::EXIT_CODE);
+    }
     let command = match cli::parse(argv, &environment) {
         Ok(command) => command,
         Err(error) => {
@@ -35,7 +40,10 @@ pub fn main(argv: &[OsString]) -> ExitCode {
     match &command {
         Command::Run(configured) => return run(signals, configured),
         Command::CheckConfig { .. } => eprint!("{}", command.message()),
-        Command::PrintVersion | Command::PrintHelp | Command::PrintTlsHelp => {
+        Command::PrintVersion
+        | Command::PrintHelp
+        | Command::PrintTlsHelp
+        | Command::PrintConfigHelp => {
             print!("{}", command.message());
         }
         Command::Signal { command, target } => {
@@ -83,7 +91,14 @@ fn run(signals: SignalWatch, configured: &Configured) -> ExitCode {
 /// A server and the files that say so.
 struct Started {
     server: Arc<ServerHandle>,
-    _ports: Option<PortsFile>,
+    ports_file: Arc<Mutex<Option<PortsFile>>>,
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // Now, though a reload may still hold it.
+        drop(lock(&self.ports_file).take());
+    }
 }
 
 /// Why the program does not start.
@@ -172,13 +187,17 @@ fn start(configured: &Configured, log: &LogHandle) -> Result<Started, RunError> 
     log::info!("{}", banner::READY);
     // Whoever waits for the ports file may look at the log next.
     log.flush();
-    let ports = options.ports_file_dir.as_deref().and_then(|folder| {
-        let written = PortsFile::write(folder, &ports);
-        written.inspect_err(|error| log::error!("{error}")).ok()
+    let ports_file = PortsFile::write_logged(options, &ports);
+    let ports_file = Arc::new(Mutex::new(ports_file));
+    server.reloader.attach(Program {
+        flags: configured.flags.clone(),
+        log: log.clone(),
+        ports,
+        ports_file: Arc::clone(&ports_file),
     });
     Ok(Started {
         server: Arc::new(server),
-        _ports: ports,
+        ports_file,
     })
 }
 
@@ -196,11 +215,8 @@ fn serve(signals: SignalWatch, started: &Started, log: LogHandle) {
             SignalEvent::Terminate => end(&server),
             SignalEvent::ReopenLog => log.reopen(),
             SignalEvent::LameDuck => server.lame_duck(),
-            SignalEvent::Reload => {
-                log::error!(
-                    "Failed to reload server configuration: not supported yet; restart the server"
-                );
-            }
+            // What comes of it is in the log.
+            SignalEvent::Reload => server.reloader.request(drop),
         }
     });
     if let Err(error) = watching {
@@ -212,4 +228,8 @@ fn serve(signals: SignalWatch, started: &Started, log: LogHandle) {
 fn end(server: &ServerHandle) {
     log::info!("{}", banner::SHUTDOWN);
     server.begin_shutdown();
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use super::handle::{ServerHandle, Shared};
 use super::lame_duck::LameDuck;
+use super::reload::Reloader;
+use super::transports::{Doors, listen_websocket};
 use super::{identity, shards};
 use crate::auth::authenticate::{AuthConfigError, Authenticator};
 use crate::ids::Listener;
@@ -15,9 +17,11 @@ use crate::io::{executor, socket};
 use crate::limits;
 use crate::listener::tls::TlsLoadError;
 use crate::ops::banner;
-use crate::ops::http::facts::ServerFacts;
+use crate::ops::http::facts::{CurrentFacts, ServerFacts};
 use crate::ops::http::{Monitor, MonitorError};
 use crate::options::Options;
+use crate::protocol::info::ServerInfo;
+use crate::shard::budget::output_share;
 use crate::shard::settings::Settings;
 
 /// Why a server did not start.
@@ -58,6 +62,14 @@ pub enum StartError {
     /// Monitoring does not start.
     #[error(transparent)]
     Monitor(#[from] MonitorError),
+    /// Not an address.
+    #[error("invalid ClientAdvertise value of {value}, err={why}")]
+    ClientAdvertise {
+        /// As configured.
+        value: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Options that contradict each other, in stock's words (CFG-75).
     #[error("{0}")]
     Options(&'static str),
@@ -152,52 +164,58 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
 
     let monitor = listen_monitor(&options)?;
     let (listener, client_address) = listen(&options.host, options.port)?;
-    let websocket = super::transports::listen_websocket(&options)?;
+    let websocket = listen_websocket(&options)?;
     let websocket_address = websocket.as_ref().map(|(_, address)| *address);
-    let transports = Arc::new(super::transports::settings(&options, websocket_address)?);
+    let doors = Doors::new(&options, websocket_address)?;
     let info = Arc::new(identity::info(
         &options,
         &authenticator,
         client_address.port(),
     ));
-    let settings = Arc::new(Settings {
-        limits: options.client.clone(),
-        info: Arc::clone(&info),
-        auth_timeout: options.auth.timeout,
-        feature_flags: identity::feature_flags(&options),
-        transports,
-        debug: options.log.debug,
-        trace: options.log.trace,
-        trace_headers: options.log.trace_headers,
-        max_traced_msg_len: options.log.max_traced_msg_len,
+    let settings = Arc::new(settings(
+        0,
+        &options,
+        shards,
+        Arc::clone(&info),
         authenticator,
-    });
+        doors,
+    ));
     let (posts, ends) = shards::wire(shards, options.client.max_connections)
         .map_err(|cause| StartError::Shard { shard: 0, cause })?;
+    let lame_duck = LameDuck {
+        duration: options.lame_duck_duration,
+        grace: options.lame_duck_grace_period,
+    };
+    let start = shards::wall_time();
+    let facts = Arc::new(CurrentFacts::new(ServerFacts {
+        info,
+        ramjet_version: identity::OWN_VERSION,
+        options: Arc::new(options),
+        http_port: monitor.as_ref().map_or(0, |(_, address)| address.port()),
+        shards,
+        feature_flags: settings.feature_flags.clone(),
+        start,
+        config_load: start,
+    }));
+    let shared = Arc::new(Shared::new(posts));
     // From here on an early return drops the handle, which ends what has been started.
     let mut handle = ServerHandle {
-        shared: Arc::new(Shared::new(posts)),
+        reloader: Arc::new(Reloader::new(
+            Arc::clone(&shared),
+            Arc::clone(&settings),
+            Arc::clone(&facts),
+            client_address.port(),
+            websocket_address,
+        )),
+        shared,
         threads: Vec::with_capacity(shards),
         monitor: None,
-        info,
         client_address,
         websocket_address,
         monitor_address: monitor.as_ref().map(|(_, address)| *address),
-        lame_duck: LameDuck {
-            duration: options.lame_duck_duration,
-            grace: options.lame_duck_grace_period,
-        },
+        lame_duck,
     };
-    if let Some((listener, address)) = monitor {
-        let facts = ServerFacts {
-            info: Arc::clone(&handle.info),
-            ramjet_version: identity::OWN_VERSION,
-            options: Arc::new(options),
-            http_port: address.port(),
-            shards,
-            feature_flags: settings.feature_flags.clone(),
-            start: shards::wall_time(),
-        };
+    if let Some((listener, _)) = monitor {
         let ready = Arc::clone(&handle.shared.ready);
         handle.monitor = Some(Monitor::start(listener, facts, handle.figures(), ready)?);
     }
@@ -225,8 +243,34 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     Ok(handle)
 }
 
+/// The view of the shards that options come to.
+pub(super) fn settings(
+    number: u64,
+    options: &Options,
+    shards: usize,
+    info: Arc<ServerInfo>,
+    authenticator: Arc<Authenticator>,
+    doors: Doors,
+) -> Settings {
+    Settings {
+        number,
+        limits: options.client.clone(),
+        info,
+        auth_timeout: options.auth.timeout,
+        output_share: options.memory_limit.map(|it| output_share(it, shards)),
+        feature_flags: identity::feature_flags(options),
+        debug: options.log.debug,
+        trace: options.log.trace,
+        trace_headers: options.log.trace_headers,
+        max_traced_msg_len: options.log.max_traced_msg_len,
+        authenticator,
+        websocket_authenticator: doors.websocket_authenticator,
+        transports: doors.transports,
+    }
+}
+
 /// Options that contradict each other, in stock's words.
-fn check(options: &Options) -> Result<(), StartError> {
+pub(super) fn check(options: &Options) -> Result<(), StartError> {
     if options.client.max_payload > options.client.max_pending {
         return Err(StartError::Options(
             "max_payload cannot be higher than max_pending",
@@ -236,6 +280,12 @@ fn check(options: &Options) -> Result<(), StartError> {
         return Err(StartError::Options(
             "lame duck grace period should be strictly lower than lame duck duration",
         ));
+    }
+    if let Some(value) = &options.client_advertise {
+        identity::advertised(value, 0).map_err(|why| StartError::ClientAdvertise {
+            value: value.clone(),
+            why,
+        })?;
     }
     Ok(())
 }

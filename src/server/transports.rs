@@ -4,9 +4,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use super::start::{StartError, listen};
+use crate::auth::authenticate::{AuthConfigError, Authenticator};
 use crate::listener::tls::{self, TlsLoadError};
 use crate::ops::banner;
-use crate::options::{Options, WebSocketOptions};
+use crate::options::{AuthOptions, Options, WebSocketOptions};
 use crate::transport::settings::TransportSettings;
 use crate::transport::websocket::origin::{Origin, Origins};
 use crate::transport::websocket::settings::WebSocketSettings;
@@ -38,22 +39,53 @@ pub(super) fn websocket_host(websocket: &WebSocketOptions) -> &str {
     }
 }
 
-/// What connections are told: at the start and again at each reload. Certificates are read anew;
-/// connections that exist keep what they began with.
-pub(super) fn settings(
-    options: &Options,
-    websocket: Option<SocketAddr>,
-) -> Result<TransportSettings, TlsLoadError> {
-    let websocket = match websocket {
-        Some(address) => Some(Arc::new(websocket_settings(&options.websocket, address)?)),
-        None => None,
+/// What is decided before a connection's protocol begins: at the start and again at each reload.
+/// Certificates are read anew; connections that exist keep what they began with.
+pub(super) struct Doors {
+    /// TLS, WebSocket and the like.
+    pub transports: Arc<TransportSettings>,
+    /// Who may come by WebSocket, where that is not decided by the rest (WS-11).
+    pub websocket_authenticator: Option<Arc<Authenticator>>,
+}
+
+impl Doors {
+    /// As the options say; `websocket` is where that listener really is.
+    ///
+    /// # Errors
+    /// What is wrong with certificates or users.
+    pub fn new(options: &Options, websocket: Option<SocketAddr>) -> Result<Self, StartError> {
+        let settings = match websocket {
+            Some(address) => Some(Arc::new(websocket_settings(&options.websocket, address)?)),
+            None => None,
+        };
+        let transports = TransportSettings {
+            tls: options.tls.as_ref().map(tls::load).transpose()?,
+            allow_non_tls: options.allow_non_tls,
+            proxy_protocol: options.proxy_protocol,
+            websocket: settings,
+        };
+        Ok(Self {
+            transports: Arc::new(transports),
+            websocket_authenticator: websocket_authenticator(options)?.map(Arc::new),
+        })
+    }
+}
+
+/// A name, token or `no_auth_user` of the `websocket` block takes the place of those outside it;
+/// the users are the same.
+fn websocket_authenticator(options: &Options) -> Result<Option<Authenticator>, AuthConfigError> {
+    let own = &options.websocket;
+    if own.username.is_none() && own.token.is_none() && own.no_auth_user.is_none() {
+        return Ok(None);
+    }
+    let auth = AuthOptions {
+        username: own.username.clone(),
+        password: own.password.clone(),
+        token: own.token.clone(),
+        no_auth_user: own.no_auth_user.clone(),
+        ..options.auth.clone()
     };
-    Ok(TransportSettings {
-        tls: options.tls.as_ref().map(tls::load).transpose()?,
-        allow_non_tls: options.allow_non_tls,
-        proxy_protocol: options.proxy_protocol,
-        websocket,
-    })
+    Authenticator::new(&auth).map(Some)
 }
 
 fn websocket_settings(

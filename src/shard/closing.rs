@@ -2,6 +2,7 @@
 
 use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, NEVER, Phase};
+use crate::connection::held::Backlog;
 use crate::delivery::outbound::Chunk;
 use crate::ids::Slot;
 use crate::limits;
@@ -39,7 +40,7 @@ impl Core {
         self.local.departed += u64::from(connection.admitted);
         self.local.counters.connections -= u64::from(counted);
         connection.partial = Vec::new();
-        connection.backlog = Vec::new();
+        connection.backlog = Backlog::default();
         if !reason.flushes() {
             connection.outbound.discard(&mut self.local.pool);
         } else if let Some(transport) = &mut connection.transport {
@@ -103,7 +104,8 @@ impl Core {
         };
         let bytes = chunk.len();
         let late_since = connection.late_since.take();
-        connection.outbound.sent(chunk, &mut local.pool);
+        let at_once = connection.progress_at == local.last_turn;
+        connection.outbound.sent(chunk, at_once, &mut local.pool);
         let more = connection.has_output();
         connection.deadlines.write = NEVER;
         connection.progress_at = now;

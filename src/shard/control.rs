@@ -1,6 +1,7 @@
 //! What the rest of the process asks of a shard. Rare, so through an ordinary queue; messages of
 //! clients never pass through here.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use crate::auth::authenticate::PasswordCheck;
 use crate::ids::{ConnectionId, Listener, PeerAddress, ShardId, Slot};
 use crate::io::wake::Waker;
 use crate::shard::report::{Query, ShardReport};
+use crate::shard::settings::Settings;
 
 /// One request to a shard.
 pub enum Control<S> {
@@ -35,12 +37,29 @@ pub enum Control<S> {
     },
     /// Answer with figures.
     Query(Query, SyncSender<(ShardId, ShardReport)>),
+    /// Go on under these settings.
+    Settings(NewSettings),
+    /// Close that many clients: there are more than there may be now (CFG-95).
+    CloseSurplus(u64),
     /// Stop accepting and tell the clients that this server goes away.
     LameDuck,
     /// Close the clients one by one over this time.
     CloseOver(Duration),
     /// Close everything and end.
     Shutdown,
+}
+
+/// Settings on their way to the shards (design: control changes have one writer).
+///
+/// They are given to shard 0, which accepts connections. It hands them on to the others, so that
+/// each gets them in order with the connections it is given.
+#[derive(Clone)]
+pub struct NewSettings {
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// Told by each shard once it runs under them and has judged its connections anew. Has room
+    /// for all of them.
+    pub taken: SyncSender<()>,
 }
 
 /// Where requests to one shard are put, from any thread.

@@ -16,10 +16,12 @@ use crate::delivery::outbound::{Chunk, ChunkPool};
 use crate::ids::{ConnectionId, Listener, PeerAddress, ShardId, Slot, SubscriptionId};
 use crate::limits;
 use crate::mesh::batch::Batch;
+use crate::mesh::claim::Claims;
 use crate::mesh::peers::Peers;
 use crate::protocol::parser::Limits;
 use crate::protocol::{encode, error_text};
 use crate::routing::interest::{Interest, InterestChange};
+use crate::shard::budget::OutputSeen;
 use crate::shard::closed::ClosedConnections;
 use crate::shard::effects::{Effect, Level};
 use crate::shard::lame_duck::GradualClose;
@@ -43,6 +45,7 @@ pub struct Local {
     pub(super) connections: Connections,
     pub(super) subscriptions: Subscriptions,
     pub(super) peers: Peers,
+    pub(super) claims: Claims,
     pub(super) pool: ChunkPool,
     pub(super) effects: Vec<Effect>,
     pub(super) counters: Counters,
@@ -50,6 +53,10 @@ pub struct Local {
     pub(super) timers: Timers,
     pub(super) now: Nanos,
     pub(super) wall: WallTime,
+    /// Time of the turn before this one.
+    pub(super) last_turn: Nanos,
+    /// [`Counters::output`] when this turn began.
+    turn_began_at: u64,
     /// Connections with new output.
     pub(super) dirty: Vec<u32>,
     /// Connections that may be read on.
@@ -68,6 +75,8 @@ pub struct Local {
     pub(super) plain: Vec<u8>,
     /// TLS handshakes of this turn, and those that wait for another.
     pub(super) handshakes: Handshakes,
+    /// How much output waited when it was looked at last.
+    pub(super) output_seen: OutputSeen,
     /// Clients are being closed one by one.
     pub(super) gradual_close: Option<GradualClose>,
     /// The server is going down and clients have been told (CORE-94).
@@ -91,6 +100,7 @@ impl Core {
                 connections: Connections::default(),
                 subscriptions: Subscriptions::default(),
                 peers: Peers::new(id, shards),
+                claims: Claims::default(),
                 pool: ChunkPool::default(),
                 effects: Vec::new(),
                 counters: Counters::default(),
@@ -98,6 +108,8 @@ impl Core {
                 timers: Timers::default(),
                 now: Nanos(0),
                 wall: WallTime(0),
+                last_turn: Nanos(0),
+                turn_began_at: 0,
                 dirty: Vec::new(),
                 ready: Vec::new(),
                 unstalled: Vec::new(),
@@ -107,6 +119,7 @@ impl Core {
                 codec: Codec::default(),
                 plain: Vec::new(),
                 handshakes: Handshakes::default(),
+                output_seen: OutputSeen::default(),
                 gradual_close: None,
                 lame_duck: false,
                 secret,
@@ -117,9 +130,21 @@ impl Core {
 
     /// Sets the time of this turn.
     pub fn set_time(&mut self, now: Nanos, wall: WallTime) {
-        self.local.now = now;
-        self.local.wall = wall;
-        self.local.handshakes.renew();
+        let local = &mut self.local;
+        local.last_turn = std::mem::replace(&mut local.now, now);
+        local.wall = wall;
+        local.turn_began_at = local.counters.output();
+        local.handshakes.renew();
+    }
+
+    /// Time of this turn.
+    pub fn now(&self) -> Nanos {
+        self.local.now
+    }
+
+    /// Bytes this turn has put out so far, roughly.
+    pub fn turn_output(&self) -> u64 {
+        self.local.counters.output() - self.local.turn_began_at
     }
 
     /// Takes on an accepted connection and greets it. `refused`: there are too many already; it is

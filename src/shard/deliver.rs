@@ -6,6 +6,7 @@ use crate::connection::close_reason::CloseReason;
 use crate::delivery::outbound::{Chunk, SHARED_PAYLOAD_MIN};
 use crate::ids::{ShardId, Slot};
 use crate::limits;
+use crate::mesh::claim::Claim;
 use crate::protocol::encode;
 use crate::protocol::op::Publish;
 use crate::routing::interest::Member;
@@ -28,12 +29,18 @@ pub(super) struct Message<'a> {
     pub tail: &'a [u8],
     /// Publisher and its shard, for echo and back-pressure; `None` for the server itself.
     pub source: Option<(ShardId, Slot)>,
+    /// Of a request whose requester is to hear if nobody receives it (CORE-71).
+    pub claim: Option<Claim>,
 }
 
 impl<'a> Message<'a> {
     /// What a connection published.
     #[inline]
-    pub(super) fn published(publish: &Publish<'a>, source: Option<(ShardId, Slot)>) -> Self {
+    pub(super) fn published(
+        publish: &Publish<'a>,
+        source: Option<(ShardId, Slot)>,
+        claim: Option<Claim>,
+    ) -> Self {
         // An empty header block is delivered as none at all.
         let header_len = (publish.header_len > 0).then_some(publish.header_len);
         let as_sent = publish.has_header == header_len.is_some();
@@ -47,6 +54,7 @@ impl<'a> Message<'a> {
             shared: None,
             tail: if as_sent { publish.tail } else { b"" },
             source,
+            claim,
         }
     }
 

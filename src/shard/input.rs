@@ -36,16 +36,25 @@ impl Core {
         if connection.closing() {
             return;
         }
-        if !connection.takes_input() || !connection.backlog.is_empty() {
-            connection.backlog.extend_from_slice(bytes);
-            if connection.backlog.len() > limits::BACKLOG_MAX
-                && !std::mem::replace(&mut connection.paused, true)
-            {
-                self.local.effects.push(Effect::Pause(index));
+        let mut used = 0;
+        if connection.takes_input() && connection.backlog.is_empty() {
+            used = self.consume(index, bytes);
+            if used == bytes.len() {
+                return;
             }
+        }
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        if connection.closing() {
             return;
         }
-        self.consume(index, bytes);
+        connection.backlog.push(&bytes[used..]);
+        if connection.backlog.len() > limits::BACKLOG_MAX
+            && !std::mem::replace(&mut connection.paused, true)
+        {
+            self.local.effects.push(Effect::Pause(index));
+        }
     }
 
     /// Goes on with connections whose hold has ended. Returns false if there were none.
@@ -59,37 +68,41 @@ impl Core {
         if !connection.takes_input() {
             return true;
         }
-        let backlog = std::mem::take(&mut connection.backlog);
-        self.consume(slot.index, &backlog);
+        let mut backlog = std::mem::take(&mut connection.backlog);
+        let used = self.consume(slot.index, backlog.bytes());
         let Some(connection) = self.local.connections.of(slot) else {
             return true;
         };
-        if connection.backlog.is_empty() && backlog.capacity() <= 2 * limits::BACKLOG_MAX {
-            connection.backlog = backlog;
-            connection.backlog.clear();
+        if connection.closing() {
+            return true;
         }
+        backlog.advance(used);
+        connection.backlog = backlog;
         if connection.takes_input() && std::mem::take(&mut connection.paused) {
             self.local.effects.push(Effect::Resume(slot.index));
         }
         true
     }
 
-    /// Works through `input` until it ends, the connection is held, or it closes.
-    fn consume(&mut self, index: u32, mut input: &[u8]) {
+    /// Works through `input` until it ends, the connection is held, or it closes. Returns how much
+    /// of it that was.
+    fn consume(&mut self, index: u32, input: &[u8]) -> usize {
+        let whole = input.len();
+        let mut input = input;
         let Some(connection) = self.local.connections.at(index) else {
-            return;
+            return whole;
         };
         if !connection.partial.is_empty() {
             let mut partial = std::mem::take(&mut connection.partial);
             let mut needed = connection.partial_needed.take();
             let finished = self.finish_partial(index, &mut partial, &mut needed, &mut input);
             let Some(connection) = self.local.connections.at(index) else {
-                return;
+                return whole;
             };
             if !finished {
                 connection.partial = partial;
                 connection.partial_needed = needed;
-                return;
+                return whole;
             }
             if partial.capacity() <= PARTIAL_KEPT_MAX {
                 partial.clear();
@@ -98,16 +111,13 @@ impl Core {
         }
         while !input.is_empty() {
             let Some(connection) = self.local.connections.at(index) else {
-                return;
+                return whole;
             };
             if !connection.takes_input() {
-                if !connection.closing() {
-                    connection.backlog.extend_from_slice(input);
-                }
-                return;
+                break;
             }
             if connection.phase == Phase::Unauthenticated && !self.admit(index, input[0]) {
-                return;
+                return whole;
             }
             let used = self.publish_burst(index, input);
             if used > 0 {
@@ -118,18 +128,19 @@ impl Core {
                 Step::Used(used) => input = &input[used..],
                 Step::More(needed) => {
                     let Some(connection) = self.local.connections.at(index) else {
-                        return;
+                        return whole;
                     };
                     connection
                         .partial
                         .reserve_exact(needed.unwrap_or(input.len()));
                     connection.partial.extend_from_slice(input);
                     connection.partial_needed = needed;
-                    return;
+                    return whole;
                 }
-                Step::Closed => return,
+                Step::Closed => return whole,
             }
         }
+        whole - input.len()
     }
 
     /// Completes the operation at the front of `partial` from `input`. True once it is done.

@@ -6,7 +6,7 @@ use crate::auth::authenticate::{Credentials, Decision, PasswordCheck, RefuseReas
 use crate::auth::cache::PublishCache;
 use crate::auth::responses::Responses;
 use crate::connection::close_reason::CloseReason;
-use crate::connection::connection::{Connection, Holds, NEVER, Owed, Phase};
+use crate::connection::connection::{Connection, Holds, NEVER, Owed, PendingCheck, Phase};
 use crate::ids::{GLOBAL_ACCOUNT, Listener, Slot};
 use crate::limits;
 use crate::protocol::{encode, error_text};
@@ -30,11 +30,12 @@ impl Core {
     /// Prepares a new connection for its first INFO.
     pub(super) fn prepare(&mut self, index: u32) {
         let settings = Arc::clone(&self.local.settings);
-        let required = settings.authenticator.required();
-        let nonce = settings
-            .authenticator
-            .nonce_required()
-            .then(|| self.nonce());
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        let authenticator = settings.authenticator(connection.listener);
+        let required = authenticator.required();
+        let nonce = authenticator.nonce_required().then(|| self.nonce());
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
@@ -57,8 +58,7 @@ impl Core {
             let own = websocket.and_then(|it| it.auth_timeout);
             connection.deadlines.auth = now + own.unwrap_or(settings.auth_timeout);
         }
-        let own = websocket.and_then(|it| it.ping_interval);
-        connection.deadlines.ping = now + own.unwrap_or(settings.limits.ping_interval);
+        connection.deadlines.ping = now + settings.ping_interval(connection.listener);
         self.local.arm(index);
     }
 
@@ -96,9 +96,14 @@ impl Core {
         if connected {
             info.connect_info = true;
             info.remote_account = GLOBAL_ACCOUNT.into();
-            info.auth_required = settings.authenticator.required();
+            info.auth_required = settings.authenticator(connection.listener).required();
         } else {
-            info.auth_required = settings.authenticator.first_info_auth_required();
+            let authenticator = settings.authenticator(connection.listener);
+            // Only the client port hides it where a user stands for others (CORE-7).
+            info.auth_required = match connection.listener {
+                Listener::Client => authenticator.first_info_auth_required(),
+                Listener::WebSocket => authenticator.required(),
+            };
         }
         shape_info(connection, &settings.transports, connected, &mut info);
         let line = info.line();
@@ -117,7 +122,8 @@ impl Core {
             return false;
         };
         let kind = connection_type(connection.listener);
-        if let Some(user) = self.local.settings.authenticator.no_auth_user(kind) {
+        let authenticator = self.local.settings.authenticator(connection.listener);
+        if let Some(user) = authenticator.no_auth_user(kind) {
             self.authenticated(index, Some(user));
             return true;
         }
@@ -127,11 +133,13 @@ impl Core {
 
     /// CONNECT.
     pub(super) fn connect(&mut self, index: u32, json: &[u8]) {
-        let (now, interval) = (self.local.now, self.local.settings.limits.ping_interval);
+        let settings = Arc::clone(&self.local.settings);
+        let now = self.local.now;
         let jitter = self.local.random();
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
+        let interval = settings.ping_interval(connection.listener);
         connection.deadlines.auth = NEVER;
         connection.keep_alive.rtt = Some(now.since(connection.start_at));
         let first_ping = interval.min(limits::FIRST_PING);
@@ -157,40 +165,40 @@ impl Core {
     }
 
     fn authenticate(&mut self, index: u32) {
-        let authenticator = Arc::clone(&self.local.settings.authenticator);
+        let settings = Arc::clone(&self.local.settings);
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
-        let options = &connection.options;
-        let credentials = Credentials {
-            user: &options.user,
-            pass: &options.pass,
-            token: &options.auth_token,
-            nkey: &options.nkey,
-            sig: &options.sig,
-            connection_type: connection_type(connection.listener),
-        };
-        let decision = authenticator.begin(&credentials, &connection.nonce);
+        let authenticator = settings.authenticator(connection.listener);
+        let decision = authenticator.begin(&credentials(connection), &connection.nonce);
         let slot = connection.slot;
         self.decided(slot, decision);
     }
 
     /// Acts on a decision about a login.
     fn decided(&mut self, slot: Slot, decision: Decision) {
-        let Some(connection) = self.local.connections.of(slot) else {
+        if self.local.connections.of(slot).is_none() {
             return;
-        };
+        }
         match decision {
             Decision::Accept(user) => {
                 self.authenticated(slot.index, user);
                 self.connected(slot.index);
             }
             Decision::Refuse(reason) => self.authentication_failed(slot.index, reason),
-            Decision::Verify(check) => {
-                connection.holds.add(Holds::VERIFY);
-                self.local.effects.push(Effect::Verify(slot, check));
-            }
+            Decision::Verify(check) => self.verify(slot, check, false),
         }
+    }
+
+    /// Has a password checked on another thread; `again` for somebody who was let in before.
+    pub(super) fn verify(&mut self, slot: Slot, check: PasswordCheck, again: bool) {
+        let view = self.local.settings.number;
+        let Some(connection) = self.local.connections.of(slot) else {
+            return;
+        };
+        connection.holds.add(Holds::VERIFY);
+        connection.check = PendingCheck { view, again };
+        self.local.effects.push(Effect::Verify(slot, check));
     }
 
     /// A password check on another thread is done.
@@ -204,11 +212,19 @@ impl Core {
         if !connection.holds.any() {
             self.local.ready.push(slot);
         }
-        self.decided(slot, check.finish(matches));
+        let PendingCheck { view, again } = connection.check;
+        let current = view == self.local.settings.number;
+        match (again, current) {
+            (false, true) => self.decided(slot, check.finish(matches)),
+            // Asked under settings that are no more.
+            (false, false) => self.authenticate(slot.index),
+            (true, true) => self.rechecked(slot, check.finish(matches)),
+            (true, false) => self.recheck(slot, None),
+        }
     }
 
     /// The connection is `user` from now on; `None` where nobody asks who it is.
-    fn authenticated(&mut self, index: u32, user: Option<Arc<User>>) {
+    pub(super) fn authenticated(&mut self, index: u32, user: Option<Arc<User>>) {
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
@@ -244,7 +260,7 @@ impl Core {
         }
     }
 
-    fn authentication_failed(&mut self, index: u32, reason: RefuseReason) {
+    pub(super) fn authentication_failed(&mut self, index: u32, reason: RefuseReason) {
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
@@ -259,13 +275,18 @@ impl Core {
         self.close(index, reason);
     }
 
-    /// PING: a PONG once the other shards know this connection's interest.
+    /// PING: a PONG once the other shards know this connection's interest, and have said to which
+    /// of its requests nobody is there.
     pub(super) fn ping(&mut self, index: u32) {
         let now = self.local.now;
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
         connection.keep_alive.last_in = now;
+        if std::mem::take(&mut connection.asked_elsewhere) {
+            self.local.peers.broadcast_mark();
+            connection.interest_mark = self.local.peers.interest_sent();
+        }
         self.after_barrier(index, Owed::Pong);
     }
 
@@ -334,13 +355,12 @@ impl Core {
     /// The PING timer of a connection went off (CORE-59, CORE-60).
     pub(super) fn ping_due(&mut self, index: u32) {
         let now = self.local.now;
-        let (interval, max) = (
-            self.local.settings.limits.ping_interval,
-            self.local.settings.limits.ping_max,
-        );
+        let settings = Arc::clone(&self.local.settings);
+        let max = settings.limits.ping_max;
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
+        let interval = settings.ping_interval(connection.listener);
         connection.deadlines.ping = now + interval;
         let keep_alive = &mut connection.keep_alive;
         let rtt_fresh = keep_alive
@@ -366,6 +386,19 @@ impl Core {
     pub(super) fn auth_due(&mut self, index: u32) {
         self.send_error(index, error_text::AUTHENTICATION_TIMEOUT);
         self.close(index, CloseReason::AuthenticationTimeout);
+    }
+}
+
+/// What a connection has presented.
+pub(super) fn credentials(connection: &Connection) -> Credentials<'_> {
+    let options = &connection.options;
+    Credentials {
+        user: &options.user,
+        pass: &options.pass,
+        token: &options.auth_token,
+        nkey: &options.nkey,
+        sig: &options.sig,
+        connection_type: connection_type(connection.listener),
     }
 }
 

@@ -1,5 +1,6 @@
 //! One core and all it owns: the pure parts joined, and the loop that feeds them.
 
+pub mod budget;
 mod closed;
 mod closing;
 pub mod control;
@@ -9,8 +10,10 @@ pub mod effects;
 mod input;
 mod lame_duck;
 mod login;
+pub mod patience;
 mod publish;
 mod query;
+mod reload;
 mod remote;
 pub mod report;
 pub mod settings;

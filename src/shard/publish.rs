@@ -3,6 +3,7 @@
 use crate::auth::permissions::Permissions;
 use crate::ids::{ShardId, Slot};
 use crate::mesh::batch::{Body, Names, RemoteMessage};
+use crate::mesh::claim::Claim;
 use crate::protocol::op::{ClientOp, Publish};
 use crate::protocol::parser::{self, Progress};
 use crate::protocol::{encode, error_text};
@@ -22,7 +23,7 @@ const USER_INFO: &[u8] = b"$SYS.REQ.USER.INFO";
 
 /// Queue groups of which a remote member was chosen, by the shard that has it. More groups than
 /// this on one subject are rare enough to allocate.
-type RemoteChoices<'a> = smallvec::SmallVec<[(ShardId, &'a [u8]); 8]>;
+pub(super) type RemoteChoices<'a> = smallvec::SmallVec<[(ShardId, &'a [u8]); 8]>;
 
 /// Is a closer look needed at whether the subject is one of the server's own? (Not for `_INBOX`.)
 #[inline]
@@ -43,9 +44,11 @@ impl Core {
             return 0;
         }
         let (limits, slot) = (connection.limits, connection.slot);
+        let no_responders = connection.options.no_responders;
         let source = Some((self.local.id, slot));
         let (mut used, mut msgs, mut bytes) = (0, 0, 0);
         let mut unanswered = None;
+        let mut asked_elsewhere = false;
         while let Ok(Progress::Op {
             op: ClientOp::Publish(publish),
             used: length,
@@ -58,15 +61,20 @@ impl Core {
             msgs += 1;
             bytes += publish.body.len() as u64;
             let delivery = self.interest.lookup(publish.subject);
-            let delivered = !delivery.is_nobody()
-                && self
-                    .local
-                    .fan_out(delivery, &mut Message::published(&publish, source));
-            if !delivered && let Some(reply) = publish.reply {
+            let mut routed = Routed::Nobody;
+            if !delivery.is_nobody() {
+                let claim = self.local.claim(no_responders, publish.reply);
+                let mut message = Message::published(&publish, source, claim);
+                routed = self.local.fan_out(delivery, &mut message);
+                asked_elsewhere |= claim.is_some() && routed == Routed::Elsewhere;
+            }
+            if routed == Routed::Nobody
+                && let Some(reply) = publish.reply
+            {
                 unanswered = Some((publish.subject, reply));
                 break;
             }
-            if delivered && !self.local.may_go_on(index) {
+            if routed != Routed::Nobody && !self.local.may_go_on(index) {
                 break;
             }
         }
@@ -76,6 +84,7 @@ impl Core {
             connection.traffic.in_msgs += msgs;
             connection.traffic.in_bytes += bytes;
             connection.keep_alive.last_in = now;
+            connection.asked_elsewhere |= asked_elsewhere;
         }
         if let Some((subject, reply)) = unanswered {
             self.no_responders(index, subject, reply);
@@ -107,6 +116,7 @@ impl Core {
             return;
         };
         let (verbose, slot) = (connection.options.verbose, connection.slot);
+        let no_responders = connection.options.no_responders;
         if verbose {
             self.send_ok(index);
         }
@@ -115,10 +125,16 @@ impl Core {
         {
             return self.answer_user_info(index, reply);
         }
-        let mut message = Message::published(publish, Some((id, slot)));
-        let delivered = self.route(&mut message);
-        if !delivered && let Some(reply) = publish.reply {
-            self.no_responders(index, publish.subject, reply);
+        let claim = self.local.claim(no_responders, publish.reply);
+        let mut message = Message::published(publish, Some((id, slot)), claim);
+        match (self.route(&mut message), publish.reply) {
+            (Routed::Nobody, Some(reply)) => self.no_responders(index, publish.subject, reply),
+            (Routed::Elsewhere, _) if claim.is_some() => {
+                if let Some(connection) = self.local.connections.at(index) {
+                    connection.asked_elsewhere = true;
+                }
+            }
+            _ => {}
         }
         self.after_delivery();
     }
@@ -181,15 +197,14 @@ impl Core {
         true
     }
 
-    /// Hands a message to everybody interested, here and on other shards. True if somebody,
-    /// anywhere, receives it.
-    pub(super) fn route(&mut self, message: &mut Message<'_>) -> bool {
+    /// Hands a message to everybody interested, here and on other shards.
+    pub(super) fn route(&mut self, message: &mut Message<'_>) -> Routed {
         self.local
             .fan_out(self.interest.lookup(message.subject), message)
     }
 
     /// Tells a requester that nobody is there (CORE-71).
-    fn no_responders(&mut self, index: u32, subject: &[u8], reply: &[u8]) {
+    pub(super) fn no_responders(&mut self, index: u32, subject: &[u8], reply: &[u8]) {
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
@@ -232,6 +247,7 @@ impl Core {
             shared: None,
             tail: b"",
             source: None,
+            claim: None,
         };
         self.route(&mut message);
         self.after_delivery();
@@ -239,6 +255,11 @@ impl Core {
 }
 
 impl Local {
+    /// What a request carries whose requester is to hear if nobody receives it (CORE-71).
+    fn claim(&mut self, no_responders: bool, reply: Option<&[u8]>) -> Option<Claim> {
+        (no_responders && reply.is_some()).then(|| self.claims.issue())
+    }
+
     /// Has the last delivery left nothing to be seen to, and may more be taken from its publisher?
     fn may_go_on(&mut self, index: u32) -> bool {
         self.expired.is_empty()
@@ -250,42 +271,46 @@ impl Local {
     }
 
     /// Walks a delivery list.
-    pub(super) fn fan_out(&mut self, delivery: &Delivery, message: &mut Message<'_>) -> bool {
+    pub(super) fn fan_out(&mut self, delivery: &Delivery, message: &mut Message<'_>) -> Routed {
         let remote_shards = delivery.remote_plain.count_ones() as usize;
         message.share_for(delivery.plain.len() + delivery.queues.len() + remote_shards);
         let message = &*message;
-        let mut delivered = delivery.remote_plain != 0;
+        let mut delivered = false;
         for &member in &delivery.plain {
             delivered |= self.deliver(member, None, message);
         }
         let mut choices = RemoteChoices::new();
+        // A shard is marked as tried only if that holds for all groups: asking it again costs a
+        // detour, not asking a member that could have taken the message loses it.
+        let mut tried = u64::MAX;
         for group in &delivery.queues {
-            match self.choose(group, message, 0) {
+            match self.choose(group, message) {
                 Choice::Delivered => delivered = true,
-                Choice::Remote(shard) => {
-                    delivered = true;
+                Choice::Remote(shard, in_vain) => {
+                    tried &= in_vain;
                     choices.push((shard, &group.name));
                 }
                 Choice::Nobody => {}
             }
         }
-        if delivery.remote_plain != 0 || !choices.is_empty() {
-            self.forward(delivery.remote_plain, &choices, message, 0);
+        let elsewhere = delivery.remote_plain != 0 || !choices.is_empty();
+        if elsewhere {
+            let claim = message.claim.filter(|_| !delivered);
+            self.forward(delivery.remote_plain, &choices, message, tried, claim);
         }
-        delivered
+        match (delivered, elsewhere) {
+            (true, _) => Routed::Here,
+            (false, true) => Routed::Elsewhere,
+            (false, false) => Routed::Nobody,
+        }
     }
 
     /// Picks a member of a queue group, each with the same chance, and delivers if it is here.
     /// One that cannot take the message is passed over (CORE-70).
-    pub(super) fn choose(
-        &mut self,
-        group: &QueueDelivery,
-        message: &Message<'_>,
-        tried: u64,
-    ) -> Choice {
-        match group.pick(self.random(), tried) {
-            Pick::Local(at) => self.choose_local(group, message, tried, at),
-            Pick::Remote(shard) => Choice::Remote(shard),
+    pub(super) fn choose(&mut self, group: &QueueDelivery, message: &Message<'_>) -> Choice {
+        match group.pick(self.random(), 0) {
+            Pick::Local(at) => self.choose_local(group, message, 0, at),
+            Pick::Remote(shard) => Choice::Remote(shard, 0),
             Pick::Nobody => Choice::Nobody,
         }
     }
@@ -304,31 +329,37 @@ impl Local {
                 return Choice::Delivered;
             }
         }
+        let tried = tried | 1 << self.id.0;
         match group.next_remote(tried) {
-            Some(shard) => Choice::Remote(shard),
+            Some(shard) => Choice::Remote(shard, tried),
             None => Choice::Nobody,
         }
     }
 
-    /// Appends a message to the batches of the shards in `plain` and of the chosen queue members.
+    /// Appends a message to the batches of the shards in `plain` and of the chosen queue members,
+    /// and splits `claim` among them.
     pub(super) fn forward(
         &mut self,
         plain: u64,
         choices: &[(ShardId, &[u8])],
         message: &Message<'_>,
         tried: u64,
+        claim: Option<Claim>,
     ) {
         let source = message.source.map_or(NOBODY, |(_, slot)| slot);
-        let own = 1u64 << self.id.0;
+        let home = message.source.map(|(home, _)| home);
         let mut shards = choices
             .iter()
             .fold(plain, |all, (shard, _)| all | 1 << shard.0);
+        let parts = shards.count_ones();
         while shards != 0 {
             let shard = ShardId(shards.trailing_zeros() as u8);
             let bit = 1u64 << shard.0;
             shards &= !bit;
             let remote = RemoteMessage {
                 source,
+                home: home.filter(|&home| home != self.id),
+                claim: claim.and_then(|claim| claim.part(shards.count_ones(), parts)),
                 subject: message.subject,
                 reply: message.reply,
                 header_len: message.header_len,
@@ -340,7 +371,7 @@ impl Local {
                     None => Body::Inline(message.body),
                 },
                 plain: plain & bit != 0,
-                tried: tried | own,
+                tried,
                 queues: Names::NONE,
             };
             let queues = choices
@@ -365,12 +396,23 @@ pub(super) const NOBODY: Slot = Slot {
     generation: u32::MAX,
 };
 
+/// What became of a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Routed {
+    /// Somebody here has it.
+    Here,
+    /// Nobody here has it, other shards may have somebody.
+    Elsewhere,
+    /// There is nobody.
+    Nobody,
+}
+
 /// What became of a queue group's copy.
 pub(super) enum Choice {
     /// A member here has it.
     Delivered,
-    /// A member on that shard is to have it.
-    Remote(ShardId),
+    /// A member on that shard is to have it; those of the shards in the mask could not.
+    Remote(ShardId, u64),
     /// Nobody can take it.
     Nobody,
 }

@@ -1,16 +1,27 @@
 //! What other shards tell us.
 
-use crate::ids::ShardId;
+use crate::ids::{ShardId, Slot};
 use crate::mesh::batch::{Batch, Body, Item, RemoteMessage};
+use crate::mesh::claim::Claim;
 use crate::shard::core::Core;
 use crate::shard::deliver::Message;
-use crate::shard::publish::{Choice, NOBODY};
+use crate::shard::publish::{Choice, NOBODY, RemoteChoices};
 
 impl Core {
-    /// Applies a batch of another shard, in its order.
-    pub fn apply(&mut self, from: ShardId, batch: &Batch) {
-        self.local.peers.received(from, batch);
-        for item in batch.items() {
+    /// Applies a batch of another shard in its order, from `place` on, until this turn has put out
+    /// `enough`. Returns where to go on, or `None` at its end.
+    pub fn apply(
+        &mut self,
+        from: ShardId,
+        batch: &Batch,
+        place: usize,
+        enough: u64,
+    ) -> Option<usize> {
+        if place == 0 {
+            self.local.peers.received(from, batch);
+        }
+        let mut items = batch.items_from(place);
+        while let Some(item) = items.next() {
             match item {
                 Item::Interest {
                     pattern,
@@ -20,16 +31,32 @@ impl Core {
                     self.interest.set_remote(from, pattern, queue, weight);
                     self.local.peers.applied(from);
                 }
+                Item::Mark => self.local.peers.applied(from),
                 Item::Message(message) => self.deliver_remote(from, &message),
+                Item::Undelivered {
+                    source,
+                    claim,
+                    subject,
+                    reply,
+                } => self.undelivered(source, claim, subject, reply),
                 Item::Stall { slot, first } => self.local.stall_for_receiver(slot, first),
                 Item::Resume(slot) => self.local.end_stall(slot),
             }
+            if self.turn_output() >= enough {
+                let place = items.place();
+                if place.is_some() {
+                    return place;
+                }
+            }
         }
+        self.local.peers.finished(from, batch);
+        None
     }
 
     /// Delivers a message published on another shard to our own subscriptions.
     fn deliver_remote(&mut self, from: ShardId, remote: &RemoteMessage<'_>) {
-        let source = (remote.source != NOBODY).then_some((from, remote.source));
+        let home = remote.home.unwrap_or(from);
+        let source = (remote.source != NOBODY).then_some((home, remote.source));
         let mut message = Message {
             subject: remote.subject,
             reply: remote.reply,
@@ -43,14 +70,18 @@ impl Core {
                 Body::Inline(_) => None,
             },
             source,
+            claim: remote.claim,
         };
+        let mut delivered = false;
         let delivery = self.interest.lookup(remote.subject);
         if remote.plain {
             message.share_for(delivery.plain.len());
             for &member in &delivery.plain {
-                self.local.deliver(member, None, &message);
+                delivered |= self.local.deliver(member, None, &message);
             }
         }
+        let mut choices = RemoteChoices::new();
+        let mut tried = u64::MAX;
         for name in remote.queues {
             // The group may have left us since the sender looked.
             let Some(group) = delivery.queues.iter().find(|group| group.name[..] == *name) else {
@@ -58,13 +89,34 @@ impl Core {
             };
             let at = self.local.random() as usize;
             match self.local.choose_local(group, &message, remote.tried, at) {
-                Choice::Delivered | Choice::Nobody => {}
-                Choice::Remote(shard) => {
-                    self.local
-                        .forward(0, &[(shard, name)], &message, remote.tried);
+                Choice::Delivered => delivered = true,
+                Choice::Nobody => {}
+                Choice::Remote(shard, in_vain) => {
+                    tried &= in_vain;
+                    choices.push((shard, name));
                 }
             }
         }
+        let claim = remote.claim.filter(|_| !delivered);
+        if !choices.is_empty() {
+            self.local.forward(0, &choices, &message, tried, claim);
+        } else if let Some(claim) = claim
+            && let Some(reply) = remote.reply
+        {
+            if home == self.local.id {
+                self.undelivered(remote.source, claim, remote.subject, reply);
+            } else {
+                let to_home = self.local.peers.outgoing(home);
+                to_home.undelivered(remote.source, claim, remote.subject, reply);
+            }
+        }
         self.after_delivery();
+    }
+
+    /// Part of a request came back: the requester is told once there is nobody left (CORE-71).
+    fn undelivered(&mut self, requester: Slot, part: Claim, subject: &[u8], reply: &[u8]) {
+        if self.local.claims.give_back(part) && self.local.connections.of(requester).is_some() {
+            self.no_responders(requester.index, subject, reply);
+        }
     }
 }

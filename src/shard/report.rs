@@ -84,6 +84,11 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Bytes put out, heads of messages included, roughly.
+    pub fn output(&self) -> u64 {
+        self.out_bytes + 32 * self.out_msgs
+    }
+
     /// Of several shards together; the largest fan-out is that of any.
     pub fn sum<'a>(all: impl Iterator<Item = &'a Self>) -> Self {
         all.fold(Self::default(), |sum, one| Self {

@@ -1,9 +1,11 @@
-//! What every shard is told at its start: one immutable view, shared.
+//! What every shard is told at its start and by each reload: one immutable view, shared.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::auth::authenticate::Authenticator;
+use crate::ids::Listener;
 use crate::options::ClientLimits;
 use crate::protocol::info::ServerInfo;
 use crate::transport::settings::TransportSettings;
@@ -11,16 +13,23 @@ use crate::transport::settings::TransportSettings;
 /// Settings of all shards.
 #[derive(Clone)]
 pub struct Settings {
+    /// Views are numbered; a later one replaces an earlier one, between two turns.
+    pub number: u64,
     /// Limits and timers of clients.
     pub limits: ClientLimits,
     /// INFO as every client gets it; what differs by connection is filled in.
     pub info: Arc<ServerInfo>,
     /// Who may connect.
     pub authenticator: Arc<Authenticator>,
+    /// Who may connect by WebSocket, where it is not the same (WS-11).
+    pub websocket_authenticator: Option<Arc<Authenticator>>,
     /// Time a connection has for its CONNECT.
     pub auth_timeout: std::time::Duration,
     /// TLS, WebSocket and what else comes before the protocol.
     pub transports: Arc<TransportSettings>,
+    /// Bytes that may wait for all clients of a shard together; `None` is without bound
+    /// ([`crate::shard::budget`]).
+    pub output_share: Option<u64>,
     /// Feature flags in force (CFG-68).
     pub feature_flags: BTreeMap<String, bool>,
     /// Log what happens to connections.
@@ -31,4 +40,22 @@ pub struct Settings {
     pub trace_headers: bool,
     /// Bytes of a payload shown in the log; 0 is all.
     pub max_traced_msg_len: usize,
+}
+
+impl Settings {
+    /// Time between two PINGs on this listener.
+    pub fn ping_interval(&self, listener: Listener) -> Duration {
+        let websocket = self.transports.websocket.as_ref();
+        let own = websocket.filter(|_| listener == Listener::WebSocket);
+        own.and_then(|it| it.ping_interval)
+            .unwrap_or(self.limits.ping_interval)
+    }
+
+    /// Who may connect by this listener.
+    pub fn authenticator(&self, listener: Listener) -> &Arc<Authenticator> {
+        match (&self.websocket_authenticator, listener) {
+            (Some(own), Listener::WebSocket) => own,
+            _ => &self.authenticator,
+        }
+    }
 }

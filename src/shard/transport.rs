@@ -2,6 +2,7 @@
 //! header) on their way in and out.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, NEVER, Phase, WebSocketClient};
@@ -244,6 +245,7 @@ impl Core {
 
     /// The protocol begins.
     fn open(&mut self, index: u32, plain: bool) {
+        let settings = Arc::clone(&self.local.settings);
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
@@ -258,6 +260,13 @@ impl Core {
         if plain {
             connection.transport = None;
         }
+        // Settings may have changed since it came.
+        let authenticator = settings.authenticator(connection.listener);
+        connection.phase = if authenticator.required() {
+            Phase::Unauthenticated
+        } else {
+            Phase::Open
+        };
         // What was held back until now may leave.
         if !std::mem::replace(&mut connection.dirty, true) {
             self.local.dirty.push(index);

@@ -1,5 +1,6 @@
 //! The loop of one shard: take all that has completed, think, then write once per peer.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
@@ -12,9 +13,10 @@ use crate::limits;
 use crate::listener::admission::{Admission, ShardLoad};
 use crate::mesh::batch::Batch;
 use crate::mesh::ring::{Consumer, Producer};
-use crate::shard::control::{Control, Inbox, Post};
+use crate::shard::control::{Control, Inbox, NewSettings, Post};
 use crate::shard::core::Core;
 use crate::shard::effects::{Effect, Level};
+use crate::shard::patience::Patience;
 use crate::shard::report::{Query, ShardReport};
 use crate::shard::verify::Verifier;
 use crate::time::Nanos;
@@ -24,6 +26,10 @@ const SLEEP_MAX: Duration = Duration::from_secs(10);
 /// Longest time to let go of connections at the end. Each has its own, shorter, time to take its
 /// last bytes; this one only matters when the whole thread gets no CPU.
 const ENDING_MAX: Duration = Duration::from_secs(2);
+/// Longest time a shard waits awake where that has paid: about what waking up would take.
+const LOOK_AROUND_MAX: Duration = Duration::from_micros(30);
+/// Pauses of the processor between two looks.
+const LOOK_AROUND_PAUSE: u32 = 8;
 /// Longest wait for a shard that takes no batches because it is busy.
 const CONGESTED_WAIT: Duration = Duration::from_micros(50);
 
@@ -39,6 +45,8 @@ pub struct MeshLink {
     pub spare: Consumer<Box<Batch>>,
     /// Wakes it.
     pub waker: Waker,
+    /// A batch from it that is not finished, and where to go on.
+    pub unfinished: Option<(Box<Batch>, usize)>,
 }
 
 /// What a shard is made of besides its core and driver.
@@ -57,6 +65,8 @@ pub struct Parts<S> {
     pub posts: Vec<Post<S>>,
     /// Where passwords are checked.
     pub verifier: Arc<dyn Verifier<S>>,
+    /// Bytes a turn puts out, about: [`limits::TURN_OUTPUT`], or less to try the bound itself.
+    pub turn_output: u64,
 }
 
 /// A shard: the core, what it stands on, and what it is connected to.
@@ -66,10 +76,18 @@ pub struct Shard<D: Driver> {
     driver: D,
     parts: Parts<D::Socket>,
     events: Vec<Event<D::Socket>>,
+    /// Events that wait until what came before them has been put out. Bounded by the driver's
+    /// receive buffers, which they hold.
+    waiting: VecDeque<Event<D::Socket>>,
     effects: Vec<Effect>,
+    /// The shard whose batches were looked at first.
+    first_link: usize,
     /// Questions of monitoring, answered once this turn's events are taken.
     questions: Vec<(Query, SyncSender<(ShardId, ShardReport)>)>,
+    /// Told at the end of the turn that the new settings are in force here.
+    taken: Vec<SyncSender<()>>,
     ending: Option<Nanos>,
+    patience: Patience,
 }
 
 impl<D: Driver> Shard<D> {
@@ -81,9 +99,13 @@ impl<D: Driver> Shard<D> {
             driver,
             parts,
             events: Vec::new(),
+            waiting: VecDeque::new(),
             effects: Vec::new(),
+            first_link: 0,
             questions: Vec::new(),
+            taken: Vec::new(),
             ending: None,
+            patience: Patience::default(),
         }
     }
 
@@ -104,11 +126,17 @@ impl<D: Driver> Shard<D> {
         if self.congested() {
             return self.turn(Some(CONGESTED_WAIT));
         }
-        if self.core.has_work() {
+        if self.core.has_work() || !self.waiting.is_empty() {
             return self.turn(None);
         }
-        // Looking around for 10 to 100 microseconds before sleeping was tried: on request-reply
-        // across two shards it cost 1.4 to 2.3 times the CPU and gained no latency.
+        let idle_since = now;
+        if self.patience.looks_around() {
+            let found = self.look_around(idle_since);
+            self.patience.looked_around(found);
+            if found {
+                return self.turn(None);
+            }
+        }
         self.parts.waker.announce_sleep();
         let wait = if self.mail_waits() {
             None
@@ -116,6 +144,24 @@ impl<D: Driver> Shard<D> {
             Some(self.sleep_length(now))
         };
         self.turn(wait);
+        self.patience.rested(self.core.now().since(idle_since));
+    }
+
+    /// Waits awake for a little while. True if there is something to do.
+    fn look_around(&mut self, since: Nanos) -> bool {
+        self.driver.submit();
+        let until = since + LOOK_AROUND_MAX;
+        loop {
+            if self.mail_waits() || self.driver.ready() {
+                return true;
+            }
+            if self.driver.now() >= until {
+                return false;
+            }
+            for _ in 0..LOOK_AROUND_PAUSE {
+                std::hint::spin_loop();
+            }
+        }
     }
 
     fn sleep_length(&self, now: Nanos) -> Duration {
@@ -138,7 +184,7 @@ impl<D: Driver> Shard<D> {
                 .mesh
                 .iter_mut()
                 .flatten()
-                .any(|link| !link.from.is_empty())
+                .any(|link| link.unfinished.is_some() || !link.from.is_empty())
     }
 
     /// Does a batch wait for a shard that has no room for it?
@@ -161,11 +207,7 @@ impl<D: Driver> Shard<D> {
         while let Some(control) = self.parts.inbox.take() {
             self.control(control);
         }
-        let mut events = std::mem::take(&mut self.events);
-        for event in events.drain(..) {
-            self.take(event);
-        }
-        self.events = events;
+        self.take_events();
         // After the events: who has read our answer must not be shown it as still pending.
         while let Some((query, answer)) = self.questions.pop() {
             // The asker may have given up: then nobody misses the answer.
@@ -175,6 +217,7 @@ impl<D: Driver> Shard<D> {
         self.core.release_barriers();
         self.core.run_handshakes();
         while self.core.run_ready() {}
+        self.core.keep_budget();
 
         self.carry_out();
         self.hand_over_batches();
@@ -186,9 +229,34 @@ impl<D: Driver> Shard<D> {
             }
         }
         self.carry_out();
+        for taken in self.taken.drain(..) {
+            // The asker may have given up: then nobody misses the answer.
+            let _ = taken.try_send(());
+        }
         let load = &self.parts.load[usize::from(self.id.0)];
         load.departed.store(self.core.departed(), Ordering::Release);
         load.bytes.store(self.core.bytes(), Ordering::Relaxed);
+    }
+
+    /// Takes what the driver reports, until this turn has put out enough. What is sent goes first:
+    /// it makes room.
+    fn take_events(&mut self) {
+        for event in self.events.drain(..) {
+            match event {
+                Event::Sent {
+                    connection,
+                    chunk,
+                    complete,
+                } => self.core.sent(connection, chunk, complete),
+                event => self.waiting.push_back(event),
+            }
+        }
+        while let Some(event) = self.waiting.pop_front() {
+            self.take(event);
+            if self.core.turn_output() >= self.parts.turn_output {
+                break;
+            }
+        }
     }
 
     fn take(&mut self, event: Event<D::Socket>) {
@@ -200,13 +268,7 @@ impl<D: Driver> Shard<D> {
                 self.core.receive(connection, self.driver.bytes(received));
                 self.driver.release(received);
             }
-            Event::Sent {
-                connection,
-                chunk,
-                complete,
-            } => {
-                self.core.sent(connection, chunk, complete);
-            }
+            Event::Sent { .. } => {} // taken already
             Event::Ended {
                 connection,
                 orderly,
@@ -269,6 +331,8 @@ impl<D: Driver> Shard<D> {
                 matches,
             } => self.core.verified(slot, check, matches),
             Control::Query(query, answer) => self.questions.push((query, answer)),
+            Control::Settings(new) => self.take_settings(new),
+            Control::CloseSurplus(count) => self.core.close_surplus(count),
             Control::LameDuck => {
                 self.driver.stop_accepting();
                 self.core.announce_lame_duck();
@@ -282,11 +346,38 @@ impl<D: Driver> Shard<D> {
         }
     }
 
+    fn take_settings(&mut self, new: NewSettings) {
+        if let Some(admission) = &mut self.parts.admission {
+            admission.set_max_connections(new.settings.limits.max_connections);
+            for (at, post) in self.parts.posts.iter().enumerate() {
+                if at != usize::from(self.id.0) {
+                    post.send(Control::Settings(new.clone()));
+                }
+            }
+        }
+        self.core.take_settings(new.settings);
+        self.taken.push(new.taken);
+    }
+
     fn take_batches(&mut self) {
-        for (at, link) in self.parts.mesh.iter_mut().enumerate() {
-            let Some(link) = link else { continue };
-            while let Some(mut batch) = link.from.pop() {
-                self.core.apply(ShardId(at as u8), &batch);
+        let shards = self.parts.mesh.len();
+        let enough = self.parts.turn_output / 2;
+        // Another one is the first in each turn: none waits for the others' output for ever.
+        self.first_link = (self.first_link + 1) % shards;
+        for at in (self.first_link..shards).chain(0..self.first_link) {
+            let Some(link) = &mut self.parts.mesh[at] else {
+                continue;
+            };
+            while self.core.turn_output() < enough {
+                let next = link.unfinished.take();
+                let Some((mut batch, place)) = next.or_else(|| Some((link.from.pop()?, 0))) else {
+                    break;
+                };
+                let shard = ShardId(at as u8);
+                if let Some(place) = self.core.apply(shard, &batch, place, enough) {
+                    link.unfinished = Some((batch, place));
+                    break;
+                }
                 batch.clear();
                 if batch.capacity() <= limits::BATCH_KEPT_MAX {
                     // No room means its owner has enough: then this one is dropped.

@@ -54,6 +54,7 @@ pub fn wire<S: Send + 'static>(
             admission: admission.take(),
             posts: posts.clone(),
             verifier: Arc::clone(&verifier),
+            turn_output: crate::limits::TURN_OUTPUT,
         });
     let parts = parts.collect();
     Ok((posts, parts))
@@ -82,6 +83,7 @@ fn link(
     waker: &Waker,
 ) -> MeshLink {
     MeshLink {
+        unfinished: None,
         to,
         from,
         spent,

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::CipherSuite;
+use rustls::pki_types::CertificateDer;
 use rustls::server::ServerConfig;
 
+use super::identity;
 use super::rate::HandshakeRate;
 use super::websocket::settings::WebSocketSettings;
 use crate::options::HandshakeFirst;
@@ -35,8 +37,21 @@ pub struct TlsSettings {
     pub map: bool,
     /// Handshakes a second, if bounded.
     pub rate: Option<Arc<HandshakeRate>>,
+    /// SHA-256 over all certificates of ours, to see whether a reload brings others.
+    pub chains: [u8; 32],
     /// When our first certificate ends, in seconds since 1970.
     pub not_after: Option<i64>,
+}
+
+impl TlsSettings {
+    /// Is a peer with these certificates let in, as far as pins say?
+    pub fn admits(&self, certificates: &[CertificateDer<'_>]) -> bool {
+        if self.pinned.is_empty() {
+            return true;
+        }
+        let hash = certificates.first().and_then(identity::public_key_hash);
+        hash.is_some_and(|hash| self.pinned.contains(&hash))
+    }
 }
 
 /// Everything before the protocol, for all listeners.
@@ -53,6 +68,12 @@ pub struct TransportSettings {
 }
 
 impl TransportSettings {
+    /// Which certificates of ours are in use: of clients, and of WebSocket.
+    pub fn chains(&self) -> [Option<[u8; 32]>; 2] {
+        let websocket = self.websocket.as_ref().and_then(|it| it.tls.as_ref());
+        [self.tls.as_ref(), websocket].map(|tls| tls.map(|it| it.chains))
+    }
+
     /// Is TLS asked of every client of the client port (CORE-14)?
     pub fn tls_required(&self) -> bool {
         self.tls.is_some() && !self.allow_non_tls

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::identity;
 use super::proxy_protocol::{self, ProxyHeaderError};
 use super::settings::{HANDSHAKE_TIMEOUT, PROXY_HEADER_TIMEOUT, TlsSettings, TransportSettings};
 use super::tls::{TlsError, TlsSession};
@@ -372,17 +371,19 @@ impl Transport {
         let (Some(tls), Some(settings)) = (&mut self.tls, &self.tls_settings) else {
             return Ok(());
         };
-        tls.receive(bytes, plain, &mut self.wire)?;
+        let silent = self.wire.len();
+        if let Err(error) = tls.receive(bytes, plain, &mut self.wire) {
+            if error.is_probe() && self.stage == Stage::Handshake {
+                self.wire.truncate(silent); // whoever speaks no TLS understands no alert
+            }
+            return Err(error.into());
+        }
         progress.ended |= tls.peer_closed();
         if self.stage != Stage::Handshake || tls.is_handshaking() {
             return Ok(());
         }
-        if !settings.pinned.is_empty() {
-            let leaf = tls.peer_certificates().first();
-            let hash = leaf.and_then(identity::public_key_hash);
-            if !hash.is_some_and(|hash| settings.pinned.contains(&hash)) {
-                return Err(TransportError::NotPinned);
-            }
+        if !settings.admits(tls.peer_certificates()) {
+            return Err(TransportError::NotPinned);
         }
         if self.websocket_settings.is_some() {
             self.stage = Stage::Request;

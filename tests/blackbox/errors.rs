@@ -104,6 +104,32 @@ fn core_025_a_refused_operation_gets_no_ok() {
 }
 
 #[test]
+fn core_047_a_reload_that_denies_a_subscription_removes_it() {
+    let config = |allowed: &str| {
+        format!(
+            "authorization {{ users: [{{user: u, password: p, permissions: \
+             {{subscribe: [{allowed}]}}}}, {{user: v, password: p}}] }}"
+        )
+    };
+    let server = Server::with_config(&config("a, b"));
+    let mut client = server.client_with("{\"user\":\"u\",\"pass\":\"p\"}");
+    client.quietly("SUB a 1\r\nSUB b q 2\r\nSUB b 3\r\n");
+    let mut other = server.client_with("{\"user\":\"v\",\"pass\":\"p\"}");
+    server.reload(&config("a, _MARK"));
+    let mut errors = [client.line(), client.line()];
+    errors.sort();
+    assert_eq!(
+        errors,
+        [
+            "-ERR 'Permissions Violation for Subscription to \"b\" (sid \"3\")'",
+            "-ERR 'Permissions Violation for Subscription to \"b\" using queue \"q\" (sid \"2\")'",
+        ]
+    );
+    other.quietly("PUB b 1\r\nx\r\nPUB a 1\r\ny\r\n");
+    client.expect(&["MSG a 1 1", "y"]);
+}
+
+#[test]
 fn core_048_reserved_reply_subjects_are_refused() {
     for reply in ["_R_.x", "_R_.a.b", "$JS.ACK.x", "_GR_.x"] {
         check(

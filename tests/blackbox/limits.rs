@@ -115,6 +115,23 @@ fn core_056_subscriptions_over_the_limit_are_refused() {
 }
 
 #[test]
+fn core_056_a_reload_closes_connections_at_the_limit() {
+    let config = |user: &str| {
+        let users = format!("[{{user: u, password: p}}, {{user: {user}, password: p}}]");
+        format!("max_subscriptions: 2\nauthorization {{ users: {users} }}")
+    };
+    let server = Server::with_config(&config("v"));
+    let login = "{\"user\":\"u\",\"pass\":\"p\"}";
+    let mut below = server.client_with(login);
+    below.quietly("SUB a 1\r\n");
+    let mut at = server.client_with(login);
+    at.quietly("SUB a 1\r\nSUB b 2\r\n");
+    server.reload(&config("w"));
+    assert_eq!(at.closed(), ["-ERR 'maximum subscriptions exceeded'"]);
+    below.quietly("");
+}
+
+#[test]
 fn core_058_without_connect_a_connection_ends_at_the_auth_timeout() {
     let server = Server::with_config("authorization { token: t, timeout: 0.2 }");
     let mut silent = server.open();

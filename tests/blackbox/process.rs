@@ -1,6 +1,6 @@
 //! Sections 2.5 and PROC: what tools expect of the process.
 
-use crate::support::server::{Builder, Server, executable};
+use crate::support::server::{Builder, Server, beyond_stock, executable};
 use crate::support::wait_until;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -228,7 +228,7 @@ fn cfg_088_the_signal_flag_sends_each_command() {
         (
             server.pid().to_string(),
             "reload",
-            "Trapped \"hangup\" signal",
+            "Reloaded server configuration",
         ),
         (
             pid_file,
@@ -345,4 +345,68 @@ fn proc_014_a_container_with_variables_pre_stop_hook_and_probes() {
     wait_until("the lame duck's mark", || {
         server.log().contains("lame duck").then_some(())
     });
+}
+
+#[test]
+fn proc_014_the_memory_limit_is_shown() {
+    for (limit, shown) in [
+        ("512MiB", Value::from(536_870_912)),
+        ("1000", Value::from(1000)),
+        ("off", Value::Null),
+        ("", Value::Null),
+    ] {
+        let server = Server::builder()
+            .flags("-m -1")
+            .env("GOMEMLIMIT", limit)
+            .start();
+        assert_eq!(server.json("/varz")["gomemlimit"], shown, "{limit:?}");
+    }
+}
+
+#[test]
+fn proc_014_a_memory_limit_that_is_none_ends_the_start() {
+    for limit in ["bogus", "1.5GiB", "-5", "5KB"] {
+        let run = Server::builder().flags("-v").env("GOMEMLIMIT", limit).run();
+        assert_eq!(run.code, 2, "{limit}: {}", run.stderr);
+        let text = format!("GOMEMLIMIT={limit}\nfatal error: malformed GOMEMLIMIT; ");
+        assert!(run.stderr.starts_with(&text), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn proc_014_the_memory_limit_bounds_what_waits_for_clients() {
+    if !beyond_stock() {
+        return; // there it is the garbage collector's
+    }
+    const MIB: usize = 1024 * 1024;
+    let server = Server::builder()
+        .config("max_payload: 1MB\n")
+        .flags("-m -1 --shards 1")
+        .env("GOMEMLIMIT", "32MiB")
+        .start();
+    let mut stalled: Vec<_> = (0..3).map(|_| server.client()).collect();
+    for client in &mut stalled {
+        client.quietly("SUB big 1\r\n");
+    }
+    let mut healthy = server.client();
+    healthy.quietly("SUB small 1\r\n");
+    let mut publisher = server.client();
+    let message = format!("PUB big {}\r\n{}\r\n", MIB, "x".repeat(MIB));
+    for _ in 0..50 {
+        publisher.quietly(&message);
+        publisher.quietly("PUB small 1\r\ny\r\n");
+        healthy.expect(&["MSG small 1 1", "y"]);
+    }
+    let open = server.json("/connz");
+    let pending = open["connections"].as_array().expect("a list").iter();
+    let pending: u64 = pending.filter_map(|it| it["pending_bytes"].as_u64()).sum();
+    assert!(pending <= 18 * MIB as u64, "{pending}");
+    let closed = server.json("/connz?state=closed");
+    let closed = closed["connections"].as_array().expect("a list");
+    assert!(!closed.is_empty());
+    for it in closed {
+        assert_eq!(it["reason"], "Slow Consumer (Pending Bytes)");
+    }
+    server.logged("memory budget of this shard (16777216 bytes)");
+    assert_eq!(server.json("/varz")["slow_consumers"], closed.len());
 }

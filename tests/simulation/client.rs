@@ -28,13 +28,26 @@ pub struct Subscription {
 enum Awaited {
     Start(u64),
     End(u64),
-    Nothing,
+    Flush { said: u64, confirmed: Vec<u64> },
+}
+
+/// A PING was answered: what had been confirmed to its publishers before must be here.
+pub struct Flush {
+    /// Numbers of all publishers.
+    pub confirmed: Vec<u64>,
+    /// Messages that had come, by sid.
+    pub seen: BTreeMap<u64, usize>,
 }
 
 pub struct Client {
     pub wire: SimSocket,
     pub subscriptions: BTreeMap<u64, Subscription>,
     pub gone: bool,
+    /// Running numbers of its requests that were answered with "nobody is there".
+    pub unheard: Vec<u64>,
+    /// Number up to which its own messages are confirmed by a PONG.
+    pub confirmed: u64,
+    pub flushes: Vec<Flush>,
     /// Every byte it was sent.
     pub heard: Vec<u8>,
     awaited: std::collections::VecDeque<Awaited>,
@@ -47,11 +60,16 @@ impl Client {
             wire,
             subscriptions: BTreeMap::new(),
             gone: false,
+            unheard: Vec::new(),
+            confirmed: 0,
+            flushes: Vec::new(),
             heard: Vec::new(),
             awaited: std::collections::VecDeque::new(),
             parsed: 0,
         };
-        client.say(b"CONNECT {\"verbose\":false,\"pedantic\":false}\r\n");
+        client.say(
+            b"CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}\r\nSUB _in.* 0\r\n",
+        );
         client
     }
 
@@ -62,6 +80,12 @@ impl Client {
     pub fn publish(&mut self, subject: &str, seen: Seen, padding: usize) {
         let payload = format!("{} {} {}", seen.publisher, seen.number, "x".repeat(padding));
         self.say(format!("PUB {subject} {}\r\n{payload}\r\n", payload.len()).as_bytes());
+    }
+
+    pub fn request(&mut self, subject: &str, seen: Seen) {
+        let payload = format!("{} {} ", seen.publisher, seen.number);
+        let (number, len) = (seen.number, payload.len());
+        self.say(format!("PUB {subject} _in.{number} {len}\r\n{payload}\r\n").as_bytes());
     }
 
     pub fn subscribe(&mut self, sid: u64, pattern: &str, queue: Option<&str>) {
@@ -90,9 +114,10 @@ impl Client {
         }
     }
 
-    pub fn ping(&mut self) {
+    /// `said` is the number of its last message, `confirmed` how far each publisher is known to be.
+    pub fn ping(&mut self, said: u64, confirmed: Vec<u64>) {
         self.say(b"PING\r\n");
-        self.awaited.push_back(Awaited::Nothing);
+        self.awaited.push_back(Awaited::Flush { said, confirmed });
     }
 
     /// Is an answer still to come?
@@ -105,6 +130,19 @@ impl Client {
         self.wire.borrow_mut().client_gone = true;
     }
 
+    /// Its connection breaks.
+    pub fn cut(&mut self) {
+        self.gone = true;
+        self.wire.borrow_mut().cut = true;
+    }
+
+    /// Says what the server closes connections for, and goes on talking.
+    pub fn misbehave(&mut self, also_close: bool) {
+        self.say(b"PING\r\nSUB a 1000000\r\nNONSENSE\r\nSUB a 1000001\r\nPUB a 7\r\nnothing\r\n");
+        self.gone = true;
+        self.wire.borrow_mut().client_gone = also_close;
+    }
+
     /// Takes in what came; `numbers` is how far each publisher is.
     pub fn listen(&mut self, numbers: &[u64]) {
         self.heard.append(&mut self.wire.borrow_mut().from_server);
@@ -115,6 +153,19 @@ impl Client {
             let line = String::from_utf8_lossy(&self.heard[self.parsed..][..len]).into_owned();
             let words: Vec<&str> = line.split(' ').collect();
             match words[0] {
+                "HMSG" => {
+                    let number = words[1].strip_prefix("_in.").map(str::parse);
+                    let size: usize = words[words.len() - 1].parse().expect("a size");
+                    let start = self.parsed + len + 2;
+                    let Some(body) = self.heard.get(start..start + size + 2) else {
+                        return;
+                    };
+                    assert!(body.starts_with(b"NATS/1.0 503\r\n"), "{line}");
+                    self.unheard
+                        .push(number.expect("a request's").expect("a number"));
+                    self.parsed = start + size + 2;
+                    continue;
+                }
                 "MSG" => {
                     let size: usize = words[words.len() - 1].parse().expect("a size");
                     let start = self.parsed + len + 2;
@@ -156,13 +207,22 @@ impl Client {
 
     fn confirmed(&mut self, numbers: &[u64]) {
         let awaited = self.awaited.pop_front().expect("a PONG for a PING");
-        let (Awaited::Start(sid) | Awaited::End(sid)) = awaited else {
-            return;
-        };
-        let subscription = self.subscriptions.get_mut(&sid).expect("known");
+        let known = "a sid of this client";
         match awaited {
-            Awaited::Start(_) => subscription.confirmed_at = Some(numbers.to_vec()),
-            _ => subscription.end_confirmed_at = Some(numbers.to_vec()),
+            Awaited::Start(sid) => {
+                let subscription = self.subscriptions.get_mut(&sid).expect(known);
+                subscription.confirmed_at = Some(numbers.to_vec());
+            }
+            Awaited::End(sid) => {
+                let subscription = self.subscriptions.get_mut(&sid).expect(known);
+                subscription.end_confirmed_at = Some(numbers.to_vec());
+            }
+            Awaited::Flush { said, confirmed } => {
+                self.confirmed = said;
+                let all = self.subscriptions.iter();
+                let seen = all.map(|(&sid, it)| (sid, it.seen.len())).collect();
+                self.flushes.push(Flush { confirmed, seen });
+            }
         }
     }
 }

@@ -42,6 +42,10 @@ pub struct Wire {
     pub from_server: Vec<u8>,
     /// The client has closed: the server reads the end after what it was sent.
     pub client_gone: bool,
+    /// The connection is cut: what was under way is lost, sends fail.
+    pub cut: bool,
+    /// The client does not read for now.
+    pub stuck: bool,
     pub server_gone: bool,
 }
 
@@ -72,7 +76,8 @@ struct Connection {
 pub struct SimDriver {
     clock: Rc<RefCell<Clock>>,
     connections: BTreeMap<u32, Connection>,
-    buffers: Vec<Vec<u8>>,
+    buffers: BTreeMap<u16, Vec<u8>>,
+    next_buffer: u16,
 }
 
 impl SimDriver {
@@ -80,7 +85,8 @@ impl SimDriver {
         Self {
             clock,
             connections: BTreeMap::new(),
-            buffers: Vec::new(),
+            buffers: BTreeMap::new(),
+            next_buffer: 0,
         }
     }
 }
@@ -138,9 +144,12 @@ impl Driver for SimDriver {
     }
 
     fn close(&mut self, connection: u32) {
-        if let Some(it) = self.connections.get_mut(&connection) {
-            it.closing = true;
-        }
+        let it = self.connections.get_mut(&connection).expect("attached");
+        assert!(
+            !it.closing,
+            "told to close once: the index may be another's"
+        );
+        it.closing = true;
     }
 
     fn stop_accepting(&mut self) {}
@@ -149,12 +158,27 @@ impl Driver for SimDriver {
         let mut clock = self.clock.borrow_mut();
         clock.now += 1_000;
         let chance = &mut clock.chance;
-        self.buffers.clear();
         let mut closed = Vec::new();
         for (&connection, it) in &mut self.connections {
             let mut wire = it.wire.borrow_mut();
             if it.closing {
                 wire.server_gone = true;
+                // The kernel gives back what it has when it likes, in parts.
+                if chance.one_in(3)
+                    && let Some(Sending { chunk, .. }) = it.sending.take()
+                {
+                    events.push(Event::Sent {
+                        connection,
+                        chunk,
+                        complete: chance.one_in(2),
+                    });
+                }
+                if it.sending.is_none() && chance.one_in(3) {
+                    closed.push(connection);
+                }
+                continue;
+            }
+            if wire.cut && chance.one_in(2) {
                 if let Some(Sending { chunk, .. }) = it.sending.take() {
                     events.push(Event::Sent {
                         connection,
@@ -162,13 +186,19 @@ impl Driver for SimDriver {
                         complete: false,
                     });
                 }
-                closed.push(connection);
+                if !std::mem::replace(&mut it.ended, true) {
+                    let orderly = false;
+                    events.push(Event::Ended {
+                        connection,
+                        orderly,
+                    });
+                }
                 continue;
             }
             if let Some(sending) = &mut it.sending {
                 // The client's socket takes a random part, often nothing.
                 let left = sending.bytes.len() - sending.sent;
-                let take = if chance.one_in(3) {
+                let take = if wire.stuck || chance.one_in(3) {
                     0
                 } else {
                     left.min(1 + chance.below(4096))
@@ -199,13 +229,15 @@ impl Driver for SimDriver {
                 }
                 continue;
             }
-            let take = wire.to_server.len().min(1 + chance.below(300));
+            let most = if chance.one_in(8) { 16_000 } else { 300 };
+            let take = wire.to_server.len().min(1 + chance.below(most));
             let bytes: Vec<u8> = wire.to_server.drain(..take).collect();
             let received = Received {
-                buffer: self.buffers.len() as u16,
+                buffer: self.next_buffer,
                 len: take as u32,
             };
-            self.buffers.push(bytes);
+            self.buffers.insert(self.next_buffer, bytes);
+            self.next_buffer = self.next_buffer.wrapping_add(1);
             events.push(Event::Received {
                 connection,
                 received,
@@ -218,10 +250,21 @@ impl Driver for SimDriver {
     }
 
     fn bytes(&self, received: Received) -> &[u8] {
-        &self.buffers[usize::from(received.buffer)]
+        &self.buffers[&received.buffer]
     }
 
-    fn release(&mut self, _received: Received) {}
+    fn release(&mut self, received: Received) {
+        self.buffers
+            .remove(&received.buffer)
+            .expect("given back once");
+    }
+
+    fn submit(&mut self) {}
+
+    fn ready(&mut self) -> bool {
+        self.clock.borrow_mut().now += 1_000;
+        false
+    }
 }
 
 thread_local! {

@@ -288,6 +288,39 @@ impl Server {
         kill_process(Pid::from_child(&self.child.0), signal).expect("the server runs");
     }
 
+    /// Replaces the configuration file.
+    pub fn rewrite_config(&self, text: &str) {
+        let text = text.replace("@DIR@", self.dir.path().to_str().expect("text"));
+        self.dir.write("server.conf", &text);
+    }
+
+    /// Replaces the configuration file and waits for the reload to succeed.
+    #[track_caller]
+    pub fn reload(&self, text: &str) {
+        self.rewrite_config(text);
+        let before = self.count_in_log("Reloaded server configuration");
+        self.signal(Signal::HUP);
+        wait_until("the reload", || {
+            (self.count_in_log("Reloaded server configuration") > before).then_some(())
+        });
+    }
+
+    /// Replaces the configuration file, waits for the reload to fail and gives the reason.
+    #[track_caller]
+    pub fn refused_reload(&self, text: &str) -> String {
+        const REFUSED: &str = "Failed to reload server configuration: ";
+        self.rewrite_config(text);
+        let before = self.count_in_log(REFUSED);
+        self.signal(Signal::HUP);
+        wait_until("the refusal", || {
+            let log = self.log();
+            let (_, reason) = log.rsplit_once(REFUSED)?;
+            // Whole lines only.
+            let reason = reason.split_once('\n')?.0;
+            (log.matches(REFUSED).count() > before).then(|| reason.to_owned())
+        })
+    }
+
     /// Everything on standard error so far: the log, unless sent elsewhere.
     pub fn log(&self) -> String {
         let bytes = fs::read(self.dir.file("stderr.log")).unwrap_or_default();

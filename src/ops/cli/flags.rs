@@ -51,6 +51,7 @@ pub enum FlagError {
 pub(super) enum Flag {
     Help,
     HelpTls,
+    HelpConfig,
     Version,
     CheckConfig,
     Signal,
@@ -107,6 +108,11 @@ enum Kind {
 const FLAGS: &[(&[&str], Kind, Flag)] = &[
     (&["help", "h"], Kind::Switch, Flag::Help),
     (&["help_tls"], Kind::Switch, Flag::HelpTls),
+    (
+        &["help-config", "help_config"],
+        Kind::Switch,
+        Flag::HelpConfig,
+    ),
     (&["version", "v"], Kind::Switch, Flag::Version),
     (&["t"], Kind::Switch, Flag::CheckConfig),
     (&["signal", "sl"], Kind::Text, Flag::Signal),

@@ -18,6 +18,7 @@ use flags::Flag;
 
 use super::banner::STOCK_VERSION;
 use super::config::{self, ConfigErrors, Configured, Environment, Problem};
+use super::memory_limit::{self, MemoryLimitError};
 use crate::options::Options;
 
 /// Name in front of every message, whatever the executable is called: tools match it.
@@ -41,6 +42,8 @@ pub enum Command {
     PrintHelp,
     /// `--help_tls`: [`Self::message`] on standard output.
     PrintTlsHelp,
+    /// `--help-config`: [`Self::message`] on standard output.
+    PrintConfigHelp,
     /// `--signal`: to be sent to another process.
     Signal {
         /// `ldm`, `stop`, `quit`, `term`, `reopen`, `reload`; not checked here.
@@ -62,6 +65,7 @@ impl Command {
             Self::PrintVersion => format!("{NAME}: v{STOCK_VERSION}\n"),
             Self::PrintHelp => usage::USAGE.to_owned(),
             Self::PrintTlsHelp => usage::TLS_USAGE.to_owned(),
+            Self::PrintConfigHelp => config::table::listing(),
         }
     }
 }
@@ -114,6 +118,9 @@ pub fn parse(argv: &[OsString], environment: Environment<'_>) -> Result<Command,
     }
     if flags.is_on(Flag::HelpTls) {
         return Ok(Command::PrintTlsHelp);
+    }
+    if flags.is_on(Flag::HelpConfig) {
+        return Ok(Command::PrintConfigHelp);
     }
     if let Some(word) = words.first() {
         return match word.to_lowercase().as_str() {
@@ -185,6 +192,8 @@ pub fn configure(flags: Flags, environment: Environment<'_>) -> Result<Configure
         },
     };
     flags.apply(&mut configured.options)?;
+    let limit = environment(memory_limit::VARIABLE);
+    configured.options.memory_limit = memory_limit::parse(limit.as_deref())?;
     let in_cluster = configured.inactive.iter().any(|it| it == "cluster");
     for key in flags.inactive(in_cluster)? {
         if !configured.inactive.contains(&key) {
@@ -205,6 +214,9 @@ pub enum ConfigureError {
     /// A flag, or file and flags together.
     #[error("{0}")]
     Flags(Problem),
+    /// The environment.
+    #[error(transparent)]
+    MemoryLimit(#[from] MemoryLimitError),
 }
 
 impl From<Problem> for ConfigureError {

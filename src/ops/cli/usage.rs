@@ -64,6 +64,7 @@ Profiling
     -h, --help                       Show this
     -v, --version                    Show the version
         --help_tls                   Show how to configure TLS
+        --help-config                Show every key of the file, its default, whether it reloads
 
 ";
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::error::ProblemKind;
 use super::report::{Report, strict_duration, type_in};
 use super::value::{Map, Node, Value};
-use super::{authorization, duration, inactive, listen, tls, websocket};
+use super::{authorization, duration, inactive, listen, table, tls, websocket};
 use crate::limits::SHARDS_MAX;
 use crate::options::{Options, WriteTimeoutPolicy};
 use crate::transport::settings::HANDSHAKE_TIMEOUT;
@@ -52,9 +52,12 @@ pub fn read(map: &Map, tls_off: bool, options: &mut Options, report: &mut Report
         tls_off,
     };
     for (key, value) in map.iter() {
-        let text = String::from_utf8_lossy(key);
-        let name = text.to_lowercase();
-        if let Err(kind) = keys.active(&name, key, value) {
+        let name = String::from_utf8_lossy(key).to_lowercase();
+        let Some(known) = table::find(&name) else {
+            keys.report.unknown_field(key, value);
+            continue;
+        };
+        if let Err(kind) = keys.active(known.names[0], &name, value) {
             keys.report.error(value, kind);
         }
     }
@@ -73,16 +76,16 @@ pub fn read(map: &Map, tls_off: bool, options: &mut Options, report: &mut Report
 
 impl Keys<'_> {
     /// Keys that act in this version; the others go to [`Self::dormant`].
-    fn active(&mut self, name: &str, key: &[u8], value: &Value) -> Result<(), ProblemKind> {
+    fn active(&mut self, known: &str, name: &str, value: &Value) -> Result<(), ProblemKind> {
         let options = &mut *self.options;
-        match name {
+        match known {
             "listen" => {
                 let (host, port) = listen::parse(value)?;
                 options.port = or_default(bounded(name, port, -1, 65535)?, 4222);
                 set_host(options, &host);
             }
             "port" => options.port = or_default(port(name, value)?, 4222),
-            "host" | "net" => set_host(options, value.text()?),
+            "host" => set_host(options, value.text()?),
             "server_name" => {
                 let text = value.text()?;
                 if text.contains(' ') {
@@ -96,7 +99,7 @@ impl Keys<'_> {
                 options.monitor.http_port = bounded(name, port, -1, 65535)?;
                 options.monitor.http_host = host;
             }
-            "http_port" | "monitor_port" => options.monitor.http_port = port(name, value)?,
+            "http_port" => options.monitor.http_port = port(name, value)?,
             "http_base_path" => options.monitor.http_base_path = value.text()?.to_owned(),
             "debug" => options.log.debug = value.boolean()?,
             "trace" => options.log.trace = value.boolean()?,
@@ -110,12 +113,12 @@ impl Keys<'_> {
             }
             "logtime" => options.log.logtime = value.boolean()?,
             "logtime_utc" => options.log.logtime_utc = value.boolean()?,
-            "logfile" | "log_file" => options.log.file = filled(value)?.map(PathBuf::from),
-            "logfile_size_limit" | "log_size_limit" => options.log.size_limit = value.integer()?,
-            "logfile_max_num" | "log_max_num" => options.log.max_num = value.integer()?,
+            "log_file" => options.log.file = filled(value)?.map(PathBuf::from),
+            "log_size_limit" => options.log.size_limit = value.integer()?,
+            "log_max_num" => options.log.max_num = value.integer()?,
             "syslog" => options.log.syslog = value.boolean()?,
             "remote_syslog" => options.log.remote_syslog = value.text()?.to_owned(),
-            "pidfile" | "pid_file" => options.pid_file = filled(value)?.map(PathBuf::from),
+            "pid_file" => options.pid_file = filled(value)?.map(PathBuf::from),
             "ports_file_dir" => options.ports_file_dir = filled(value)?.map(PathBuf::from),
             "max_traced_msg_len" => {
                 options.log.max_traced_msg_len = usize::try_from(value.integer()?).unwrap_or(0);
@@ -139,11 +142,11 @@ impl Keys<'_> {
             "ocsp" => options.ocsp = tls::read_ocsp(self.report, value),
             "no_auth_user" => options.auth.no_auth_user = filled(value)?,
             // Read before all others.
-            "system_account" | "system" => {}
-            "no_system_account" | "no_system" | "no_sys_acc" => {
+            "system_account" => {}
+            "no_system_account" => {
                 options.no_system_account = value.boolean()?;
             }
-            "disable_sublist_cache" | "no_sublist_cache" => {
+            "disable_sublist_cache" => {
                 options.disable_sublist_cache = value.boolean()?;
             }
             "server_tags" => options.tags = tags(value)?,
@@ -154,14 +157,14 @@ impl Keys<'_> {
                 let count: usize = bounded(name, value.integer()?, 0, max)?;
                 options.shards = (count > 0).then_some(count);
             }
-            _ => return self.client_limits(name, key, value),
+            _ => return self.client_limits(known, name, value),
         }
         Ok(())
     }
 
-    fn client_limits(&mut self, name: &str, key: &[u8], value: &Value) -> Result<(), ProblemKind> {
+    fn client_limits(&mut self, known: &str, name: &str, value: &Value) -> Result<(), ProblemKind> {
         let client = &mut self.options.client;
-        match name {
+        match known {
             "max_control_line" => {
                 client.max_control_line = byte_limit(name, value, client.max_control_line)?;
             }
@@ -172,14 +175,14 @@ impl Keys<'_> {
                     client.max_pending = bytes;
                 }
             }
-            "max_connections" | "max_conn" => {
+            "max_connections" => {
                 // Zero refuses everybody, as in stock; only the flag-less default is 65536.
                 client.max_connections = positive(value.integer()?);
             }
-            "max_subscriptions" | "max_subs" => {
+            "max_subscriptions" => {
                 client.max_subscriptions = positive(value.integer()?);
             }
-            "max_sub_tokens" | "max_subscription_tokens" => {
+            "max_subscription_tokens" => {
                 let count = value.integer()?;
                 let tokens = u8::try_from(count);
                 client.max_subscription_tokens = Some(match tokens {
@@ -224,24 +227,24 @@ impl Keys<'_> {
             }
             "no_header_support" => client.no_header_support = value.boolean()?,
             "no_fast_producer_stall" => client.no_fast_producer_stall = value.boolean()?,
-            _ => return self.dormant(name, key, value),
+            _ => return self.dormant(known, name, value),
         }
         Ok(())
     }
 
     /// Keys of features to come, and keys nobody knows.
-    fn dormant(&mut self, name: &str, key: &[u8], value: &Value) -> Result<(), ProblemKind> {
+    fn dormant(&mut self, known: &str, name: &str, value: &Value) -> Result<(), ProblemKind> {
         let report = &mut *self.report;
         // Whether the key would do something in stock; a feature switched off is no news.
         let mut noted = true;
-        match name {
+        match known {
             "cluster" => inactive::links::cluster(report, value),
             "gateway" => inactive::links::gateway(report, value),
-            "leaf" | "leafnodes" => inactive::links::leafnodes(report, value),
+            "leafnodes" => inactive::links::leafnodes(report, value),
             "mqtt" => inactive::listeners::mqtt(report, value),
             "proxies" => inactive::listeners::proxies(report, value),
             "jetstream" => noted = inactive::jetstream::jetstream(report, value),
-            "mappings" | "maps" => inactive::accounts::mappings(report, value),
+            "mappings" => inactive::accounts::mappings(report, value),
             "accounts" => {
                 if inactive::accounts::accounts(report, value, &self.options.system_account) {
                     let what = "users in accounts";
@@ -251,13 +254,13 @@ impl Keys<'_> {
                 }
             }
             "ocsp_cache" => tls::check::ocsp_cache(report, value),
-            "operator" | "operators" | "roots" | "root" | "root_operators" | "root_operator" => {
+            "operator" => {
                 return Err(not_enforced("operator"));
             }
-            "resolver" | "account_resolver" | "accounts_resolver" => {
+            "resolver" => {
                 return Err(not_enforced("resolver"));
             }
-            "trusted" | "trusted_keys" => return Err(not_enforced("trusted_keys")),
+            "trusted_keys" => return Err(not_enforced("trusted_keys")),
             "default_sentinel" => {
                 value.text()?;
                 return Err(ProblemKind::Stock(
@@ -288,12 +291,17 @@ impl Keys<'_> {
                 let (_, port) = listen::parse(value)?;
                 noted = port != 0;
             }
-            "https_port"
-            | "prof_port"
-            | "prof_block_rate"
-            | "connect_error_reports"
-            | "reconnect_error_reports" => noted = value.integer()? != 0,
-            "store_dir" | "storedir" => _ = value.text()?,
+            "https_port" | "prof_port" | "prof_block_rate" => noted = value.integer()? != 0,
+            // Links are to come; what is said of them is kept.
+            "connect_error_reports" => {
+                self.options.connect_error_reports = or_default_reports(value.integer()?, 3600);
+                noted = value.integer()? != 0;
+            }
+            "reconnect_error_reports" => {
+                self.options.reconnect_error_reports = or_default_reports(value.integer()?, 1);
+                noted = value.integer()? != 0;
+            }
+            "store_dir" => _ = value.text()?,
             "default_js_domain" => {
                 let text = "error default_js_domain config: unsupported type ";
                 let Node::Map(map) = &value.node else {
@@ -303,10 +311,8 @@ impl Keys<'_> {
                     report.keep(domain, domain.text());
                 }
             }
-            _ => {
-                report.unknown_field(key, value);
-                return Ok(());
-            }
+            // `table` has a key that no arm above takes; its test says so first.
+            _ => return Err(ProblemKind::UnknownField(name.to_owned())),
         }
         if noted {
             self.report.inactive(name);
@@ -364,6 +370,10 @@ fn set_host(options: &mut Options, host: &str) {
 }
 
 fn or_default(number: i32, default: i32) -> i32 {
+    if number == 0 { default } else { number }
+}
+
+fn or_default_reports(number: i64, default: i64) -> i64 {
     if number == 0 { default } else { number }
 }
 

@@ -5,6 +5,7 @@
 //! anything in it is wrong, and all that is wrong is reported at once.
 
 pub mod authorization;
+pub mod changes;
 pub mod digest;
 pub mod duration;
 pub mod error;
@@ -14,6 +15,7 @@ pub mod lexer;
 mod listen;
 pub mod parser;
 mod report;
+pub mod table;
 mod tls;
 mod validate;
 pub mod value;

@@ -1,7 +1,7 @@
-//! What does not change while the server runs.
+//! What changes only with the configuration while the server runs.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::options::Options;
 use crate::protocol::info::ServerInfo;
@@ -22,8 +22,31 @@ pub struct ServerFacts {
     pub shards: usize,
     /// Feature flags in force.
     pub feature_flags: BTreeMap<String, bool>,
-    /// When it started, and its configuration was read.
+    /// When it started.
     pub start: WallTime,
+    /// When its configuration was read last (CFG-96).
+    pub config_load: WallTime,
+}
+
+/// The facts of now. A reload replaces them as a whole, so that no answer mixes two.
+#[derive(Debug)]
+pub struct CurrentFacts(Mutex<Arc<ServerFacts>>);
+
+impl CurrentFacts {
+    /// Those of the start.
+    pub fn new(facts: ServerFacts) -> Self {
+        Self(Mutex::new(Arc::new(facts)))
+    }
+
+    /// Those in force.
+    pub fn now(&self) -> Arc<ServerFacts> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts others in force.
+    pub fn replace(&self, facts: ServerFacts) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(facts);
+    }
 }
 
 impl ServerFacts {

@@ -20,7 +20,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::facts::ServerFacts;
+use super::facts::{CurrentFacts, ServerFacts};
 use super::metrics::{self, Metrics};
 use super::process::CpuMeter;
 use super::query::{BadRequest, Parameters, ROWS};
@@ -67,7 +67,7 @@ impl Monitor {
     /// When the thread or its event loop cannot be made.
     pub fn start(
         listener: TcpListener,
-        facts: ServerFacts,
+        facts: Arc<CurrentFacts>,
         figures: Arc<dyn Figures>,
         ready: Arc<AtomicBool>,
     ) -> Result<Self, MonitorError> {
@@ -108,7 +108,7 @@ impl Drop for Monitor {
 }
 
 struct State {
-    facts: ServerFacts,
+    facts: Arc<CurrentFacts>,
     figures: Arc<dyn Figures>,
     ready: Arc<AtomicBool>,
     cpu: CpuMeter,
@@ -163,8 +163,8 @@ async fn respond(
 }
 
 impl State {
-    fn new(facts: ServerFacts, figures: Arc<dyn Figures>, ready: Arc<AtomicBool>) -> Self {
-        let base_path = base_path(&facts.options.monitor.http_base_path);
+    fn new(facts: Arc<CurrentFacts>, figures: Arc<dyn Figures>, ready: Arc<AtomicBool>) -> Self {
+        let base_path = base_path(&facts.now().options.monitor.http_base_path);
         Self {
             facts,
             figures,
@@ -179,13 +179,13 @@ impl State {
         let Some(endpoint) = self.endpoint(path) else {
             return not_found();
         };
-        let (facts, figures) = (&self.facts, &*self.figures);
+        let (facts, figures) = (&*self.facts.now(), &*self.figures);
         let parameters = Parameters::parse(query);
         let answer = match endpoint {
             "/" => Ok(html(&index::page(facts.ramjet_version))),
             "/varz" => {
                 self.count("/varz"); // this request is in its own answer
-                Ok(json(&self.varz()))
+                Ok(json(&self.varz(facts)))
             }
             "/connz" => connz::connz(facts, figures, &parameters).map(|it| json(&it)),
             "/subsz" | "/subscriptionsz" => {
@@ -232,19 +232,19 @@ impl State {
         *requests.entry(endpoint).or_default() += 1;
     }
 
-    fn varz(&self) -> Value {
+    fn varz(&self, facts: &ServerFacts) -> Value {
         let counters = accounts::totals(&*self.figures);
         let requests = self
             .requests
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let varz = varz::varz(&self.facts, &counters, &requests, self.cpu.percent());
+        let varz = varz::varz(facts, &counters, &requests, self.cpu.percent());
         serde_json::to_value(varz).unwrap_or_default()
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
-        let (facts, figures) = (&self.facts, &*self.figures);
+        let (facts, figures) = (&*self.facts.now(), &*self.figures);
         let counters = accounts::totals(figures);
         let connz = serde_json::json!({
             "num_connections": counters.connections,
@@ -262,7 +262,7 @@ impl State {
         let accstatz = accounts::accstatz(facts, figures, &Parameters::parse("unused=1"));
 
         let mut metrics = Metrics::new(&facts.info.server_id);
-        metrics.add("varz", &self.varz());
+        metrics.add("varz", &self.varz(facts));
         metrics.add("connz", &connz);
         if let Ok(subsz) = subsz {
             metrics.add("subsz", &value(serde_json::to_value(subsz)));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Monitor;
-use super::facts::ServerFacts;
+use super::facts::{CurrentFacts, ServerFacts};
 use crate::ids::ConnectionId;
 use crate::options::Options;
 use crate::protocol::info::ServerInfo;
@@ -145,7 +145,9 @@ impl Site {
             shards: 2,
             feature_flags: BTreeMap::from([("js_ack_fc_v2".to_owned(), false)]),
             start: WallTime(1_500_000_000),
+            config_load: WallTime(1_500_000_000),
         };
+        let facts = Arc::new(CurrentFacts::new(facts));
         let ready = Arc::new(AtomicBool::new(true));
         let figures = Arc::new(Fake { connections });
         let monitor = Monitor::start(listener, facts, figures, Arc::clone(&ready));

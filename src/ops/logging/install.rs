@@ -101,18 +101,46 @@ impl LogHandle {
     /// # Errors
     /// As [`start`]; then nothing has changed.
     pub fn configure(&self, options: &LogOptions) -> Result<(), LogError> {
-        let output = Output::open(options)?;
-        self.pipeline
-            .queue
-            .push_order(Item::Replace(Box::new(output)));
-        self.set_levels(options.debug, options.trace);
+        self.adopt(NewLog::open(options)?);
         Ok(())
+    }
+
+    /// Goes on with what was opened before; lines logged until now still go the old way.
+    pub fn adopt(&self, new: NewLog) {
+        let NewLog {
+            output,
+            debug,
+            trace,
+        } = new;
+        self.pipeline.queue.push_order(Item::Replace(output));
+        self.set_levels(debug, trace);
     }
 
     /// Waits until every line logged so far is written, at most two seconds. The last call before
     /// the process ends.
     pub fn flush(&self) {
         self.pipeline.queue.flush();
+    }
+}
+
+/// Output that is open and not in use yet: a reload opens it before it changes anything.
+pub struct NewLog {
+    output: Box<Output>,
+    debug: bool,
+    trace: bool,
+}
+
+impl NewLog {
+    /// Opens what `options` ask for.
+    ///
+    /// # Errors
+    /// What cannot be opened.
+    pub fn open(options: &LogOptions) -> Result<Self, LogError> {
+        Ok(Self {
+            output: Box::new(Output::open(options)?),
+            debug: options.debug,
+            trace: options.trace,
+        })
     }
 }
 

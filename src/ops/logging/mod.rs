@@ -16,6 +16,6 @@ mod syslog;
 mod writer;
 
 pub use error::LogError;
-pub use install::{LogHandle, start};
+pub use install::{LogHandle, NewLog, start};
 pub use line::FATAL;
 pub use rate_limit::{RateLimiter, rate_limited};

@@ -92,6 +92,10 @@ pub struct Refusal {
     pub status: u16,
     /// For the log; `None` where stock's HTTP library refuses by itself and says nothing.
     pub reason: Option<String>,
+    /// What that library adds to the status.
+    detail: &'static str,
+    /// The request was a HEAD: no body.
+    head: bool,
 }
 
 impl Refusal {
@@ -99,13 +103,17 @@ impl Refusal {
         Progress::Refused(Self {
             status,
             reason: Some(reason.into()),
+            detail: "",
+            head: false,
         })
     }
 
-    fn silent(status: u16) -> Progress {
+    fn silent(status: u16, detail: &'static str) -> Progress {
         Progress::Refused(Self {
             status,
             reason: None,
+            detail,
+            head: false,
         })
     }
 
@@ -122,7 +130,10 @@ impl Refusal {
         };
         let status = self.status;
         if self.reason.is_none() {
-            let body = format!("{status} {text}");
+            let body = match self.detail {
+                "" => format!("{status} {text}"),
+                detail => format!("{status} {text}: {detail}"),
+            };
             return format!(
                 "HTTP/1.1 {body}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: \
                  close\r\n\r\n{body}"
@@ -132,8 +143,13 @@ impl Refusal {
         format!(
             "HTTP/1.1 {status} {text}\r\nContent-Type: text/plain; charset=utf-8\r\n\
              Sec-Websocket-Version: 13\r\nX-Content-Type-Options: nosniff\r\nDate: {date}\r\n\
-             Content-Length: {}\r\nConnection: close\r\n\r\n{text}\n",
-            text.len() + 1
+             Content-Length: {}\r\n\r\n{}",
+            text.len() + 1,
+            if self.head {
+                String::new()
+            } else {
+                format!("{text}\n")
+            },
         )
         .into_bytes()
     }
@@ -147,10 +163,12 @@ pub fn read(input: &[u8], settings: &WebSocketSettings, tls: bool) -> Progress {
         Ok(httparse::Status::Complete(used)) => used,
         Ok(httparse::Status::Partial) if input.len() < REQUEST_MAX => return Progress::More,
         Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
-            return Refusal::silent(431);
+            return Refusal::silent(431, "");
         }
-        Err(httparse::Error::Version) => return Refusal::silent(505),
-        Err(_) => return Refusal::silent(400),
+        Err(httparse::Error::Version) => {
+            return Refusal::silent(505, "unsupported protocol version");
+        }
+        Err(_) => return Refusal::silent(400, ""),
     };
     answer(&request, &input[used..], settings, tls)
 }
@@ -172,14 +190,22 @@ fn answer(
         Endpoint::Client
     };
     let hosts = headers.all("host").count();
-    if hosts > 1 || (hosts == 0 && request.version == Some(1)) {
-        return Refusal::silent(400);
+    if hosts == 0 && request.version == Some(1) {
+        return Refusal::silent(400, "missing required Host header");
+    }
+    if hosts > 1 {
+        return Refusal::silent(400, "too many Host headers");
     }
     if endpoint == Endpoint::Mqtt {
         return Refusal::new(404, "mqtt websocket endpoint not enabled");
     }
     if request.method != Some("GET") {
-        return Refusal::new(405, "request method must be GET");
+        return Progress::Refused(Refusal {
+            status: 405,
+            reason: Some("request method must be GET".into()),
+            detail: "",
+            head: request.method == Some("HEAD"),
+        });
     }
     let host = headers.first("host");
     if host.is_empty() {

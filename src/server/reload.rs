@@ -1,0 +1,306 @@
+//! The configuration read again while the server runs: all of it or nothing (CFG-91..96).
+//!
+//! Whoever asks for a reload waits here for his turn, so there is one writer. What can fail comes
+//! first: reading, checking, comparing, opening the log. Then the new settings go to shard 0, which
+//! hands them on; each shard takes them between two turns and says so. The answer is given when
+//! all have.
+//!
+//! A key that becomes reloadable is added in three places: `ops::config::changes` compares it,
+//! `Reloader::settings` puts it into the view of the shards, and `shard::reload` does what it
+//! means for connections that exist.
+
+use std::net::SocketAddr;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use super::handle::Shared;
+use super::transports::Doors;
+use super::{identity, shards, start};
+use crate::auth::authenticate::{AuthConfigError, Authenticator};
+use crate::ops::cli::{self, ConfigureError, Flags};
+use crate::ops::config::changes::{self, Changes, NotReloadable};
+use crate::ops::http::facts::{CurrentFacts, ServerFacts};
+use crate::ops::logging::{LogError, LogHandle, NewLog};
+use crate::ops::pid_file;
+use crate::ops::ports_file::{Ports, PortsFile};
+use crate::options::Options;
+use crate::protocol::info::ServerInfo;
+use crate::shard::control::{Control, NewSettings};
+use crate::shard::report::{Figures, Query};
+use crate::shard::settings::Settings;
+
+/// Why nothing was changed. The text is the answer to whoever asked, and stock's where stock has
+/// one.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// CFG-92.
+    #[error("can only reload config when a file is provided using -c or --config")]
+    NoFile,
+    /// The file cannot be used.
+    #[error("{}", .0.to_string().trim_end())]
+    Configure(#[from] ConfigureError),
+    /// The options contradict each other.
+    #[error(transparent)]
+    Options(#[from] start::StartError),
+    /// The users contradict each other.
+    #[error(transparent)]
+    Auth(#[from] AuthConfigError),
+    /// A change needs a restart.
+    #[error(transparent)]
+    NotReloadable(#[from] NotReloadable),
+    /// The new log cannot be opened.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// No thread to do it on.
+    #[error("cannot start the reload thread: {0}; raise the limit of processes (ulimit -u)")]
+    Thread(#[from] std::io::Error),
+    /// Too late.
+    #[error("the server is shutting down")]
+    Ending,
+}
+
+/// What the program around the server adds: where options come from, and what it writes for
+/// others to see. A server embedded in another program has none of it.
+pub(super) struct Program {
+    pub flags: Flags,
+    pub log: LogHandle,
+    pub ports: Ports,
+    /// Removed by whoever ends the program.
+    pub ports_file: Arc<Mutex<Option<PortsFile>>>,
+}
+
+/// Changes the options of a running server.
+pub struct Reloader {
+    shared: Arc<Shared>,
+    current: Mutex<Current>,
+    /// What monitoring shows.
+    facts: Arc<CurrentFacts>,
+    /// The port clients connect to.
+    port: u16,
+    /// Where WebSocket clients connect.
+    websocket: Option<SocketAddr>,
+    program: OnceLock<Program>,
+}
+
+/// What the server runs with.
+struct Current {
+    options: Arc<Options>,
+    settings: Arc<Settings>,
+}
+
+impl Reloader {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        settings: Arc<Settings>,
+        facts: Arc<CurrentFacts>,
+        port: u16,
+        websocket: Option<SocketAddr>,
+    ) -> Self {
+        let options = Arc::clone(&facts.now().options);
+        Self {
+            shared,
+            current: Mutex::new(Current { options, settings }),
+            facts,
+            port,
+            websocket,
+            program: OnceLock::new(),
+        }
+    }
+
+    /// What the server says of itself in INFO.
+    pub(super) fn info(&self) -> Arc<ServerInfo> {
+        Arc::clone(&self.lock().settings.info)
+    }
+
+    /// Once, before the first reload.
+    pub(super) fn attach(&self, program: Program) {
+        let _ = self.program.set(program); // there is one program
+    }
+
+    /// As [`Reloader::reload`], on a thread of its own: for signals, and for requests that arrive
+    /// on a shard, which must not wait for itself. `answer` gets the outcome.
+    pub fn request(
+        self: &Arc<Self>,
+        answer: impl FnOnce(Result<(), ReloadError>) + Send + 'static,
+    ) {
+        let this = Arc::clone(self);
+        let (hand, take) = sync_channel(1);
+        let run = move || {
+            if let Ok(answer) = take.recv() {
+                let answer: Box<dyn FnOnce(_) + Send> = answer;
+                answer(this.reload());
+            }
+        };
+        match std::thread::Builder::new().name("reload".into()).spawn(run) {
+            Ok(_) => {
+                let _ = hand.send(Box::new(answer)); // it waits for exactly this
+            }
+            Err(error) => answer(logged(Err(error.into()))),
+        }
+    }
+
+    /// Reads file and flags again and puts them in force. Blocks until every shard has taken
+    /// them: not to be called on a shard.
+    ///
+    /// # Errors
+    /// [`ReloadError`]: nothing has changed. It is in the log already.
+    pub fn reload(&self) -> Result<(), ReloadError> {
+        logged(self.read_and_apply())
+    }
+
+    fn read_and_apply(&self) -> Result<(), ReloadError> {
+        let program = self.program.get().ok_or(ReloadError::NoFile)?;
+        if program.flags.config_file().is_none() {
+            return Err(ReloadError::NoFile);
+        }
+        let environment = |name: &str| std::env::var(name).ok();
+        let mut current = self.lock();
+        let configured = cli::configure(program.flags.clone(), &environment)?;
+        self.change(&mut current, configured.options.clone())?;
+        if let Some(warning) = configured.inactive_line() {
+            log::warn!("{warning}");
+        }
+        Ok(())
+    }
+
+    /// Puts these options in force, as a reload of the file does; for embedders. The log, pid and
+    /// ports files are the program's.
+    ///
+    /// # Errors
+    /// [`ReloadError`]: nothing has changed.
+    pub fn apply(&self, options: Options) -> Result<(), ReloadError> {
+        logged(self.change(&mut self.lock(), options))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, current: &mut Current, options: Options) -> Result<(), ReloadError> {
+        start::check(&options)?;
+        let authenticator = Authenticator::new(&options.auth)?;
+        let mut changes = changes::between(&current.options, &options, self.port)?;
+        let doors = Doors::new(&options, self.websocket)?;
+        changes.certificates(
+            current.settings.transports.chains(),
+            doors.transports.chains(),
+        );
+        let settings = self.settings(current, &options, authenticator, doors);
+        let program = self.program.get();
+        let log = program
+            .filter(|_| changes.log)
+            .map(|program| Ok::<_, LogError>((program, NewLog::open(&options.log)?)))
+            .transpose()?;
+
+        // From here on nothing fails but the end of the server.
+        for line in &changes.lines {
+            log::info!("{line}");
+        }
+        self.hand_over(&settings)?;
+        if current.options.client.max_connections != options.client.max_connections {
+            self.close_surplus(options.client.max_connections.unwrap_or(0));
+        }
+        if let Some((program, new)) = log {
+            program.log.adopt(new);
+        }
+        if let Some(program) = program {
+            program.rewrite_files(&changes, &options);
+        }
+        let digest = match options.config_digest.as_str() {
+            "" => String::new(),
+            digest => format!("({digest})"),
+        };
+        let options = Arc::new(options);
+        self.facts.replace(ServerFacts {
+            info: Arc::clone(&settings.info),
+            options: Arc::clone(&options),
+            config_load: shards::wall_time(),
+            ..ServerFacts::clone(&self.facts.now())
+        });
+        *current = Current { options, settings };
+        log::info!("Reloaded server configuration {digest}");
+        Ok(())
+    }
+
+    /// The next view of the shards.
+    fn settings(
+        &self,
+        current: &Current,
+        options: &Options,
+        authenticator: Authenticator,
+        doors: Doors,
+    ) -> Arc<Settings> {
+        let mut info = (*current.settings.info).clone();
+        identity::update(&mut info, options, &authenticator, self.port);
+        Arc::new(start::settings(
+            current.settings.number + 1,
+            options,
+            self.shared.shards.0.len(),
+            Arc::new(info),
+            Arc::new(authenticator),
+            doors,
+        ))
+    }
+
+    /// Gives the settings to the shards; returns when all run under them.
+    fn hand_over(&self, settings: &Arc<Settings>) -> Result<(), ReloadError> {
+        let posts = &self.shared.shards.0;
+        let (taken, receiver) = sync_channel(posts.len());
+        let first = posts.first().ok_or(ReloadError::Ending)?;
+        first.send(Control::Settings(NewSettings {
+            settings: Arc::clone(settings),
+            taken,
+        }));
+        for _ in posts {
+            // A shard that ends drops its request, and so ends the wait.
+            receiver.recv().map_err(|_| ReloadError::Ending)?;
+        }
+        Ok(())
+    }
+
+    /// Closes what is more than there may be. Shard 0 admits by the new limit already, and what
+    /// it admitted before is ahead of our question in every shard's queue.
+    fn close_surplus(&self, max: usize) {
+        let reports = self.shared.shards.ask(Query::Counters);
+        let open = reports.iter().map(|report| report.counters.connections);
+        let surplus = open.clone().sum::<u64>().saturating_sub(max as u64);
+        if surplus == 0 {
+            return;
+        }
+        let mut left = surplus;
+        for (post, open) in self.shared.shards.0.iter().zip(open) {
+            let here = left.min(open);
+            left -= here;
+            post.send(Control::CloseSurplus(here));
+        }
+        log::info!("Closed {surplus} connections to fall within max_connections");
+    }
+}
+
+impl Program {
+    fn rewrite_files(&self, changes: &Changes, options: &Options) {
+        if changes.pid_file
+            && let Some(path) = &options.pid_file
+            && let Err(error) = pid_file::write(path)
+        {
+            log::error!(
+                "Failed to write pidfile: open {}: {}",
+                error.path.display(),
+                error.cause
+            );
+        }
+        if changes.ports_file {
+            let mut file = self
+                .ports_file
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            drop(file.take()); // removes it
+            *file = PortsFile::write_logged(options, &self.ports);
+        }
+    }
+}
+
+/// The outcome, after a failure went to the log.
+fn logged(outcome: Result<(), ReloadError>) -> Result<(), ReloadError> {
+    outcome.inspect_err(|error| log::error!("Failed to reload server configuration: {error}"))
+}
