@@ -186,6 +186,8 @@ pub struct AuthOptions {
     pub no_auth_user: Option<String>,
     /// Time a connection has for its CONNECT.
     pub timeout: Duration,
+    /// The single user and the token only through a trusted proxy (CORE-93).
+    pub proxy_required: bool,
 }
 
 /// One entry of `users`.
@@ -323,6 +325,7 @@ impl Default for AuthOptions {
             users: Vec::new(),
             no_auth_user: None,
             timeout: Duration::from_secs(2),
+            proxy_required: false,
         }
     }
 }

@@ -139,11 +139,6 @@ fn hostile_files_end_in_an_error() {
 #[test]
 fn keys_that_protect_are_refused() {
     for (text, at) in [
-        ("tls { cert_file: a, key_file: b }", "1:0: tls is not"),
-        (
-            "allow_non_tls: true\ntls { verify: true }",
-            "2:1: tls with verify is not",
-        ),
         (
             "port: 1\naccounts { A { users: [ {user: a} ] } }",
             "2:1: users in accounts is not",
@@ -154,14 +149,6 @@ fn keys_that_protect_are_refused() {
         (
             "authorization { auth_callout {} }",
             "1:16: auth_callout is not",
-        ),
-        (
-            "authorization { proxy_required: true }",
-            "1:16: proxy_required is not",
-        ),
-        (
-            "authorization { users: [ {user: a, proxy_required: true} ] }",
-            "1:35: proxy_required is not",
         ),
     ] {
         let error = with_file(text, &["-c", "@"]).expect_err(text);
@@ -182,17 +169,14 @@ fn features_to_come_are_named_inactive() {
         leafnodes { port: -1 }
         websocket { port: -1, no_tls: true }
         accounts { $SYS { users: [ {user: s, password: p} ] } }
-        tls { cert_file: a, key_file: b }
-        allow_non_tls: true
         mqtt: {}
-        proxy_protocol: false
     ";
     let configured = with_file(text, &["-c", "@", "-js", "-sd=/x"]).expect("valid");
     assert_eq!(
         configured.inactive_line().as_deref(),
         Some(
-            "Accepted, not active yet: jetstream, leafnodes, websocket, accounts, allow_non_tls, \
-             mqtt, tls, --jetstream, --store_dir"
+            "Accepted, not active yet: jetstream, leafnodes, accounts, mqtt, --jetstream, \
+             --store_dir"
         )
     );
     assert_eq!(configured.options.tags, ["a", "b"]);
@@ -365,8 +349,8 @@ fn flags() {
         ),
         (
             &["--tls", "--tlscert", "c", "--tlskey", "k"],
-            "nats-server: --tls is not supported by this version: remove the --tls flags to start \
-             without encryption\n",
+            "nats-server: error parsing X509 certificate/key pair: open c: no such file or \
+             directory\n",
             1,
         ),
         (
@@ -383,7 +367,7 @@ fn flags() {
         assert_eq!(error.stdout.is_empty(), exit_code != 0);
     }
     let closed = with_file("tls { cert_file: a }", &["-c", "@", "--tls=false"]);
-    assert_eq!(closed.expect("without TLS").inactive, ["tls"]);
+    assert_eq!(closed.expect("without TLS").options.tls, None);
 }
 
 /// CFG-84.

@@ -2,6 +2,8 @@
 
 pub mod authenticate;
 pub mod cache;
+pub mod certificate;
+pub mod distinguished_name;
 pub mod nkey;
 pub mod password;
 mod pattern_set;

@@ -11,6 +11,8 @@ pub enum CloseReason {
     AuthenticationFailure,
     /// Right credentials perhaps, but not through the proxy they are for.
     ProxyRequired,
+    /// Through a proxy that is not trusted.
+    ProxyNotTrusted,
     /// More than `max_pending` queued.
     SlowConsumerPendingBytes,
     /// One write took longer than `write_deadline`.
@@ -51,6 +53,7 @@ impl CloseReason {
             Self::AuthenticationTimeout => "Authentication Timeout",
             Self::AuthenticationFailure => "Authentication Failure",
             Self::ProxyRequired => "Proxy Required",
+            Self::ProxyNotTrusted => "Proxy Not Trusted",
             Self::SlowConsumerPendingBytes => "Slow Consumer (Pending Bytes)",
             Self::SlowConsumerWriteDeadline => "Slow Consumer (Write Deadline)",
             Self::WriteError => "Write Error",
@@ -86,7 +89,7 @@ impl CloseReason {
             Self::WriteError | Self::ReadError | Self::StaleConnection | Self::ServerShutdown => {
                 1001
             }
-            Self::NoRespondersRequiresHeaders | Self::ProxyRequired => 1011,
+            Self::NoRespondersRequiresHeaders | Self::ProxyRequired | Self::ProxyNotTrusted => 1011,
         }
     }
 

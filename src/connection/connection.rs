@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-use crate::auth::authenticate::User;
+use crate::auth::authenticate::{CertificateNames, User};
 use crate::auth::cache::PublishCache;
 use crate::auth::responses::Responses;
 use crate::connection::close_reason::CloseReason;
@@ -187,6 +187,10 @@ pub struct Connection {
     pub listener: Listener,
     /// What stands between it and the wire; `None` for plain bytes.
     pub transport: Option<Box<Transport>>,
+    /// Who its certificate says it is.
+    pub certificate: Option<Box<CertificateNames>>,
+    /// Public nkey of the proxy that vouches for it (CORE-92).
+    pub proxy: Option<Arc<str>>,
     /// What its HTTP request said.
     pub websocket: Option<Box<WebSocketClient>>,
     /// It counts among `max_connections`.
@@ -278,6 +282,8 @@ impl Connection {
             start_at: now,
             listener: Listener::Client,
             transport: None,
+            certificate: None,
+            proxy: None,
             websocket: None,
             admitted: true,
             counted: true,

@@ -14,7 +14,7 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::handle::Shared;
-use super::transports::Doors;
+use super::transports::{Doors, with_trust};
 use super::{identity, shards, start};
 use crate::auth::authenticate::{AuthConfigError, Authenticator};
 use crate::ops::cli::{self, ConfigureError, Flags};
@@ -178,7 +178,7 @@ impl Reloader {
 
     fn change(&self, current: &mut Current, options: Options) -> Result<(), ReloadError> {
         start::check(&options)?;
-        let authenticator = Authenticator::new(&options.auth)?;
+        let authenticator = with_trust(Authenticator::new(&options.auth)?, &options);
         let mut changes = changes::between(&current.options, &options, self.port)?;
         let doors = Doors::new(&options, self.websocket)?;
         changes.certificates(
@@ -214,6 +214,7 @@ impl Reloader {
         self.facts.replace(ServerFacts {
             info: Arc::clone(&settings.info),
             options: Arc::clone(&options),
+            transports: Arc::clone(&settings.transports),
             config_load: shards::wall_time(),
             ..ServerFacts::clone(&self.facts.now())
         });

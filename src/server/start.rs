@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::handle::{ServerHandle, Shared};
 use super::lame_duck::LameDuck;
 use super::reload::Reloader;
-use super::transports::{Doors, listen_websocket};
+use super::transports::{Doors, listen_websocket, with_trust};
 use super::{identity, shards};
 use crate::auth::authenticate::{AuthConfigError, Authenticator};
 use crate::ids::Listener;
@@ -156,7 +156,8 @@ impl Builder {
 
 fn start(options: Options) -> Result<ServerHandle, StartError> {
     check(&options)?;
-    let authenticator = Arc::new(Authenticator::new(&options.auth)?);
+    let authenticator = Authenticator::new(&options.auth)?;
+    let authenticator = Arc::new(with_trust(authenticator, &options));
     let cpus = executor::allowed_cpus();
     let asked = options.shards.unwrap_or(cpus.len());
     let shards = asked.clamp(1, limits::SHARDS_MAX);
@@ -191,6 +192,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         info,
         ramjet_version: identity::OWN_VERSION,
         options: Arc::new(options),
+        transports: Arc::clone(&settings.transports),
         http_port: monitor.as_ref().map_or(0, |(_, address)| address.port()),
         shards,
         feature_flags: settings.feature_flags.clone(),

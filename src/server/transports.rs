@@ -7,7 +7,7 @@ use super::start::{StartError, listen};
 use crate::auth::authenticate::{AuthConfigError, Authenticator};
 use crate::listener::tls::{self, TlsLoadError};
 use crate::ops::banner;
-use crate::options::{AuthOptions, Options, WebSocketOptions};
+use crate::options::{AuthOptions, Options, TlsOptions, WebSocketOptions};
 use crate::transport::settings::TransportSettings;
 use crate::transport::websocket::origin::{Origin, Origins};
 use crate::transport::websocket::settings::WebSocketSettings;
@@ -66,9 +66,25 @@ impl Doors {
         };
         Ok(Self {
             transports: Arc::new(transports),
-            websocket_authenticator: websocket_authenticator(options)?.map(Arc::new),
+            websocket_authenticator: websocket_authenticator(options)?
+                .map(|it| Arc::new(with_trust(it, options))),
         })
     }
+}
+
+/// What a listener's certificates and proxies say of who its clients are.
+pub(super) fn with_trust(authenticator: Authenticator, options: &Options) -> Authenticator {
+    let maps = |tls: &Option<TlsOptions>| tls.as_ref().is_some_and(|it| it.map);
+    let websocket = &options.websocket;
+    let kinds = [
+        (maps(&options.tls), "STANDARD"),
+        (websocket.port != 0 && maps(&websocket.tls), "WEBSOCKET"),
+    ];
+    let mapping = kinds.iter().filter(|(maps, _)| *maps);
+    authenticator.with_trust(
+        mapping.map(|(_, kind)| *kind).collect(),
+        &options.trusted_proxies,
+    )
 }
 
 /// A name, token or `no_auth_user` of the `websocket` block takes the place of those outside it;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::auth::authenticate::{Credentials, Decision, PasswordCheck, RefuseReason, User};
+use crate::auth::authenticate::{
+    CertificateProof, Credentials, Decision, PasswordCheck, RefuseReason, User,
+};
 use crate::auth::cache::PublishCache;
 use crate::auth::responses::Responses;
 use crate::connection::close_reason::CloseReason;
@@ -12,6 +14,7 @@ use crate::limits;
 use crate::protocol::{encode, error_text};
 use crate::shard::core::Core;
 use crate::shard::effects::{Effect, Level};
+use crate::shard::settings::Settings;
 use crate::shard::transport::shape_info;
 use std::sync::Arc;
 
@@ -122,8 +125,11 @@ impl Core {
             return false;
         };
         let kind = connection_type(connection.listener);
-        let authenticator = self.local.settings.authenticator(connection.listener);
-        if let Some(user) = authenticator.no_auth_user(kind) {
+        let settings = &self.local.settings;
+        let authenticator = settings.authenticator(connection.listener);
+        // Where certificates say who clients are, nobody stands for those who say nothing.
+        let maps = settings.transports.maps(connection.listener);
+        if !maps && let Some(user) = authenticator.no_auth_user(kind) {
             self.authenticated(index, Some(user));
             return true;
         }
@@ -170,7 +176,12 @@ impl Core {
             return;
         };
         let authenticator = settings.authenticator(connection.listener);
-        let decision = authenticator.begin(&credentials(connection), &connection.nonce);
+        match authenticator.proxy(&connection.options.proxy_sig, &connection.nonce) {
+            Ok(proxy) => connection.proxy = proxy,
+            Err(reason) => return self.authentication_failed(index, reason),
+        }
+        let credentials = credentials(connection, &settings);
+        let decision = authenticator.begin(&credentials, &connection.nonce);
         let slot = connection.slot;
         self.decided(slot, decision);
     }
@@ -236,6 +247,7 @@ impl Core {
         connection.phase = Phase::Open;
         connection.deadlines.auth = NEVER;
         connection.user = user;
+        self.name_by_certificate(index);
     }
 
     /// The rest of a CONNECT after the credentials were found good.
@@ -271,6 +283,7 @@ impl Core {
         let reason = match reason {
             RefuseReason::Credentials => CloseReason::AuthenticationFailure,
             RefuseReason::ProxyRequired => CloseReason::ProxyRequired,
+            RefuseReason::ProxyNotTrusted => CloseReason::ProxyNotTrusted,
         };
         self.close(index, reason);
     }
@@ -390,8 +403,13 @@ impl Core {
 }
 
 /// What a connection has presented.
-pub(super) fn credentials(connection: &Connection) -> Credentials<'_> {
+pub(super) fn credentials<'a>(connection: &'a Connection, settings: &Settings) -> Credentials<'a> {
     let options = &connection.options;
+    let certificate = if settings.transports.maps(connection.listener) {
+        CertificateProof::Maps(connection.certificate.as_deref())
+    } else {
+        CertificateProof::Unused
+    };
     Credentials {
         user: &options.user,
         pass: &options.pass,
@@ -399,6 +417,8 @@ pub(super) fn credentials(connection: &Connection) -> Credentials<'_> {
         nkey: &options.nkey,
         sig: &options.sig,
         connection_type: connection_type(connection.listener),
+        certificate,
+        proxied: connection.proxy.is_some(),
     }
 }
 

@@ -10,7 +10,8 @@ use crate::ids::ConnectionId;
 use crate::ids::GLOBAL_ACCOUNT;
 use crate::shard::core::Core;
 use crate::shard::report::{
-    ConnectionQuery, ConnectionReport, Counters, Query, ShardReport, SubscriptionReport,
+    ConnectionQuery, ConnectionReport, Counters, Query, ShardReport, ShownCertificate,
+    SubscriptionReport, TlsReport, TransportReport,
 };
 use crate::shard::settings::Settings;
 use crate::time::{Nanos, WallTime};
@@ -92,6 +93,27 @@ impl Core {
     }
 }
 
+/// How a connection reached us.
+fn transport(connection: &Connection) -> TransportReport {
+    let transport = connection.transport.as_ref();
+    let tls = transport.and_then(|it| it.tls()).map(|tls| {
+        let certificates = tls.peer_certificates().iter();
+        Arc::new(TlsReport {
+            version: tls.version(),
+            cipher_suite: tls.cipher_suite(),
+            first: transport.is_some_and(|it| it.tls_first()),
+            peer: certificates
+                .filter_map(|it| ShownCertificate::read(it))
+                .collect(),
+        })
+    });
+    TransportReport {
+        listener: connection.listener,
+        tls,
+        proxy: connection.proxy.clone(),
+    }
+}
+
 /// A connection as monitoring shows it.
 pub(super) fn describe(connection: &Connection, wall: WallTime, now: Nanos) -> ConnectionReport {
     let idle = now.since(connection.keep_alive.last_in).as_nanos() as u64;
@@ -113,6 +135,7 @@ pub(super) fn describe(connection: &Connection, wall: WallTime, now: Nanos) -> C
         name: options.name.as_str().into(),
         lang: options.lang.as_str().into(),
         version: options.version.as_str().into(),
+        transport: transport(connection),
         authorized_user: connection
             .user
             .as_ref()

@@ -60,7 +60,15 @@ impl Core {
         if connection.phase == Phase::Unauthenticated {
             return self.recheck_newcomer(slot.index, authenticator);
         }
-        let presented = credentials(connection);
+        match authenticator.proxy(&connection.options.proxy_sig, &connection.nonce) {
+            Ok(None) if connection.proxy.is_some() => {
+                let reason = RefuseReason::ProxyNotTrusted;
+                return self.authentication_failed(slot.index, reason);
+            }
+            Ok(proxy) => connection.proxy = proxy,
+            Err(reason) => return self.authentication_failed(slot.index, reason),
+        }
+        let presented = credentials(connection, &settings);
         let nobody = Authenticator::default();
         let before = before.map(|it| &**it.authenticator(connection.listener));
         let before = before.unwrap_or(&nobody);

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ids::{ConnectionId, PeerAddress};
+pub use crate::auth::certificate::ShownCertificate;
+use crate::ids::{ConnectionId, Listener, PeerAddress};
 use crate::time::WallTime;
 
 /// A question put to every shard.
@@ -148,12 +149,38 @@ pub struct ConnectionReport {
     pub lang: Arc<str>,
     /// `version` of its CONNECT.
     pub version: Arc<str>,
+    /// How it reached us.
+    pub transport: TransportReport,
     /// User it authenticated as; public nkey of an nkey user, `[REDACTED]` for a token.
     pub authorized_user: Arc<str>,
     /// Account it is in.
     pub account: Arc<str>,
     /// Its subscriptions, if asked for.
     pub subscriptions_list: Vec<SubscriptionReport>,
+}
+
+/// How a connection reached us.
+#[derive(Debug, Clone, Default)]
+pub struct TransportReport {
+    /// By which listener.
+    pub listener: Listener,
+    /// Its TLS.
+    pub tls: Option<Arc<TlsReport>>,
+    /// Public nkey of the trusted proxy it came through (CORE-92).
+    pub proxy: Option<Arc<str>>,
+}
+
+/// TLS of a connection.
+#[derive(Debug)]
+pub struct TlsReport {
+    /// `1.2` or `1.3`.
+    pub version: &'static str,
+    /// Go's name of the cipher suite.
+    pub cipher_suite: &'static str,
+    /// TLS came before INFO (CORE-83).
+    pub first: bool,
+    /// The peer's certificates, its own first.
+    pub peer: Vec<ShownCertificate>,
 }
 
 /// One subscription.

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::auth::authenticate::CertificateNames;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, NEVER, Phase, WebSocketClient};
 use crate::ids::{Listener, Slot};
@@ -255,7 +256,10 @@ impl Core {
             .as_ref()
             .is_some_and(|it| !it.tls_first() && it.listener() == Listener::Client);
         let tls = connection.transport.as_ref().and_then(|it| it.tls());
+        let leaf = tls.and_then(|it| it.peer_certificates().first());
+        let certificate = leaf.and_then(|leaf| CertificateNames::read(leaf));
         let tls = tls.map(|it| (it.version(), it.cipher_suite()));
+        connection.certificate = certificate.map(Box::new);
         let is_client = connection.listener == Listener::Client;
         if plain {
             connection.transport = None;
@@ -399,6 +403,27 @@ impl Core {
                 self.close(index, CloseReason::TlsHandshakeError);
             }
             Expired::Request => self.close(index, CloseReason::ClientClosed),
+        }
+    }
+
+    /// A user whom the certificate names goes by that name, whatever the CONNECT said.
+    pub(super) fn name_by_certificate(&mut self, index: u32) {
+        let settings = Arc::clone(&self.local.settings);
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        let Some(user) = &connection.user else { return };
+        if !settings.transports.maps(connection.listener)
+            || !connection.options.nkey.is_empty()
+            || connection.options.user == *user.name
+        {
+            return;
+        }
+        let name = user.name.to_string();
+        let said = std::mem::replace(&mut connection.options.user, name);
+        if !said.is_empty() {
+            let text = format!("User {said:?} found in connect proto, but user required from cert");
+            self.local.effects.push(Effect::Log(Level::Warn, text));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The header a proxy puts in front of a connection, version 1 and 2 (CORE-91).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Longest line of version 1, CRLF included.
 const LINE_MAX: usize = 107;

@@ -12,6 +12,7 @@ use rustls::server::ServerConfig;
 use super::identity;
 use super::rate::HandshakeRate;
 use super::websocket::settings::WebSocketSettings;
+use crate::ids::Listener;
 use crate::options::HandshakeFirst;
 
 /// Time a TLS handshake may take where the configuration does not say (CORE-78).
@@ -72,6 +73,15 @@ impl TransportSettings {
     pub fn chains(&self) -> [Option<[u8; 32]>; 2] {
         let websocket = self.websocket.as_ref().and_then(|it| it.tls.as_ref());
         [self.tls.as_ref(), websocket].map(|tls| tls.map(|it| it.chains))
+    }
+
+    /// Do certificates of this listener's clients say who they are (AUTH-24)?
+    pub fn maps(&self, listener: Listener) -> bool {
+        let tls = match listener {
+            Listener::Client => self.tls.as_ref(),
+            Listener::WebSocket => self.websocket.as_ref().and_then(|it| it.tls.as_ref()),
+        };
+        tls.is_some_and(|it| it.map)
     }
 
     /// Is TLS asked of every client of the client port (CORE-14)?

@@ -1,6 +1,6 @@
 //! One connection's transport: which of PROXY header, TLS, HTTP request and frames it has come to.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -67,7 +67,9 @@ pub fn read(report: &mut Report, value: &Value) -> Option<Authorization> {
                 block.has_default_permissions = true;
             }
             "auth_callout" | "auth_hook" => refuse(report, value, "auth_callout"),
-            "proxy_required" => proxy_required(report, value),
+            "proxy_required" => {
+                options.proxy_required = report.keep(value, value.boolean()) == Some(true);
+            }
             _ => report.unknown_field(key, value),
         }
     }
@@ -127,12 +129,6 @@ fn refuse(report: &mut Report, value: &Value, what: &'static str) {
     report.error(value, ProblemKind::NotEnforced { what, cure });
 }
 
-fn proxy_required(report: &mut Report, value: &Value) {
-    if report.keep(value, value.boolean()) == Some(true) {
-        refuse(report, value, "proxy_required");
-    }
-}
-
 /// Reads `users`, of an account too.
 pub fn users(report: &mut Report, value: &Value) -> Vec<UserOptions> {
     let Node::Array(entries) = &value.node else {
@@ -175,7 +171,9 @@ fn user(report: &mut Report, entry: &Value) -> Option<UserOptions> {
             "allowed_connection_types" | "connection_types" | "clients" => {
                 user.allowed_connection_types = connection_types(report, value);
             }
-            "proxy_required" => proxy_required(report, value),
+            "proxy_required" => {
+                user.proxy_required = report.keep(value, value.boolean()) == Some(true);
+            }
             _ => report.unknown_field(key, value),
         }
     }

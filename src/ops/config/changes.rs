@@ -125,6 +125,7 @@ impl Changes {
             };
             shown_websocket(&websocket)
         })?;
+        self.proxies(old, new);
         let (before, after) = (old.tls.as_ref(), new.tls.as_ref());
         self.tell(before != after, || tls_line(after.is_some()));
         let timeout = |it: Option<&TlsOptions>| it.and_then(|it| it.timeout).unwrap_or_default();
@@ -152,6 +153,23 @@ impl Changes {
             )
         });
         Ok(())
+    }
+
+    fn proxies(&mut self, old: &Options, new: &Options) {
+        let only_in = |these: &Options, others: &Options| {
+            let keys = these.trusted_proxies.iter();
+            keys.filter(|key| !others.trusted_proxies.contains(key))
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        for (keys, what) in [(only_in(old, new), "removed"), (only_in(new, old), "added")] {
+            self.tell(!keys.is_empty(), || {
+                let keys: Vec<_> = keys.iter().map(|key| format!("{key:?}")).collect();
+                let keys = keys.join(" ");
+                format!("Reloaded: proxies trusted keys [{keys}] were {what}")
+            });
+        }
+        self.tell(old.ocsp != new.ocsp, || "Reloaded: ocsp".to_owned());
     }
 
     /// The certificates in the files, of clients and of WebSocket, before and after.

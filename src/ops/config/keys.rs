@@ -4,8 +4,7 @@
 //! as inactive; and keys that protect. The rule for the last: a key whose absence would let in
 //! somebody who should be kept out is refused with an error, never ignored, because a server that
 //! starts open is worse than one that does not start. These are users in `accounts` (beside those
-//! of the system account), `operator`, `resolver`, `trusted_keys`, `auth_callout` and
-//! `proxy_required`.
+//! of the system account), `operator`, `resolver`, `trusted_keys` and `auth_callout`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -136,6 +135,9 @@ impl Keys<'_> {
             }
             "tls" if self.tls_off => tls::check::tls(self.report, name, value),
             "tls" => options.tls = tls::read(self.report, name, value),
+            "proxies" => {
+                options.trusted_proxies = inactive::listeners::proxies(self.report, value);
+            }
             "proxy_protocol" => options.proxy_protocol = value.boolean()?,
             "websocket" | "ws" => options.websocket = websocket::read(self.report, value),
             "allow_non_tls" => options.allow_non_tls = value.boolean()?,
@@ -242,7 +244,6 @@ impl Keys<'_> {
             "gateway" => inactive::links::gateway(report, value),
             "leafnodes" => inactive::links::leafnodes(report, value),
             "mqtt" => inactive::listeners::mqtt(report, value),
-            "proxies" => inactive::listeners::proxies(report, value),
             "jetstream" => noted = inactive::jetstream::jetstream(report, value),
             "mappings" => inactive::accounts::mappings(report, value),
             "accounts" => {

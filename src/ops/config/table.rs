@@ -135,12 +135,12 @@ pub const KEYS: &[Key] = &[
     dormant(&["resolver_pinned_accounts"]),
     dormant(&["trusted_keys", "trusted"]),
     dormant(&["default_sentinel"]),
-    dormant(&["proxies"]),
+    key(&["proxies"], NONE, Yes),
     key(&["proxy_protocol"], "false", No),
     // Encryption.
     key(&["tls"], NONE, Yes),
     key(&["allow_non_tls"], "false", No),
-    dormant(&["ocsp"]),
+    key(&["ocsp"], NONE, Yes),
     dormant(&["ocsp_cache"]),
     // Other servers, other protocols, storage.
     dormant(&["cluster"]),
@@ -184,6 +184,15 @@ mod tests {
 
     /// A file in which the key is not its default.
     const CHANGED: &[(&str, &str)] = &[
+        (
+            "proxies",
+            "{ trusted: [ {key: UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4} ] }",
+        ),
+        ("proxy_protocol", "true"),
+        ("tls", "{ timeout: 5 }"),
+        ("allow_non_tls", "true"),
+        ("ocsp", "false"),
+        ("websocket", "{ port: 8080, no_tls: true }"),
         ("listen", "127.0.0.1:4333"),
         ("port", "4333"),
         ("host", "127.0.0.1"),

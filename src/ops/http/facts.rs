@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::options::Options;
 use crate::protocol::info::ServerInfo;
 use crate::time::WallTime;
+use crate::transport::settings::TransportSettings;
 
 /// Facts that monitoring shows beside the figures.
 #[derive(Debug, Clone)]
@@ -16,6 +17,8 @@ pub struct ServerFacts {
     pub ramjet_version: &'static str,
     /// The options it runs with.
     pub options: Arc<Options>,
+    /// TLS and WebSocket as they are in force.
+    pub transports: Arc<TransportSettings>,
     /// Monitoring port really bound.
     pub http_port: u16,
     /// Shards.

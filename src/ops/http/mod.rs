@@ -15,6 +15,7 @@ mod server;
 #[cfg(test)]
 mod server_tests;
 mod subsz;
+mod transports;
 mod varz;
 
 pub use server::{Monitor, MonitorError};

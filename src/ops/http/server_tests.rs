@@ -15,7 +15,7 @@ use crate::ids::ConnectionId;
 use crate::options::Options;
 use crate::protocol::info::ServerInfo;
 use crate::shard::report::{
-    ConnectionReport, Counters, Figures, Query, ShardReport, SubscriptionReport,
+    ConnectionReport, Counters, Figures, Query, ShardReport, SubscriptionReport, TransportReport,
 };
 use crate::time::WallTime;
 
@@ -105,6 +105,7 @@ fn connection(cid: u64, user: &str, lang: &str) -> ConnectionReport {
         name: "n".into(),
         lang: lang.into(),
         version: "1".into(),
+        transport: TransportReport::default(),
         authorized_user: user.into(),
         account: "$G".into(),
         subscriptions_list: vec![
@@ -141,6 +142,7 @@ impl Site {
             }),
             ramjet_version: "0.0.0",
             options: Arc::new(options),
+            transports: Arc::default(),
             http_port: address.port(),
             shards: 2,
             feature_flags: BTreeMap::from([("js_ack_fc_v2".to_owned(), false)]),

@@ -261,7 +261,7 @@ fn answer(
         browser,
         cookies: headers.cookies(settings),
         forwarded_for: forwarded_for
-            .parse::<std::net::IpAddr>()
+            .parse::<core::net::IpAddr>()
             .is_ok()
             .then(|| forwarded_for.to_owned()),
     }))
