@@ -7,6 +7,8 @@ pub mod client;
 pub mod directory;
 pub mod http;
 pub mod server;
+pub mod tls;
+pub mod websocket;
 
 use std::time::{Duration, Instant};
 
