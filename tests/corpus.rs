@@ -9,6 +9,8 @@ use std::path::Path;
 mod client_parser;
 #[path = "fuzz/checks/config_parser.rs"]
 mod config_parser;
+#[path = "fuzz/checks/transports.rs"]
+mod transports;
 
 /// Calls `check` with the bytes of each file in the target's corpus.
 fn replay(target: &str, check: impl Fn(&[u8])) {
@@ -33,4 +35,9 @@ fn client_parser() {
 #[test]
 fn config_parser() {
     replay("config_parser", config_parser::check);
+}
+
+#[test]
+fn transports() {
+    replay("transports", transports::check);
 }

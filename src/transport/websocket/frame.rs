@@ -489,7 +489,7 @@ mod tests {
                 let first = match random(5) {
                     0 => 0x88 + random(3) as u8,
                     _ if open => u8::from(last) << 7,
-                    _ => u8::from(last) << 7 | 0x40 * random(2) as u8 | 1 + random(2) as u8,
+                    _ => (u8::from(last) << 7) | (0x40 * random(2) as u8) | (1 + random(2) as u8),
                 };
                 if first & 8 == 0 {
                     open = !last;

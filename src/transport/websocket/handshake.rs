@@ -99,7 +99,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn new(status: u16, reason: impl Into<String>) -> Progress {
+    fn logged(status: u16, reason: impl Into<String>) -> Progress {
         Progress::Refused(Self {
             status,
             reason: Some(reason.into()),
@@ -197,7 +197,7 @@ fn answer(
         return Refusal::silent(400, "too many Host headers");
     }
     if endpoint == Endpoint::Mqtt {
-        return Refusal::new(404, "mqtt websocket endpoint not enabled");
+        return Refusal::logged(404, "mqtt websocket endpoint not enabled");
     }
     if request.method != Some("GET") {
         return Progress::Refused(Refusal {
@@ -209,37 +209,37 @@ fn answer(
     }
     let host = headers.first("host");
     if host.is_empty() {
-        return Refusal::new(400, "'Host' missing in request");
+        return Refusal::logged(400, "'Host' missing in request");
     }
     if !headers.contains("upgrade", "websocket") {
-        return Refusal::new(400, "invalid value for header 'Upgrade'");
+        return Refusal::logged(400, "invalid value for header 'Upgrade'");
     }
     if !headers.contains("connection", "upgrade") {
-        return Refusal::new(400, "invalid value for header 'Connection'");
+        return Refusal::logged(400, "invalid value for header 'Connection'");
     }
     let key = headers.first("sec-websocket-key");
     if key.is_empty() {
-        return Refusal::new(400, "key missing");
+        return Refusal::logged(400, "key missing");
     }
     if BASE64
         .decode(key.as_bytes())
         .ok()
         .is_none_or(|it| it.len() != 16)
     {
-        return Refusal::new(400, "invalid websocket key");
+        return Refusal::logged(400, "invalid websocket key");
     }
     if !headers.contains("sec-websocket-version", "13") {
-        return Refusal::new(400, "invalid version");
+        return Refusal::logged(400, "invalid version");
     }
     let origin = ["origin", "sec-websocket-origin"]
         .map(|name| headers.first(name))
         .into_iter()
         .find(|it| !it.is_empty());
     if let Err(error) = settings.origins.check(origin, host, tls) {
-        return Refusal::new(403, format!("origin not allowed: {error}"));
+        return Refusal::logged(403, format!("origin not allowed: {error}"));
     }
     if !rest.is_empty() {
-        return Refusal::new(400, "client sent data before handshake is complete");
+        return Refusal::logged(400, "client sent data before handshake is complete");
     }
     let compress = settings.compression && headers.offers_compression();
     let masked = headers.first("nats-no-masking") != "true";
