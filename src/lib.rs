@@ -1,5 +1,6 @@
 //! Ramjet: a NATS-compatible messaging server for Linux, thread per core, on io_uring.
 
+pub mod accounts;
 pub mod auth;
 pub mod connection;
 pub mod delivery;

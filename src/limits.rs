@@ -57,10 +57,22 @@ pub const BATCH_HIGH: usize = 512 * 1024;
 /// Buffers of batches above this capacity are not kept.
 pub const BATCH_KEPT_MAX: usize = 1024 * 1024;
 
+/// Buffers for messages made on the way (a header added, a subject mapped) above this capacity
+/// are not kept.
+pub const SCRATCH_KEPT_MAX: usize = 64 * 1024;
+
+/// Accounts one request may go through, one service import after the other: each is a call inside
+/// the other.
+pub const SERVICE_HOPS_MAX: u32 = 32;
+
 /// Bytes a turn puts out, about, before what it has not looked at yet waits for the next. With
 /// the receive buffers it fits the L2 cache; a message to thousands of receivers may be more. Half
 /// of it for what other shards bring, so that neither side starves the other.
 pub const TURN_OUTPUT: u64 = 1024 * 1024;
+
+/// Connections a turn sends to at most: a millisecond or so. The others follow in the next turns,
+/// between which what came in meanwhile is looked at.
+pub const TURN_SENDS: usize = 512;
 
 /// Time a closing connection has to take its last bytes (CORE-66).
 pub const LINGER_MAX: Duration = Duration::from_millis(100);
@@ -81,6 +93,13 @@ pub const PLAIN_KEPT_MAX: usize = 256 * 1024;
 /// Bytes of output a shard may always have waiting, however small the memory budget: below that
 /// one large message would close its receivers.
 pub const OUTPUT_SHARE_MIN: u64 = 4 * 1024 * 1024;
+
+/// Bytes of a file that holds one token: a token has at most 1 MiB, tools write text around it.
+pub const TOKEN_FILE_MAX: u64 = 2 * 1024 * 1024;
+
+/// Messages that wait for the server's own services; more are dropped, and those who sent them hear
+/// nothing.
+pub const SERVICE_QUEUE_MAX: usize = 4096;
 
 /// Passwords waiting for their bcrypt check; more are refused, so that a flood of logins cannot
 /// fill the memory.

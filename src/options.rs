@@ -7,8 +7,10 @@ mod listeners;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::ids::SYSTEM_ACCOUNT;
 pub use listeners::{
     CookieNames, HandshakeFirst, OcspMode, OcspOptions, TlsOptions, WebSocketOptions,
 };
@@ -50,6 +52,10 @@ pub struct Options {
     pub client: ClientLimits,
     /// Who may connect and what they may do.
     pub auth: AuthOptions,
+    /// Name of the cluster this server says it is in; links to it do not exist yet.
+    pub cluster_name: Option<String>,
+    /// Accounts in the order of the file; `$G` only where it has mappings (AUTH-27).
+    pub accounts: Vec<AccountOptions>,
     /// Time from the lame duck signal to exit (CFG-45).
     pub lame_duck_duration: Duration,
     /// Time before the first client is closed in lame duck mode (CFG-45).
@@ -66,6 +72,8 @@ pub struct Options {
     pub system_account: String,
     /// `no_system_account`.
     pub no_system_account: bool,
+    /// Operator mode. Shared, because preloaded accounts may be many megabytes.
+    pub operator: Arc<OperatorOptions>,
     /// Failed first attempts to reach a peer between two log lines (CFG-73).
     pub connect_error_reports: i64,
     /// The same once it had been reached (CFG-73).
@@ -184,10 +192,31 @@ pub struct AuthOptions {
     pub users: Vec<UserOptions>,
     /// User that connections without credentials become.
     pub no_auth_user: Option<String>,
+    /// Name of the user that connections without credentials are, in `$G`, although there are
+    /// users: those of a system account that is all the file has of accounts and users. Nobody
+    /// can log in by it.
+    pub open_global: Option<String>,
     /// Time a connection has for its CONNECT.
     pub timeout: Duration,
     /// The single user and the token only through a trusted proxy (CORE-93).
     pub proxy_required: bool,
+    /// The service that decides about users (AUTH-80).
+    pub callout: Option<CalloutOptions>,
+}
+
+/// `auth_callout` (AUTH-80).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CalloutOptions {
+    /// Public account nkey that signs its answers.
+    pub issuer: String,
+    /// Account it is in.
+    pub account: String,
+    /// Users about whom it is not asked.
+    pub auth_users: Vec<String>,
+    /// Its public curve key.
+    pub xkey: Option<String>,
+    /// Accounts of users in the file it decides about; empty is all.
+    pub allowed_accounts: Vec<String>,
 }
 
 /// One entry of `users`.
@@ -205,6 +234,178 @@ pub struct UserOptions {
     pub allowed_connection_types: Vec<String>,
     /// Only through a trusted proxy (CORE-93).
     pub proxy_required: bool,
+    /// Account the user is in; empty is `$G` (AUTH-28).
+    pub account: String,
+}
+
+/// One account of the file (AUTH-27). Its users are in [`AuthOptions::users`].
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct AccountOptions {
+    /// Its name.
+    pub name: String,
+    /// Public account nkey.
+    pub nkey: Option<String>,
+    /// What it may use at most.
+    pub limits: AccountLimits,
+    /// Where messages of its clients go instead.
+    pub mappings: Vec<MappingOptions>,
+    /// What others may have of its subjects.
+    pub exports: Vec<ExportOptions>,
+    /// What it has of others'.
+    pub imports: Vec<ImportOptions>,
+}
+
+/// Messages that others may receive, or requests that others may make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Shared {
+    /// They receive what is published.
+    #[default]
+    Stream,
+    /// They publish, and are answered.
+    Service,
+}
+
+/// One export (AUTH-30, AUTH-31).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExportOptions {
+    /// In which direction.
+    pub shared: Shared,
+    /// Subject or pattern.
+    pub subject: String,
+    /// Accounts that may import it; `None` is all.
+    pub accounts: Option<Vec<String>>,
+    /// Token that must be the importer's name, counted from 1; 0 is none (AUTH-35).
+    pub account_token_position: u32,
+    /// How a service answers.
+    pub response: ResponseType,
+    /// Time for the next answer of a service; the default where `None`.
+    pub threshold: Option<Duration>,
+    /// Where its response times are published.
+    pub latency: Option<LatencyOptions>,
+    /// Message traces go on into it.
+    pub allow_trace: bool,
+}
+
+/// How a service answers a request (AUTH-31).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ResponseType {
+    /// Once.
+    #[default]
+    Singleton,
+    /// Any number of times.
+    Stream,
+    /// Once, in pieces.
+    Chunked,
+}
+
+/// Latency tracking of a service (AUTH-60).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LatencyOptions {
+    /// Subject the measurements are published to.
+    pub subject: String,
+    /// Per cent of requests measured; 0 is those whose headers ask for it.
+    pub sampling: u8,
+}
+
+/// One import (AUTH-32, AUTH-33).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ImportOptions {
+    /// In which direction.
+    pub shared: Shared,
+    /// The exporting account.
+    pub account: String,
+    /// The exporter's subject or pattern.
+    pub subject: String,
+    /// Put in front of a stream's subjects; empty is nothing.
+    pub prefix: String,
+    /// The importer's subject; empty is the exporter's.
+    pub to: String,
+    /// The exporter is told who asks (AUTH-38).
+    pub share: bool,
+    /// Message traces go on into it.
+    pub allow_trace: bool,
+}
+
+/// A mapping: where messages to a subject go instead (AUTH-41).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MappingOptions {
+    /// Subject or pattern.
+    pub source: String,
+    /// Where to, and how many of them.
+    pub destinations: Vec<DestinationOptions>,
+}
+
+/// One destination of a mapping (AUTH-42).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DestinationOptions {
+    /// Subject with placeholders; empty loses the message.
+    pub subject: String,
+    /// Per cent of the messages.
+    pub weight: u8,
+    /// Only on servers of this cluster.
+    pub cluster: Option<String>,
+}
+
+/// Operator mode (AUTH-50): who vouches for accounts, and where these come from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OperatorOptions {
+    /// Tokens of operators.
+    pub operators: Vec<String>,
+    /// Public keys of operators, where there are no tokens.
+    pub trusted_keys: Vec<String>,
+    /// Where tokens of accounts come from.
+    pub resolver: Option<ResolverOptions>,
+    /// Accounts there from the start: public key and token.
+    pub preload: Vec<(String, String)>,
+    /// The only accounts that may be used; `None` is all.
+    pub pinned_accounts: Option<Vec<String>>,
+    /// User token of those who present none.
+    pub default_sentinel: Option<String>,
+}
+
+/// Where tokens of accounts come from (AUTH-70..73).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResolverOptions {
+    /// The configuration alone.
+    Memory,
+    /// An account server.
+    Url(String),
+    /// A directory with all of them, kept the same on all servers.
+    Full(DirectoryOptions),
+    /// A directory of those that were fetched from other servers.
+    Cache(DirectoryOptions),
+}
+
+/// A directory of tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DirectoryOptions {
+    /// Where.
+    pub dir: PathBuf,
+    /// May accounts be deleted?
+    pub allow_delete: bool,
+    /// Are files of deleted accounts removed, rather than renamed?
+    pub hard_delete: bool,
+    /// Tokens at most; `None` is the default of the kind.
+    pub limit: Option<usize>,
+    /// How long one is kept; `None` is for ever.
+    pub ttl: Option<Duration>,
+    /// Time between two comparisons with other servers; `None` is a minute.
+    pub interval: Option<Duration>,
+    /// Time a fetch may take; `None` is 1.9 seconds.
+    pub timeout: Option<Duration>,
+}
+
+/// Limits of an account (AUTH-29); `None` is unlimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AccountLimits {
+    /// Connections at once.
+    pub max_connections: Option<u32>,
+    /// Subscriptions of one connection.
+    pub max_subscriptions: Option<u32>,
+    /// Bytes of one message.
+    pub max_payload: Option<u32>,
+    /// Leaf node connections at once.
+    pub max_leafnodes: Option<u32>,
 }
 
 /// Permissions as written in the file (AUTH-10..14).
@@ -260,14 +461,17 @@ impl Default for Options {
             ports_file_dir: None,
             client: ClientLimits::default(),
             auth: AuthOptions::default(),
+            cluster_name: None,
+            accounts: Vec::new(),
             lame_duck_duration: Duration::from_secs(120),
             lame_duck_grace_period: Duration::from_secs(10),
             tags: Vec::new(),
             metadata: BTreeMap::new(),
             feature_flags: BTreeMap::new(),
             disable_sublist_cache: false,
-            system_account: "$SYS".into(),
+            system_account: SYSTEM_ACCOUNT.into(),
             no_system_account: false,
+            operator: Arc::default(),
             connect_error_reports: 3600,
             reconnect_error_reports: 1,
             memory_limit: None,
@@ -324,8 +528,10 @@ impl Default for AuthOptions {
             token: None,
             users: Vec::new(),
             no_auth_user: None,
+            open_global: None,
             timeout: Duration::from_secs(2),
             proxy_required: false,
+            callout: None,
         }
     }
 }

@@ -10,11 +10,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ramjet::accounts::registry::Accounts;
 use ramjet::auth::authenticate::Authenticator;
 use ramjet::ids::{ConnectionId, Listener, ShardId};
 use ramjet::mesh::batch::Batch;
 use ramjet::options::{
-    AuthOptions, ClientLimits, PermissionsOptions, SubjectPermission, UserOptions,
+    AccountOptions, AuthOptions, ClientLimits, DestinationOptions, ExportOptions, ImportOptions,
+    MappingOptions, Options, PermissionsOptions, Shared, SubjectPermission, UserOptions,
 };
 use ramjet::protocol::info::ServerInfo;
 use ramjet::shard::core::Core;
@@ -72,6 +74,16 @@ impl Shards {
     }
 
     fn with_users(count: usize, users: &AuthOptions) -> Self {
+        Self::with_accounts(count, users, Vec::new())
+    }
+
+    fn with_accounts(count: usize, users: &AuthOptions, accounts: Vec<AccountOptions>) -> Self {
+        let options = Options {
+            accounts,
+            ..Options::default()
+        };
+        let accounts = Arc::new(Accounts::new(&options).expect("accounts"));
+        let authenticator = Authenticator::with_accounts(users, &accounts);
         let settings = Arc::new(Settings {
             number: 0,
             output_share: None,
@@ -80,7 +92,8 @@ impl Shards {
                 ..Default::default()
             },
             info: Arc::new(ServerInfo::default()),
-            authenticator: Arc::new(Authenticator::new(users).expect("plain users")),
+            accounts,
+            authenticator: Arc::new(authenticator.expect("plain users")),
             auth_timeout: Duration::from_secs(2),
             transports: Arc::default(),
             websocket_authenticator: None,
@@ -270,4 +283,92 @@ fn requests_that_other_shards_cannot_deliver_allocate_nothing() {
     let requester = shards.open(0, REQUESTER);
     let answer = "HMSG inbox 1 38 38\r\n".len() as u64 + 38 + 2;
     check_requests(&mut shards, requester, "svc.no", answer);
+}
+
+/// `E` exports a stream, a service and a mapping of its own; `I` imports both.
+fn importing_shards(count: usize) -> Shards {
+    let user = |name: &str, account: &str| UserOptions {
+        username: name.into(),
+        account: account.into(),
+        ..Default::default()
+    };
+    let users = AuthOptions {
+        users: vec![user("e", "E"), user("i", "I")],
+        ..Default::default()
+    };
+    let export = |shared, subject: &str| ExportOptions {
+        shared,
+        subject: subject.into(),
+        ..Default::default()
+    };
+    let import = |shared, subject: &str, to: &str| ImportOptions {
+        shared,
+        account: "E".into(),
+        subject: subject.into(),
+        to: to.into(),
+        ..Default::default()
+    };
+    let accounts = vec![
+        AccountOptions {
+            name: "E".into(),
+            exports: vec![
+                export(Shared::Stream, "s.>"),
+                export(Shared::Service, "q.*"),
+            ],
+            mappings: vec![MappingOptions {
+                source: "m.*".into(),
+                destinations: vec![DestinationOptions {
+                    subject: "n.{{wildcard(1)}}.{{partition(9,1)}}".into(),
+                    weight: 100,
+                    cluster: None,
+                }],
+            }],
+            ..Default::default()
+        },
+        AccountOptions {
+            name: "I".into(),
+            imports: vec![
+                import(Shared::Stream, "s.>", "local.>"),
+                import(Shared::Service, "q.*", "ask.$1"),
+            ],
+            ..Default::default()
+        },
+    ];
+    Shards::with_accounts(count, &users, accounts)
+}
+
+fn login(name: &str, says: &str) -> String {
+    format!(
+        "CONNECT {{\"user\":\"{name}\",\"pass\":\"\",\"verbose\":false,\"headers\":true}}\r\n{says}"
+    )
+}
+
+#[test]
+fn imported_streams_allocate_nothing() {
+    for shards in [1, 2] {
+        let mut shards = importing_shards(shards);
+        let importer = shards.cores.len() - 1;
+        shards.open(importer, &login("i", "SUB local.a 1\r\nSUB local.> 2\r\n"));
+        let publisher = shards.open(0, &login("e", ""));
+        shards.check(publisher, "s.a", 2);
+    }
+}
+
+#[test]
+fn requests_to_other_accounts_allocate_nothing() {
+    for shards in [1, 2] {
+        let mut shards = importing_shards(shards);
+        let service = shards.cores.len() - 1;
+        shards.open(service, &login("e", "SUB q.a 1\r\n"));
+        let requester = shards.open(0, &login("i", ""));
+        shards.check(requester, "ask.a", 1);
+    }
+}
+
+#[test]
+fn mapped_messages_allocate_nothing() {
+    let mut shards = importing_shards(1);
+    shards.open(0, &login("e", "SUB n.a.* 1\r\n"));
+    let publisher = shards.open(0, &login("e", ""));
+    shards.check(publisher, "m.a", 1);
 }

@@ -31,6 +31,7 @@ impl Shards {
                 ..Default::default()
             },
             info: Arc::new(ServerInfo::default()),
+            accounts: Arc::default(),
             authenticator: Arc::new(Authenticator::new(&AuthOptions::default()).expect("open")),
             auth_timeout: Duration::from_secs(2),
             transports: Arc::default(),

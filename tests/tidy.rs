@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders without threads, sockets, files, clocks or randomness.
-const PURE: [&str; 6] = [
+const PURE: [&str; 7] = [
+    "accounts",
     "auth",
     "connection",
     "delivery",
@@ -17,15 +18,23 @@ const PURE: [&str; 6] = [
 /// Everybody may use these.
 const VOCABULARY: [&str; 4] = ["ids", "limits", "options", "time"];
 /// Who may import whom, besides the vocabulary.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("protocol", &[]),
     ("routing", &[]),
     ("delivery", &[]),
-    ("auth", &["routing"]),
+    ("accounts", &["routing"]),
+    ("auth", &["accounts", "routing"]),
     ("transport", &["delivery"]),
     (
         "connection",
-        &["auth", "delivery", "protocol", "routing", "transport"],
+        &[
+            "accounts",
+            "auth",
+            "delivery",
+            "protocol",
+            "routing",
+            "transport",
+        ],
     ),
     ("mesh", &[]),
     ("io", &["delivery"]),
@@ -33,6 +42,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     (
         "shard",
         &[
+            "accounts",
             "auth",
             "connection",
             "delivery",
@@ -47,6 +57,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     (
         "ops",
         &[
+            "accounts",
             "protocol",
             "routing",
             "shard",
@@ -58,6 +69,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     (
         "server",
         &[
+            "accounts",
             "auth",
             "io",
             "ops",

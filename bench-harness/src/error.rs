@@ -66,6 +66,25 @@ pub enum BenchError {
         /// Publisher, subscriber, requester or responder.
         role: &'static str,
     },
+    /// The monitoring port did not say what was asked for.
+    #[error("monitoring answer to {path}: {reason}")]
+    Monitoring {
+        /// Path and query.
+        path: String,
+        /// What is wrong with the answer.
+        reason: String,
+    },
+    /// A pause longer than allowed.
+    #[error("the longest pause, {longest_ms:.1} ms, is above {max_ms:.1} ms")]
+    Paused {
+        /// The longest between two replies.
+        longest_ms: f64,
+        /// The most allowed.
+        max_ms: f64,
+    },
+    /// The chart could not be drawn.
+    #[error("cannot draw the chart: {0}")]
+    Plot(String),
     /// A file of `/proc` was not in its documented form.
     #[error("cannot read {0}")]
     Proc(String),

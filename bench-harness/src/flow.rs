@@ -1,105 +1,153 @@
 //! One-way scenarios: publishers on some subjects, subscribers on some, and at the end every
 //! subscriber must have exactly what was sent to its subject.
 
-use std::net::SocketAddr;
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
 
-use rustix::buffer::spare_capacity;
-use rustix::event::epoll;
-use rustix::time::Timespec;
+use crate::churn::Churn;
+use crate::error::BenchError;
+use crate::measure::{Observed, Progress, Run};
+use crate::readers::{Reader, Sent, Subscriber};
+use crate::wire::{Connection, Scanner, publish_block, publish_blocks, read_buffer};
 
-use crate::error::{BenchError, io_error};
-use crate::measure::{Observed, Progress, Window};
-use crate::server::Server;
-use crate::wire::{Connection, READ_TIMEOUT, STALL_MAX, Scanner, publish_block, read_buffer};
-
-/// Threads that read for all subscribers: more would take the server's cores.
-const READERS_MAX: usize = 4;
+/// Digits of the last token where subjects are many.
+const NUMBER_SIZE: usize = 8;
 
 /// Who publishes where and who listens where; subjects are numbers.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Flow {
     /// Subject of each publisher; each has a thread.
     pub publishers: Vec<usize>,
-    /// Subject of each subscriber; they share at most [`READERS_MAX`] threads.
+    /// Subject of each subscriber; they share a few threads.
     pub subscribers: Vec<usize>,
     /// Payload bytes.
     pub size: usize,
+    /// What happens in a second stage.
+    pub then: Then,
+}
+
+/// The second stage of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Then {
+    /// There is none.
+    #[default]
+    Nothing,
+    /// Besides, so many subscriptions are made and ended a second.
+    Churn(u32),
+    /// Publishers go round-robin over so many subjects below theirs instead of one; subscribers
+    /// listen to all of them.
+    Spread(usize),
 }
 
 impl Flow {
-    /// Runs it against `server`. Counts deliveries; without subscribers, publishes.
+    /// Runs it. Counts deliveries; without subscribers, publishes.
     ///
     /// # Errors
     /// Any: above all [`BenchError::Stalled`] and [`BenchError::Miscounted`] when received is not
     /// sent.
-    pub fn run(&self, server: &Server, window: Window) -> Result<Observed, BenchError> {
-        let address = server.address();
-        let progress = Progress::default();
+    pub fn run(&self, run: &Run<'_>) -> Result<Observed, BenchError> {
         let sent = Sent::new(self.subject_count(), self.publishers.len());
-        let mut readers = self.open_readers(address)?;
-        let counts_publishes = readers.is_empty();
+        let subscribers = self.open_subscribers(run)?;
+        let counts_publishes = subscribers.is_empty();
         let mut publishers = Vec::new();
+        let mut pairs = Vec::new();
         for &subject in &self.publishers {
-            publishers.push((subject, Connection::open(address, "publisher", None)?));
+            // A publisher sits by the first who listens to it.
+            let at = self.subscribers.iter().position(|&it| it == subject);
+            let listener = at.map(|at| subscribers[at].connection());
+            let connection = run.placement.open(run.server, listener, || {
+                Connection::open(run.server.address(), "publisher", &[])
+            })?;
+            pairs.extend(at.map(|at| (subscribers[at].id(), connection.id())));
+            publishers.push((subject, connection));
         }
+        let mut churn = match self.then {
+            Then::Churn(rate) => Some(Churn::open(run, rate)?),
+            Then::Nothing | Then::Spread(_) => None,
+        };
+        let mut readers = Reader::share(subscribers);
+        let progress = Progress::of_pairs(pairs);
         let start = Barrier::new(publishers.len() + 1);
         thread::scope(|scope| {
+            let (progress, sent, start) = (&progress, &sent, &start);
             let reading: Vec<_> = readers
                 .iter_mut()
-                .map(|reader| scope.spawn(|| reader.run(&progress, &sent)))
+                .map(|reader| scope.spawn(|| reader.run(progress, sent, |_| ())))
                 .collect();
+            let churning = churn
+                .as_mut()
+                .map(|churn| scope.spawn(|| churn.run(progress)));
             let publishing: Vec<_> = publishers
                 .into_iter()
                 .map(|(subject, connection)| {
-                    let (progress, sent, start) = (&progress, &sent, &start);
                     scope.spawn(move || {
+                        let blocks = self.blocks(subject);
                         start.wait();
                         let counted = counts_publishes.then_some(progress);
-                        let outcome = publish(connection, subject, self.size, progress, counted);
+                        let outcome = publish(connection, &blocks, progress, counted);
                         sent.finish(subject, *outcome.as_ref().unwrap_or(&0));
                         outcome
                     })
                 })
                 .collect();
             start.wait();
-            let observed = progress.observe(window, server);
-            let mut published = 0;
+            let stages = self.observe(progress, run);
             let mut outcome = Ok(());
-            for thread in publishing {
-                match thread
-                    .join()
-                    .unwrap_or(Err(BenchError::Panicked { role: "publisher" }))
-                {
-                    Ok(count) => published += count,
-                    Err(error) => outcome = outcome.and(Err(error)),
+            let mut joined = |thread: thread::Result<Result<u64, BenchError>>, role| {
+                match thread.unwrap_or(Err(BenchError::Panicked { role })) {
+                    Ok(count) => count,
+                    Err(error) => {
+                        // A subscriber's end, looked at last, says more than the publisher it
+                        // blocked.
+                        outcome = Err(error);
+                        0
+                    }
                 }
+            };
+            let mut published = 0;
+            for thread in publishing {
+                published += joined(thread.join(), "publisher");
             }
+            let churned = churning.map(|thread| joined(thread.join(), "churner"));
             let mut received = 0;
             for thread in reading {
-                match thread
-                    .join()
-                    .unwrap_or(Err(BenchError::Panicked { role: "subscriber" }))
-                {
-                    Ok(count) => received += count,
-                    // A subscriber's end says more than the publisher it blocked.
-                    Err(error) => outcome = Err(error),
-                }
+                received += joined(thread.join(), "subscriber");
             }
             outcome?;
-            let verified = if counts_publishes {
+            let mut observed = self.conclude(stages?, churned);
+            observed.verified = if counts_publishes {
                 published
             } else {
                 received
             };
-            Ok(Observed {
-                verified,
-                ..observed?
-            })
+            Ok(observed)
         })
+    }
+
+    fn observe(&self, progress: &Progress, run: &Run<'_>) -> Result<Vec<Observed>, BenchError> {
+        if self.then == Then::Nothing {
+            return Ok(vec![progress.observe(run)?]);
+        }
+        let stages: [Observed; 2] = progress.observe_stages(run, |_| Ok(()))?;
+        Ok(stages.into())
+    }
+
+    /// The last stage, with what it says against the first.
+    fn conclude(&self, mut stages: Vec<Observed>, churned: Option<u64>) -> Observed {
+        let mut last = stages
+            .pop()
+            .unwrap_or_else(|| unreachable!("a stage was run"));
+        let Some(first) = stages.pop() else {
+            return last;
+        };
+        if let Some(churned) = churned {
+            last.add_figure("k sub+unsub/s", churned as f64 / last.seconds / 1000.0, 2);
+            last.add_figure("traffic lost %", lost_percent(first.rate(), last.rate()), 1);
+        } else {
+            last.add_figure("one subject, M messages/s", first.rate() / 1e6, 3);
+            last.add_figure("times slower than one", first.rate() / last.rate(), 2);
+        }
+        last
     }
 
     fn subject_count(&self) -> usize {
@@ -110,223 +158,97 @@ impl Flow {
             .map_or(0, |&last| last + 1)
     }
 
-    fn open_readers(&self, address: SocketAddr) -> Result<Vec<Reader>, BenchError> {
-        let count = self.subscribers.len().min(READERS_MAX);
-        let mut readers: Vec<Reader> = (0..count).map(|_| Reader::default()).collect();
-        for (index, &subject) in self.subscribers.iter().enumerate() {
-            let connection = Connection::open(address, "subscriber", Some(&name(subject)))?;
-            let head = format!("MSG {} 1 {}\r\n", name(subject), self.size);
-            let scanner = Scanner::new(&head, head.len() + self.size + 2);
-            let subscriber = Subscriber {
-                connection,
-                scanner,
-                subject,
-                received: 0,
-                done: false,
+    fn open_subscribers(&self, run: &Run<'_>) -> Result<Vec<Subscriber>, BenchError> {
+        let mut subscribers = Vec::new();
+        for &subject in &self.subscribers {
+            let name = name(subject);
+            let (pattern, concrete, prefix) = match self.then {
+                Then::Spread(_) => (
+                    format!("{name}.*"),
+                    numbered(subject, 0),
+                    format!("MSG {name}."),
+                ),
+                Then::Nothing | Then::Churn(_) => {
+                    let head = format!("MSG {name} 1 {}\r\n", self.size);
+                    (name.clone(), name, head)
+                }
             };
-            readers[index % count].subscribers.push(subscriber);
+            let connection = Connection::open(run.server.address(), "subscriber", &[&pattern])?;
+            let head = format!("MSG {concrete} 1 {}\r\n", self.size);
+            let scanner = Scanner::new(&prefix, head.len() + self.size + 2);
+            subscribers.push(Subscriber::new(connection, scanner, subject));
         }
-        Ok(readers)
+        Ok(subscribers)
+    }
+
+    /// What a publisher writes in each stage, over and over.
+    fn blocks(&self, subject: usize) -> [Blocks; 2] {
+        match self.then {
+            Then::Spread(count) => [
+                vec![publish_block(&numbered(subject, 0), self.size)],
+                publish_blocks((0..count).map(|it| numbered(subject, it)), self.size),
+            ],
+            Then::Nothing | Then::Churn(_) => {
+                let block = vec![publish_block(&name(subject), self.size)];
+                [block.clone(), block]
+            }
+        }
     }
 }
+
+/// Blocks of publishes and the number of publishes in each.
+type Blocks = Vec<(Vec<u8>, u64)>;
 
 fn name(subject: usize) -> String {
     format!("bench.{subject}")
 }
 
-/// What publishers have sent, known once all of them have finished.
-struct Sent {
-    by_subject: Vec<AtomicU64>,
-    publishing: AtomicUsize,
+/// Always equally long.
+fn numbered(subject: usize, number: usize) -> String {
+    format!("{}.{number:0NUMBER_SIZE$}", name(subject))
 }
 
-impl Sent {
-    fn new(subjects: usize, publishers: usize) -> Self {
-        Self {
-            by_subject: (0..subjects).map(|_| AtomicU64::new(0)).collect(),
-            publishing: AtomicUsize::new(publishers),
-        }
-    }
-
-    fn finish(&self, subject: usize, count: u64) {
-        self.by_subject[subject].fetch_add(count, Ordering::Relaxed);
-        self.publishing.fetch_sub(1, Ordering::Release);
-    }
-
-    fn total(&self, subject: usize) -> Option<u64> {
-        (self.publishing.load(Ordering::Acquire) == 0)
-            .then(|| self.by_subject[subject].load(Ordering::Relaxed))
-    }
+fn lost_percent(before: f64, after: f64) -> f64 {
+    100.0 * (1.0 - after / before)
 }
 
 /// Sends blocks until the window is over and the server has taken all of them; returns the number
 /// of messages.
 fn publish(
     mut connection: Connection,
-    subject: usize,
-    size: usize,
+    blocks: &[Blocks; 2],
     progress: &Progress,
     counted: Option<&Progress>,
 ) -> Result<u64, BenchError> {
-    let (block, count) = publish_block(&name(subject), size);
+    let mut next = [0; 2];
     let mut sent = 0;
     while !progress.is_over() {
-        connection.write(&block)?;
+        let stage = progress.stage().min(1);
+        let (block, count) = &blocks[stage][next[stage]];
+        next[stage] = (next[stage] + 1) % blocks[stage].len();
+        connection.write(block)?;
         sent += count;
         if let Some(counted) = counted {
-            counted.add(count);
+            counted.add(*count);
         }
     }
     connection.barrier(&mut Scanner::control_only(), &mut read_buffer())?;
     Ok(sent)
 }
 
-struct Subscriber {
-    connection: Connection,
-    scanner: Scanner,
-    subject: usize,
-    received: u64,
-    done: bool,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Subscriber {
-    fn receive(&mut self, buffer: &mut [u8]) -> Result<u64, BenchError> {
-        let found = self.connection.receive(&mut self.scanner, buffer, |_| ())?;
-        self.received += found.messages;
-        Ok(found.messages)
+    #[test]
+    fn what_traffic_loses_is_of_what_it_was() {
+        assert!((lost_percent(200.0, 150.0) - 25.0).abs() < 1e-9);
+        assert!((lost_percent(200.0, 210.0) + 5.0).abs() < 1e-9);
     }
 
-    /// Finishes when all has come that was sent, and nothing more comes before a PONG.
-    fn finish(&mut self, expected: u64, buffer: &mut [u8]) -> Result<(), BenchError> {
-        if self.done || self.received < expected {
-            return Ok(());
-        }
-        self.received += self.connection.barrier(&mut self.scanner, buffer)?;
-        self.done = true;
-        if self.received == expected {
-            return Ok(());
-        }
-        Err(BenchError::Miscounted {
-            role: "subscriber",
-            received: self.received,
-            expected,
-        })
-    }
-}
-
-/// One thread's subscribers.
-#[derive(Default)]
-struct Reader {
-    subscribers: Vec<Subscriber>,
-}
-
-impl Reader {
-    /// Reads until every subscriber has what was sent to it; returns the messages of all.
-    fn run(&mut self, progress: &Progress, sent: &Sent) -> Result<u64, BenchError> {
-        let mut ready = Readiness::new(&self.subscribers)?;
-        let mut buffer = read_buffer();
-        let mut last_progress = Instant::now();
-        loop {
-            let mut messages = 0;
-            for &index in ready.wait()? {
-                messages += self.subscribers[index].receive(&mut buffer)?;
-            }
-            progress.add(messages);
-            if messages > 0 {
-                last_progress = Instant::now();
-            }
-            if !progress.is_over() {
-                continue;
-            }
-            for subscriber in &mut self.subscribers {
-                if let Some(expected) = sent.total(subscriber.subject) {
-                    subscriber.finish(expected, &mut buffer)?;
-                }
-            }
-            if self.subscribers.iter().all(|subscriber| subscriber.done) {
-                return Ok(self
-                    .subscribers
-                    .iter()
-                    .map(|subscriber| subscriber.received)
-                    .sum());
-            }
-            if last_progress.elapsed() > STALL_MAX {
-                return Err(self.stalled(sent));
-            }
-        }
-    }
-
-    fn stalled(&self, sent: &Sent) -> BenchError {
-        let waiting = self
-            .subscribers
-            .iter()
-            .filter(|subscriber| !subscriber.done);
-        let (received, expected) = waiting.fold((0, 0), |(received, expected), subscriber| {
-            let total = sent.total(subscriber.subject).unwrap_or(0);
-            (received + subscriber.received, expected + total)
-        });
-        BenchError::Stalled {
-            role: "subscriber",
-            seconds: STALL_MAX.as_secs(),
-            received,
-            expected,
-        }
-    }
-}
-
-/// Which subscribers have bytes to read. One alone is simply read, blocking: that saves a system
-/// call per read.
-struct Readiness {
-    epoll: Option<rustix::fd::OwnedFd>,
-    events: Vec<epoll::Event>,
-    indexes: Vec<usize>,
-}
-
-impl Readiness {
-    fn new(subscribers: &[Subscriber]) -> Result<Self, BenchError> {
-        let events = Vec::with_capacity(subscribers.len());
-        if subscribers.len() == 1 {
-            return Ok(Self {
-                epoll: None,
-                events,
-                indexes: vec![0],
-            });
-        }
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
-            .map_err(|errno| io_error("create an epoll")(errno.into()))?;
-        for (index, subscriber) in subscribers.iter().enumerate() {
-            let data = epoll::EventData::new_u64(index as u64);
-            epoll::add(
-                &epoll,
-                subscriber.connection.stream(),
-                data,
-                epoll::EventFlags::IN,
-            )
-            .map_err(|errno| io_error("watch a connection")(errno.into()))?;
-        }
-        Ok(Self {
-            epoll: Some(epoll),
-            events,
-            indexes: Vec::new(),
-        })
-    }
-
-    /// Indexes of the subscribers to read, none after [`READ_TIMEOUT`].
-    fn wait(&mut self) -> Result<&[usize], BenchError> {
-        if let Some(epoll) = &self.epoll {
-            let timeout = Timespec {
-                tv_sec: 0,
-                tv_nsec: i64::from(READ_TIMEOUT.subsec_nanos()),
-            };
-            self.events.clear();
-            match epoll::wait(epoll, spare_capacity(&mut self.events), Some(&timeout)) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => (),
-                Err(errno) => return Err(io_error("wait for messages")(errno.into())),
-            }
-            self.indexes.clear();
-            self.indexes
-                .extend(self.events.iter().map(|event| event.data.u64() as usize));
-        }
-        Ok(&self.indexes)
+    #[test]
+    fn subjects_of_a_spread_are_equally_long() {
+        assert_eq!(numbered(0, 0), "bench.0.00000000");
+        assert_eq!(numbered(0, 999_999).len(), numbered(0, 0).len());
     }
 }

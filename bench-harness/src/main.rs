@@ -3,8 +3,10 @@
 //! ```text
 //! cargo build --release -p ramjet -p bench-harness
 //! target/release/bench-harness --stock /usr/bin/nats-server --ramjet target/release/ramjet \
-//!     --shards 2 --rounds 5 --seconds 3 reqrep --outstanding 10
-//! target/release/bench-harness --stock A --ramjet B --json all.json all
+//!     --shards 2 --placement across --rounds 5 --seconds 3 reqrep --outstanding 10
+//! target/release/bench-harness --stock A --ramjet B --record perf/record standard
+//! target/release/bench-harness --ramjet B --shards 2 --placement across soak --duration 600
+//! target/release/bench-harness ceiling                         # the generator's own limit
 //! target/release/bench-harness --stock A --stock A pubsub      # the noise of this machine
 //! target/release/bench-harness --ramjet OLD --ramjet NEW pubsub
 //! ```
@@ -20,66 +22,56 @@
 //! latency that of the round trips that ended in it. After it the load stops, and a run fails
 //! unless every subscriber has exactly what was sent. On a machine that also runs the generator,
 //! trust CPU per message over throughput, and look at "generator cores busy" before you believe
-//! either.
+//! either. System calls are counted in a moment after the window, because counting costs time.
 
+mod arguments;
+mod cases;
+mod ceiling;
+mod churn;
 mod error;
 mod flow;
+mod idle;
+mod machine;
 mod measure;
+mod monitoring;
+mod pace;
+mod paced;
+mod pauses;
+mod placement;
+mod plot;
+mod readers;
 mod report;
 mod reqrep;
 mod scenario;
 mod server;
+mod slow;
+mod soak;
+mod status;
+mod system_calls;
+mod table;
+mod usage;
 mod wire;
 
-use std::path::PathBuf;
+use std::fs;
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::error::BenchError;
-use crate::measure::{Observed, Window};
-use crate::report::{Machine, Outcome, Report};
-use crate::scenario::{Choice, Scenario};
-use crate::server::{Candidate, Make, Server, pin_this_thread};
-
-/// Measures servers side by side
-#[derive(Parser)]
-#[command(version)]
-struct Arguments {
-    /// A stock nats-server; give it twice to see the noise
-    #[arg(long, value_name = "PATH", required_unless_present = "ramjet")]
-    stock: Vec<PathBuf>,
-    /// A Ramjet server; give it twice to compare two builds
-    #[arg(long, value_name = "PATH")]
-    ramjet: Vec<PathBuf>,
-    /// Times each server is started and measured
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
-    /// Length of the measured window
-    #[arg(long, default_value_t = 3.0, value_parser = seconds)]
-    seconds: f64,
-    /// Time under load before it
-    #[arg(long, default_value_t = 0.5, value_parser = seconds)]
-    warmup: f64,
-    /// Threads of each server
-    #[arg(long, default_value_t = 1)]
-    shards: usize,
-    /// CPUs the servers may use, as 0,1
-    #[arg(long, value_delimiter = ',', value_name = "LIST")]
-    cpus: Option<Vec<usize>>,
-    /// CPUs the generator may use
-    #[arg(long, value_delimiter = ',', value_name = "LIST")]
-    generator_cpus: Option<Vec<usize>>,
-    /// Also write every run's figures here
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    #[command(subcommand)]
-    choice: Choice,
-}
+use crate::arguments::{Arguments, Choice};
+use crate::cases::Case;
+use crate::error::{BenchError, io_error};
+use crate::machine::{Executable, Machine};
+use crate::measure::{Observed, Run, Window};
+use crate::report::{Outcome, Report};
+use crate::server::{Candidate, Pinned, Server};
+use crate::soak::Soak;
+use crate::status::Status;
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
+    match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench-harness: {error}");
@@ -88,40 +80,68 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Result<(), BenchError> {
+fn run(arguments: &Arguments) -> Result<(), BenchError> {
     let candidates = arguments.candidates();
-    let mut report = Report {
-        machine: Machine::this(),
-        shards: arguments.shards,
-        server_cpus: arguments.cpus.clone(),
-        generator_cpus: arguments.generator_cpus.clone(),
-        servers: candidates
-            .iter()
-            .map(|candidate| (candidate.name.clone(), candidate.path.display().to_string()))
-            .collect(),
-        scenarios: Vec::new(),
-    };
-    if let Some(cpus) = &arguments.generator_cpus {
-        pin_this_thread(cpus)?;
+    if candidates.is_empty() && !matches!(arguments.choice, Choice::Ceiling) {
+        let text = "give --stock PATH, --ramjet PATH, or both";
+        let kind = clap::error::ErrorKind::MissingRequiredArgument;
+        Arguments::command().error(kind, text).exit();
     }
-    for scenario in arguments.choice.scenarios() {
-        report
-            .scenarios
-            .push(measure(&scenario, &candidates, &arguments)?);
+    raise_descriptor_limit();
+    match &arguments.choice {
+        Choice::Ceiling => {
+            let pinned = arguments.generator_cpus_for(1);
+            let _pinned = pinned.map(Pinned::to).transpose()?;
+            ceiling::run(Duration::from_secs_f64(arguments.seconds))
+        }
+        Choice::Soak(soak) => run_soak(soak, &candidates, arguments),
+        _ => measure_all(&candidates, arguments),
     }
-    print!("{report}");
-    arguments
-        .json
-        .as_deref()
-        .map_or(Ok(()), |path| report.write_json(path))
 }
 
-/// Runs one scenario in every round on every server.
+/// Thousands of idle connections need as many descriptors, here and in the servers, which inherit
+/// the limit.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    // Too few are noticed where they are needed.
+    let _ = setrlimit(Resource::Nofile, raised);
+}
+
+fn measure_all(candidates: &[Candidate], arguments: &Arguments) -> Result<(), BenchError> {
+    let (name, cases) = arguments.cases();
+    let status = Status::new(cases.len() * candidates.len() * arguments.rounds as usize);
+    let mut outcomes = Vec::new();
+    for case in cases {
+        outcomes.push(measure(case, candidates, arguments, &status)?);
+    }
+    drop(status);
+    let report = Report {
+        machine: Machine::this(),
+        flags: format!(
+            "--rounds {} --seconds {} --warmup {}",
+            arguments.rounds, arguments.seconds, arguments.warmup
+        ),
+        server_cpus: arguments.cpus.clone(),
+        generator_cpus: arguments.generator_cpus.clone(),
+        servers: candidates.iter().map(Executable::of).collect(),
+        outcomes,
+    };
+    print!("{}", report.table());
+    report.write(&arguments.outputs, &name)
+}
+
+/// Runs one case in every round on every server.
 fn measure(
-    scenario: &Scenario,
+    case: Case,
     candidates: &[Candidate],
     arguments: &Arguments,
+    status: &Status,
 ) -> Result<Outcome, BenchError> {
+    let title = case.title();
     let mut runs = vec![Vec::new(); candidates.len()];
     for round in 0..arguments.rounds {
         let mut order: Vec<usize> = (0..candidates.len()).collect();
@@ -130,62 +150,81 @@ fn measure(
             order.reverse();
         }
         for index in order {
-            eprintln!(
-                "{}: {} round {}",
-                scenario.title(),
-                candidates[index].name,
-                round + 1
-            );
-            runs[index].push(run_once(scenario, &candidates[index], arguments)?);
+            let candidate = &candidates[index];
+            status.begin(format!("{title}: {} round {}", candidate.name, round + 1));
+            runs[index].push(run_once(&case, candidate, arguments, status)?);
         }
     }
-    Ok(Outcome {
-        title: scenario.title(),
-        runs,
-    })
+    Ok(Outcome { title, case, runs })
 }
 
 fn run_once(
-    scenario: &Scenario,
+    case: &Case,
     candidate: &Candidate,
     arguments: &Arguments,
+    status: &Status,
 ) -> Result<Observed, BenchError> {
-    let window = Window {
-        warmup: Duration::from_secs_f64(arguments.warmup),
-        measured: Duration::from_secs_f64(arguments.seconds),
-    };
-    let server = Server::start(candidate, arguments.shards, arguments.cpus.as_deref())?;
-    let observed = scenario.run(&server, window)?;
+    let server = Server::start(candidate, case.shards, arguments.cpus_for(case.shards))?;
+    let pinned = arguments.generator_cpus_for(case.shards);
+    let _pinned = pinned.map(Pinned::to).transpose()?;
+    let observed = case.scenario.run(&Run {
+        server: &server,
+        window: Window {
+            warmup: Duration::from_secs_f64(arguments.warmup),
+            measured: Duration::from_secs_f64(arguments.seconds),
+        },
+        placement: case.placement,
+        count_calls: !arguments.no_system_calls,
+        status,
+    })?;
     server.stop()?;
     Ok(observed)
 }
 
-impl Arguments {
-    /// Servers in column order: stock first.
-    fn candidates(&self) -> Vec<Candidate> {
-        let of_make = |make: Make, title: &str, paths: &[PathBuf]| -> Vec<Candidate> {
-            paths
-                .iter()
-                .enumerate()
-                .map(|(index, path)| Candidate {
-                    name: match paths.len() {
-                        1 => title.to_owned(),
-                        _ => format!("{title}#{}", index + 1),
-                    },
-                    make,
-                    path: path.clone(),
-                })
-                .collect()
-        };
-        let mut candidates = of_make(Make::Stock, "stock", &self.stock);
-        candidates.extend(of_make(Make::Ramjet, "ramjet", &self.ramjet));
-        candidates
+/// Every server given in turn; the first one whose pauses are too long fails the call.
+fn run_soak(
+    soak: &Soak,
+    candidates: &[Candidate],
+    arguments: &Arguments,
+) -> Result<(), BenchError> {
+    let status = Status::new(candidates.len());
+    let mut verdict = Ok(());
+    for candidate in candidates {
+        status.begin(format!("soak of {} s: {}", soak.duration, candidate.name));
+        let shards = arguments.shards;
+        let server = Server::start(candidate, shards, arguments.cpus_for(shards))?;
+        let pinned = arguments.generator_cpus_for(shards);
+        let _pinned = pinned.map(Pinned::to).transpose()?;
+        let soaked = soak.run(&Run {
+            server: &server,
+            window: Window {
+                warmup: Duration::ZERO,
+                measured: Duration::from_secs_f64(soak.duration),
+            },
+            placement: arguments.placement,
+            count_calls: false,
+            status: &status,
+        })?;
+        server.stop()?;
+        println!(
+            "\n{}, {} outstanding, {shards} shards{}: {} round trips, {:.3} M messages/s",
+            candidate.name,
+            soak.outstanding,
+            arguments.placement.words(),
+            soaked.observed.verified / 2,
+            soaked.observed.rate() / 1e6,
+        );
+        if let Some(placed) = soaked.observed.placed {
+            println!("placed as asked at the end: {placed:.2}");
+        }
+        print!("between two replies:\n{}", soaked.pauses);
+        print!("the machine woke a sleeper late by:\n{}", soaked.machine);
+        if let Some(path) = &soak.outcome {
+            let text = serde_json::to_string_pretty(&soaked)
+                .map_err(|error| io_error("write JSON")(io::Error::from(error)))?;
+            fs::write(path, text).map_err(io_error("write the outcome"))?;
+        }
+        verdict = verdict.and(soak.judge(&soaked));
     }
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(seconds) if (0.0..=3600.0).contains(&seconds) => Ok(seconds),
-        _ => Err("give a number of seconds up to 3600".into()),
-    }
+    verdict
 }

@@ -1,250 +1,158 @@
-//! One table for a person, one JSON file for a record.
+//! One table for a person; JSON, CSV and a chart for a record.
 
-use std::fmt::{self, Write as _};
-use std::fs::{self, File};
+use std::fmt::Write as _;
+use std::fs;
 use std::io;
 use std::path::Path;
 
 use serde::Serialize;
 
+use crate::arguments::Outputs;
+use crate::cases::Case;
 use crate::error::{BenchError, io_error};
+use crate::machine::{Executable, Machine};
 use crate::measure::Observed;
+use crate::plot;
 
 /// All that one call of the harness measured.
 #[derive(Serialize)]
 pub struct Report {
     /// Where.
     pub machine: Machine,
-    /// Threads each server was given.
-    pub shards: usize,
-    /// CPUs the servers were pinned to.
+    /// The command's arguments but for paths.
+    pub flags: String,
+    /// CPUs the servers were pinned to, where there were enough of them.
     pub server_cpus: Option<Vec<usize>>,
     /// CPUs the generator was pinned to.
     pub generator_cpus: Option<Vec<usize>>,
-    /// Executables by column, as given.
-    pub servers: Vec<(String, String)>,
+    /// Executables, in the order of the runs.
+    pub servers: Vec<Executable>,
     /// What they did.
-    pub scenarios: Vec<Outcome>,
+    pub outcomes: Vec<Outcome>,
 }
 
-/// One scenario's runs.
+/// One case's runs.
 #[derive(Serialize)]
 pub struct Outcome {
-    /// The scenario and its knobs.
+    /// The case and its knobs, in words.
     pub title: String,
-    /// By server, in the order of the columns; one entry per round.
+    /// The same for a program.
+    pub case: Case,
+    /// By server; one entry per round.
     pub runs: Vec<Vec<Observed>>,
 }
 
-/// The machine, as far as it bears on the figures.
-#[derive(Serialize)]
-pub struct Machine {
-    /// Processor model.
-    pub cpu: String,
-    /// Processors online.
-    pub cpus: usize,
-    /// Kernel release.
-    pub kernel: String,
-}
-
-impl Machine {
-    /// This one.
-    pub fn this() -> Self {
-        let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let model = cpuinfo
-            .lines()
-            .find_map(|line| line.strip_prefix("model name"));
-        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        Self {
-            cpu: model
-                .unwrap_or("unknown")
-                .trim_start_matches(['\t', ' ', ':'])
-                .to_owned(),
-            cpus: cpuinfo
-                .lines()
-                .filter(|line| line.starts_with("processor"))
-                .count(),
-            kernel: kernel.trim().to_owned(),
-        }
-    }
-}
-
 impl Report {
-    /// Writes it to `path`.
+    /// Writes what `outputs` ask for; `name` is that of the record's files.
     ///
     /// # Errors
-    /// [`BenchError::Io`].
-    pub fn write_json(&self, path: &Path) -> Result<(), BenchError> {
-        let file = File::create(path).map_err(io_error("create the JSON file"))?;
-        serde_json::to_writer_pretty(file, self)
-            .map_err(|error| io_error("write the JSON file")(io::Error::from(error)))
-    }
-}
-
-/// A line of the table: its title, its digits, and how to take it from a run.
-struct Metric {
-    title: &'static str,
-    digits: usize,
-    value: fn(&Observed) -> Option<f64>,
-}
-
-const METRICS: &[Metric] = &[
-    Metric {
-        title: "M messages/s",
-        digits: 3,
-        value: |run| Some(run.messages as f64 / run.seconds / 1e6),
-    },
-    Metric {
-        title: "server CPU s/M messages",
-        digits: 3,
-        value: |run| per_million(run.server_cpu_seconds, run.messages),
-    },
-    Metric {
-        title: "p50 us",
-        digits: 1,
-        value: |run| Some(run.latency?.p50),
-    },
-    Metric {
-        title: "p99 us",
-        digits: 1,
-        value: |run| Some(run.latency?.p99),
-    },
-    Metric {
-        title: "p99.9 us",
-        digits: 1,
-        value: |run| Some(run.latency?.p999),
-    },
-    Metric {
-        title: "max us",
-        digits: 1,
-        value: |run| Some(run.latency?.max),
-    },
-    Metric {
-        title: "server RSS MiB",
-        digits: 1,
-        value: |run| Some(mebibytes(run.rss_bytes)),
-    },
-    Metric {
-        title: "server cores busy",
-        digits: 2,
-        value: |run| Some(run.server_cpu_seconds / run.seconds),
-    },
-    Metric {
-        title: "generator cores busy",
-        digits: 2,
-        value: |run| Some(run.generator_cpu_seconds / run.seconds),
-    },
-    Metric {
-        title: "M received == sent",
-        digits: 3,
-        value: |run| Some(run.verified as f64 / 1e6),
-    },
-];
-
-fn per_million(seconds: f64, messages: u64) -> Option<f64> {
-    (messages > 0).then(|| seconds / (messages as f64 / 1e6))
-}
-
-fn mebibytes(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
-}
-
-/// Medians, and in brackets the least and the most of the rounds. The last column is the first
-/// server over the last.
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine { cpu, cpus, kernel } = &self.machine;
-        writeln!(
-            f,
-            "{cpus} x {cpu}, kernel {kernel}, {} server threads",
-            self.shards
-        )?;
-        for outcome in &self.scenarios {
-            let rounds = outcome.runs.first().map_or(0, Vec::len);
-            writeln!(f, "\n{} (median of {rounds}; least..most)", outcome.title)?;
-            write!(f, "  {:<24}", "")?;
-            for (name, _) in &self.servers {
-                write!(f, "{name:>32}")?;
-            }
-            match (self.servers.first(), self.servers.last()) {
-                (Some((first, _)), Some((last, _))) if first != last => {
-                    writeln!(f, "{:>20}", format!("{first}/{last}"))?;
-                }
-                _ => writeln!(f)?,
-            }
-            for metric in METRICS {
-                outcome.write_metric(f, metric)?;
-            }
+    /// [`BenchError::Io`], [`BenchError::Plot`].
+    pub fn write(&self, outputs: &Outputs, name: &str) -> Result<(), BenchError> {
+        let text = |path: &Path| write_file(path, &self.table());
+        let csv = |path: &Path| write_file(path, &self.csv());
+        let json = |path: &Path| write_file(path, &self.json()?);
+        let svg = |path: &Path| plot::draw(self, path);
+        if let Some(path) = &outputs.text {
+            text(path)?;
+        }
+        if let Some(path) = &outputs.csv {
+            csv(path)?;
+        }
+        if let Some(path) = &outputs.json {
+            json(path)?;
+        }
+        if let Some(path) = &outputs.plot {
+            svg(path)?;
+        }
+        if let Some(folder) = &outputs.record {
+            let folder = folder.join(self.machine.slug());
+            fs::create_dir_all(&folder).map_err(io_error("create the record's folder"))?;
+            let file = |ending: &str| folder.join(format!("{name}.{ending}"));
+            text(&file("txt"))?;
+            csv(&file("csv"))?;
+            json(&file("json"))?;
+            svg(&file("svg"))?;
+            write_file(&folder.join("machine.txt"), &self.machine_text())?;
         }
         Ok(())
     }
-}
 
-impl Outcome {
-    fn write_metric(&self, f: &mut fmt::Formatter<'_>, metric: &Metric) -> fmt::Result {
-        let columns: Vec<_> = self
-            .runs
-            .iter()
-            .filter_map(|runs| Spread::of(runs.iter().filter_map(metric.value).collect()))
-            .collect();
-        if columns.len() < self.runs.len() {
-            return Ok(());
-        }
-        write!(f, "  {:<24}", metric.title)?;
-        let digits = metric.digits;
-        for Spread {
-            least,
-            median,
-            most,
-        } in &columns
-        {
-            let mut cell = format!("{median:.digits$}");
-            write!(cell, " ({least:.digits$}..{most:.digits$})")?;
-            write!(f, "{cell:>32}")?;
-        }
-        if let [first, .., last] = columns.as_slice() {
-            write!(f, "{:>20.2}", first.median / last.median)?;
-        }
-        writeln!(f)
+    fn json(&self) -> Result<String, BenchError> {
+        serde_json::to_string_pretty(self)
+            .map_err(|error| io_error("write JSON")(io::Error::from(error)))
     }
-}
 
-/// A metric over the rounds.
-#[derive(Debug, PartialEq)]
-struct Spread {
-    least: f64,
-    median: f64,
-    most: f64,
-}
-
-impl Spread {
-    fn of(mut values: Vec<f64>) -> Option<Self> {
-        values.sort_by(f64::total_cmp);
-        let (least, most) = (*values.first()?, *values.last()?);
-        let upper = values.len() / 2;
-        let lower = (values.len() - 1) / 2;
-        Some(Self {
-            least,
-            median: f64::midpoint(values[lower], values[upper]),
-            most,
-        })
+    /// A line for each run.
+    fn csv(&self) -> String {
+        let mut out = String::from(
+            "case,shards,server,round,messages,seconds,messages_per_second,\
+             server_cpu_s_per_million,server_cpu_s,generator_cpu_s,p50_us,p99_us,p999_us,max_us,\
+             rss_bytes,system_calls_per_message,received_and_sent,placed,extra\n",
+        );
+        for outcome in &self.outcomes {
+            for (server, runs) in self.servers.iter().zip(&outcome.runs) {
+                for (round, run) in runs.iter().enumerate() {
+                    let shards = outcome.case.shards;
+                    let name = &server.name;
+                    // Titles hold commas, and no quotes.
+                    let _ = write!(out, "\"{}\",{shards},{name},{}", outcome.title, round + 1);
+                    let latency = |value: fn(&crate::measure::Percentiles) -> f64| {
+                        run.latency.as_ref().map(value)
+                    };
+                    for value in [
+                        Some(run.messages as f64),
+                        Some(run.seconds),
+                        Some(run.rate()),
+                        run.cpu_per_million(),
+                        Some(run.server_cpu_seconds),
+                        Some(run.generator_cpu_seconds),
+                        latency(|it| it.p50),
+                        latency(|it| it.p99),
+                        latency(|it| it.p999),
+                        latency(|it| it.max),
+                        Some(run.rss_bytes as f64),
+                        run.system_calls_per_message,
+                        Some(run.verified as f64),
+                        run.placed,
+                    ] {
+                        out.push(',');
+                        if let Some(value) = value {
+                            let _ = write!(out, "{value}");
+                        }
+                    }
+                    let extra: Vec<String> = run
+                        .extra
+                        .iter()
+                        .map(|figure| format!("{}: {}", figure.title, figure.value))
+                        .collect();
+                    let _ = writeln!(out, ",\"{}\"", extra.join("; "));
+                }
+            }
+        }
+        out
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_of_an_even_count_is_between_the_middle_two() {
-        let spread = |values: &[f64]| Spread::of(values.to_vec());
-        assert_eq!(spread(&[]), None);
-        assert_eq!(spread(&[3.0, 1.0, 2.0]).unwrap().median, 2.0);
-        let even = Spread {
-            least: 1.0,
-            median: 2.5,
-            most: 4.0,
+    /// What a reader of the record must know.
+    pub fn machine_text(&self) -> String {
+        let list = |cpus: &Option<Vec<usize>>| {
+            cpus.as_ref().map_or("not pinned".to_owned(), |cpus| {
+                format!("CPUs {cpus:?}, free where a server has more threads than that")
+            })
         };
-        assert_eq!(spread(&[4.0, 1.0, 3.0, 2.0]), Some(even));
+        let mut out = format!(
+            "machine    {}\nflags      {}\nservers    {}\ngenerator  {}\n",
+            self.machine,
+            self.flags,
+            list(&self.server_cpus),
+            list(&self.generator_cpus)
+        );
+        for server in &self.servers {
+            let _ = writeln!(out, "{:<11}{}", server.name, server.version);
+        }
+        out
     }
+}
+
+fn write_file(path: &Path, text: &str) -> Result<(), BenchError> {
+    fs::write(path, text).map_err(io_error("write a result file"))
 }

@@ -1,5 +1,6 @@
 //! Request-reply over the raw protocol: pairs of a requester and a responder, each with a connection
-//! and a thread, and a fixed number of requests in flight per pair.
+//! and a thread, and either a fixed number of requests in flight per pair or a fixed rate
+//! (`paced.rs`).
 //!
 //! A request carries its time of sending in the first eight bytes of its payload; the responder
 //! sends the payload back. The clock is read once per read of the socket, for all replies in it.
@@ -12,8 +13,8 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::error::BenchError;
-use crate::measure::{Latencies, Observed, Percentiles, Progress, Window, latencies};
-use crate::server::Server;
+use crate::measure::{Latencies, Observed, Percentiles, Progress, Run, latencies};
+use crate::pauses::Pauses;
 use crate::wire::{Connection, STALL_MAX, Scanner, read_buffer};
 
 /// Bytes at the front of a payload that hold the time of sending.
@@ -43,23 +44,37 @@ pub struct RequestReply {
     pub size: usize,
     /// Reply subjects.
     pub inbox: Inbox,
+    /// Both sides sleep while they wait, as most clients do; otherwise they stay awake, so that
+    /// it is the server that is measured.
+    pub asleep: bool,
+    /// Requests a second of each pair, whatever is in flight; `None` keeps `outstanding` in
+    /// flight instead.
+    pub rate: Option<f64>,
 }
 
 impl RequestReply {
-    /// Runs it against `server`. Each round trip counts two messages.
+    /// Runs it. Each round trip counts two messages.
     ///
     /// # Errors
     /// Any: above all [`BenchError::Stalled`] when a reply is missing.
-    pub fn run(&self, server: &Server, window: Window) -> Result<Observed, BenchError> {
-        let progress = Progress::default();
+    pub fn run(&self, run: &Run<'_>) -> Result<(Observed, Pauses), BenchError> {
         let epoch = Instant::now();
         let requesters_left = AtomicUsize::new(self.pairs);
         let mut responders = Vec::new();
         let mut requesters = Vec::new();
+        let mut pairs = Vec::new();
         for pair in 0..self.pairs {
-            responders.push(Responder::open(self, pair, server)?);
-            requesters.push(Requester::open(self, pair, server, epoch)?);
+            let mut responder = Responder::open(self.size, pair, run)?;
+            let mut requester = Requester::open(self.size, pair, run, &responder)?;
+            if !self.asleep {
+                responder.connection.stay_awake();
+                requester.connection.stay_awake();
+            }
+            pairs.push((requester.connection.id(), responder.connection.id()));
+            responders.push(responder);
+            requesters.push(requester);
         }
+        let progress = Progress::of_pairs(pairs);
         thread::scope(|scope| {
             let (progress, left) = (&progress, &requesters_left);
             let answering: Vec<_> = responders
@@ -70,25 +85,25 @@ impl RequestReply {
                 .into_iter()
                 .map(|requester| {
                     scope.spawn(move || {
-                        let outcome = requester.run(progress);
+                        let outcome = match self.rate {
+                            Some(rate) => requester.run_paced(rate, epoch, progress),
+                            None => self.run_closed(requester, epoch, progress),
+                        };
                         left.fetch_sub(1, Ordering::Relaxed);
                         outcome
                     })
                 })
                 .collect();
-            let observed = progress.observe(window, server);
-            let mut all = latencies();
-            let (mut asked, mut answered) = (0, 0);
+            let observed = progress.observe(run);
+            let mut all = Asked::default();
+            let mut answered = 0;
             let mut outcome = Ok(());
             for thread in asking {
                 match thread
                     .join()
                     .unwrap_or(Err(BenchError::Panicked { role: "requester" }))
                 {
-                    Ok((count, some)) => {
-                        asked += count;
-                        all += some;
-                    }
+                    Ok(asked) => all.add(asked),
                     Err(error) => outcome = outcome.and(Err(error)),
                 }
             }
@@ -102,21 +117,58 @@ impl RequestReply {
                 }
             }
             outcome?;
-            if asked != answered {
-                let (received, expected) = (answered, asked);
+            if all.count != answered {
                 return Err(BenchError::Miscounted {
                     role: "responder",
-                    received,
-                    expected,
+                    received: answered,
+                    expected: all.count,
                 });
             }
-            let latency = Some(Percentiles::from(&all));
-            Ok(Observed {
-                verified: 2 * asked,
-                latency,
-                ..observed?
-            })
+            let mut observed = observed?;
+            observed.verified = 2 * all.count;
+            observed.latency = Some(Percentiles::from(&all.latencies));
+            if self.rate.is_some() {
+                observed.add_figure("k requests/s served", observed.rate() / 2000.0, 2);
+            }
+            Ok((observed, all.pauses))
         })
+    }
+
+    fn run_closed(
+        &self,
+        requester: Requester,
+        epoch: Instant,
+        progress: &Progress,
+    ) -> Result<Asked, BenchError> {
+        requester.run(self.outstanding, self.inbox, epoch, progress)
+    }
+}
+
+/// What a requester has to say at the end.
+pub struct Asked {
+    /// Round trips.
+    pub count: u64,
+    /// Of those that ended while it was measured.
+    pub latencies: Latencies,
+    /// Between replies, over the whole run.
+    pub pauses: Pauses,
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        Self {
+            count: 0,
+            latencies: latencies(),
+            pauses: Pauses::default(),
+        }
+    }
+}
+
+impl Asked {
+    fn add(&mut self, other: Self) {
+        self.count += other.count;
+        self.latencies += other.latencies;
+        self.pauses.add(&other.pauses);
     }
 }
 
@@ -129,27 +181,29 @@ fn inbox_prefix(pair: usize) -> String {
     format!("_INBOX.bench{pair}.")
 }
 
-struct Requester {
-    connection: Connection,
-    scanner: Scanner,
+/// Asks: a connection, the scanner for its replies, and a request to fill in.
+pub struct Requester {
+    pub(crate) connection: Connection,
+    pub(crate) scanner: Scanner,
     request: Vec<u8>,
     token_at: usize,
     payload_at: usize,
-    outstanding: usize,
-    inbox: Inbox,
-    epoch: Instant,
 }
 
 impl Requester {
     fn open(
-        scenario: &RequestReply,
+        size: usize,
         pair: usize,
-        server: &Server,
-        epoch: Instant,
+        run: &Run<'_>,
+        responder: &Responder,
     ) -> Result<Self, BenchError> {
-        let (size, prefix) = (scenario.size, inbox_prefix(pair));
+        let prefix = inbox_prefix(pair);
         let wildcard = format!("{prefix}*");
-        let connection = Connection::open(server.address(), "requester", Some(&wildcard))?;
+        let connection = run
+            .placement
+            .open(run.server, Some(&responder.connection), || {
+                Connection::open(run.server.address(), "requester", &[&wildcard])
+            })?;
         let zeros = "0".repeat(TOKEN_SIZE);
         let reply_head = format!("MSG {prefix}{zeros} 1 {size}\r\n");
         let scanner = Scanner::new(
@@ -161,85 +215,117 @@ impl Requester {
         let payload_at = request.len();
         request.resize(payload_at + size, b'x');
         request.extend_from_slice(CRLF);
-        let (outstanding, inbox) = (scenario.outstanding, scenario.inbox);
         Ok(Self {
             connection,
             scanner,
             request,
             token_at,
             payload_at,
-            outstanding,
-            inbox,
-            epoch,
         })
     }
 
-    /// Keeps requests in flight until the window is over, then waits for the last reply; returns
-    /// the number of round trips and the latencies of those that ended within the window.
-    fn run(mut self, progress: &Progress) -> Result<(u64, Latencies), BenchError> {
+    /// The time of sending in a reply.
+    pub(crate) fn stamp_of(reply: &[u8], payload_from_end: usize) -> u64 {
+        reply[reply.len() - payload_from_end..]
+            .first_chunk()
+            .map_or(0, |stamp| u64::from_le_bytes(*stamp))
+    }
+
+    /// Bytes from the payload's first to the message's last.
+    pub(crate) fn payload_from_end(&self) -> usize {
+        self.request.len() - self.payload_at
+    }
+
+    /// Appends request `number`, or one to the fixed inbox, sent at `stamp`.
+    pub(crate) fn append(&mut self, batch: &mut Vec<u8>, number: Option<u64>, stamp: u64) {
+        self.request[self.payload_at..][..STAMP_SIZE].copy_from_slice(&stamp.to_le_bytes());
+        if let Some(number) = number {
+            write_decimal(number, &mut self.request[self.token_at..][..TOKEN_SIZE]);
+        }
+        batch.extend_from_slice(&self.request);
+    }
+
+    /// Keeps requests in flight until the window is over, then waits for the last reply.
+    fn run(
+        mut self,
+        outstanding: usize,
+        inbox: Inbox,
+        epoch: Instant,
+        progress: &Progress,
+    ) -> Result<Asked, BenchError> {
         let mut buffer = read_buffer();
         let mut batch = Vec::new();
-        let mut histogram = latencies();
-        let payload_from_end = self.request.len() - self.payload_at;
-        let (mut sent, mut received) = (0, 0);
-        self.ask(self.outstanding as u64, &mut sent, &mut batch)?;
-        let mut last_progress = Instant::now();
-        while received < sent {
-            let (epoch, measured) = (self.epoch, progress.is_measured());
+        let mut asked = Asked::default();
+        let payload_from_end = self.payload_from_end();
+        let (mut sent, mut to_ask) = (0, outstanding as u64);
+        let mut last_reply = Instant::now();
+        while asked.count < sent || to_ask > 0 {
+            if to_ask > 0 {
+                let stamp = nanos_since(epoch);
+                batch.clear();
+                for _ in 0..to_ask {
+                    sent += 1;
+                    self.append(&mut batch, (inbox == Inbox::Unique).then_some(sent), stamp);
+                }
+                self.connection.write(&batch)?;
+            }
+            let measured = progress.measured_stage().is_some();
             let mut read_at = None;
+            let histogram = &mut asked.latencies;
             let found = self
                 .connection
                 .receive(&mut self.scanner, &mut buffer, |reply| {
-                    let now = *read_at.get_or_insert_with(|| nanos_since(epoch));
+                    let now = *read_at.get_or_insert_with(Instant::now);
                     if measured {
-                        let asked_at = stamp_of(&reply[reply.len() - payload_from_end..]);
+                        let asked_at = Self::stamp_of(reply, payload_from_end);
+                        let now = (now - epoch).as_nanos() as u64;
                         histogram.saturating_record(now.saturating_sub(asked_at));
                     }
                 })?;
-            if found.messages > 0 {
-                received += found.messages;
+            if let Some(now) = read_at {
+                asked.count += found.messages;
                 progress.add(2 * found.messages);
-                last_progress = Instant::now();
-            } else if last_progress.elapsed() > STALL_MAX {
-                let (role, seconds) = ("requester", STALL_MAX.as_secs());
-                return Err(BenchError::Stalled {
-                    role,
-                    seconds,
-                    received,
-                    expected: sent,
-                });
+                asked.pauses.record(now - last_reply, last_reply - epoch);
+                last_reply = now;
+            } else if last_reply.elapsed() > STALL_MAX {
+                return Err(stalled(asked.count, sent));
             }
-            if !progress.is_over() {
-                self.ask(found.messages, &mut sent, &mut batch)?;
-            }
+            to_ask = if progress.is_over() {
+                0
+            } else {
+                found.messages
+            };
         }
-        received += self.connection.barrier(&mut self.scanner, &mut buffer)?;
-        if received != sent {
-            return Err(BenchError::Miscounted {
-                role: "requester",
-                received,
-                expected: sent,
-            });
-        }
-        Ok((received, histogram))
+        self.finish(&mut asked, sent, &mut buffer)?;
+        Ok(asked)
     }
 
-    /// Sends `count` requests in one write.
-    fn ask(&mut self, count: u64, sent: &mut u64, batch: &mut Vec<u8>) -> Result<(), BenchError> {
-        if count == 0 {
+    /// Nothing more may come than was asked for.
+    pub(crate) fn finish(
+        &mut self,
+        asked: &mut Asked,
+        sent: u64,
+        buffer: &mut [u8],
+    ) -> Result<(), BenchError> {
+        asked.count += self.connection.barrier(&mut self.scanner, buffer)?;
+        if asked.count == sent {
             return Ok(());
         }
-        let stamp = nanos_since(self.epoch).to_le_bytes();
-        self.request[self.payload_at..][..STAMP_SIZE].copy_from_slice(&stamp);
-        batch.clear();
-        for _ in 0..count {
-            *sent += 1;
-            if self.inbox == Inbox::Unique {
-                write_decimal(*sent, &mut self.request[self.token_at..][..TOKEN_SIZE]);
-            }
-            batch.extend_from_slice(&self.request);
-        }
-        self.connection.write(batch)
+        Err(BenchError::Miscounted {
+            role: "requester",
+            received: asked.count,
+            expected: sent,
+        })
+    }
+}
+
+/// Replies are missing.
+pub(crate) fn stalled(received: u64, expected: u64) -> BenchError {
+    BenchError::Stalled {
+        role: "requester",
+        seconds: STALL_MAX.as_secs(),
+        received,
+        expected,
     }
 }
 
@@ -251,12 +337,12 @@ struct Responder {
 }
 
 impl Responder {
-    fn open(scenario: &RequestReply, pair: usize, server: &Server) -> Result<Self, BenchError> {
+    fn open(size: usize, pair: usize, run: &Run<'_>) -> Result<Self, BenchError> {
         let service = service(pair);
-        let connection = Connection::open(server.address(), "responder", Some(&service))?;
+        let connection = Connection::open(run.server.address(), "responder", &[&service])?;
         let head = format!("MSG {service} 1 {}", inbox_prefix(pair));
-        let rest = format!("{} {}\r\n", "0".repeat(TOKEN_SIZE), scenario.size);
-        let length = head.len() + rest.len() + scenario.size + CRLF.len();
+        let rest = format!("{} {}\r\n", "0".repeat(TOKEN_SIZE), size);
+        let length = head.len() + rest.len() + size + CRLF.len();
         let scanner = Scanner::new(&head, length);
         Ok(Self {
             connection,
@@ -291,14 +377,8 @@ impl Responder {
     }
 }
 
-fn nanos_since(epoch: Instant) -> u64 {
+pub(crate) fn nanos_since(epoch: Instant) -> u64 {
     epoch.elapsed().as_nanos() as u64
-}
-
-fn stamp_of(payload: &[u8]) -> u64 {
-    payload
-        .first_chunk()
-        .map_or(0, |stamp| u64::from_le_bytes(*stamp))
 }
 
 /// Writes `number` with leading zeros; digits that do not fit are left out.

@@ -1,18 +1,21 @@
 //! The scenarios by name, with their knobs and what the table calls them.
 
 use clap::Subcommand;
+use serde::Serialize;
 
 use crate::error::BenchError;
-use crate::flow::Flow;
-use crate::measure::{Observed, Window};
+use crate::flow::{Flow, Then};
+use crate::idle::Idle;
+use crate::measure::{Observed, Run};
 use crate::reqrep::{Inbox, RequestReply, STAMP_SIZE};
-use crate::server::Server;
+use crate::slow::Slow;
 
-/// Largest payload, of the server's default `max_payload` (1 MiB) what the generator's buffer takes.
-const SIZE_MAX: usize = 60 * 1024;
+/// Largest payload the generator's buffer takes; the server's default `max_payload` is 1 MiB.
+const SIZE_MAX: usize = 100 * 1024;
 
 /// What is measured.
-#[derive(Debug, Clone, Subcommand)]
+#[derive(Debug, Clone, Subcommand, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Scenario {
     /// Publish only: nobody listens
     Pub {
@@ -70,132 +73,208 @@ pub enum Scenario {
         /// Reply subjects
         #[arg(long, value_enum, default_value_t = Inbox::Unique)]
         inbox: Inbox,
+        /// Let requester and responder sleep while they wait, as most clients do
+        #[arg(long)]
+        asleep: bool,
     },
-}
-
-/// What to run.
-#[derive(Debug, Clone, Subcommand)]
-pub enum Choice {
-    #[command(flatten)]
-    One(Scenario),
-    /// All of the above with their defaults; request-reply with 1, 10 and 100 outstanding
-    All,
-}
-
-impl Choice {
-    /// The scenarios it stands for.
-    pub fn scenarios(&self) -> Vec<Scenario> {
-        let reqrep = |outstanding| Scenario::Reqrep {
-            outstanding,
-            pairs: 1,
-            size: 128,
-            inbox: Inbox::Unique,
-        };
-        match self {
-            Self::One(scenario) => vec![scenario.clone()],
-            Self::All => vec![
-                Scenario::Pub {
-                    publishers: 1,
-                    size: 16,
-                },
-                Scenario::Pub {
-                    publishers: 4,
-                    size: 1024,
-                },
-                Scenario::Pubsub { size: 128 },
-                Scenario::Pairs {
-                    pairs: 4,
-                    size: 128,
-                },
-                Scenario::Fanin {
-                    publishers: 10,
-                    size: 128,
-                },
-                Scenario::Fanout {
-                    subscribers: 100,
-                    size: 128,
-                },
-                reqrep(1),
-                reqrep(10),
-                reqrep(100),
-            ],
-        }
-    }
+    /// Request-reply at a fixed rate; latency counts from the time a request was meant to leave
+    Open {
+        /// Requests a second per pair
+        #[arg(long, default_value_t = 10_000, value_parser = rate)]
+        rate: u32,
+        /// Requester and responder pairs
+        #[arg(long, default_value_t = 1, value_parser = at_least_one)]
+        pairs: usize,
+        /// Payload bytes, 8 at least
+        #[arg(long, default_value_t = 128, value_parser = stamped_payload_size)]
+        size: usize,
+    },
+    /// One publisher, one subscriber, then the same beside subscriptions that come and go
+    Churn {
+        /// Subscriptions made a second, and as many ended
+        #[arg(long, default_value_t = 10_000, value_parser = rate)]
+        rate: u32,
+        /// Payload bytes
+        #[arg(long, default_value_t = 128, value_parser = payload_size)]
+        size: usize,
+    },
+    /// One publisher on one subject, then round-robin over many
+    Many {
+        /// Subjects
+        #[arg(long, default_value_t = 1_000_000, value_parser = many)]
+        subjects: usize,
+        /// Subscribers to all of them; 0 only publishes
+        #[arg(long, default_value_t = 0)]
+        subscribers: usize,
+        /// Payload bytes
+        #[arg(long, default_value_t = 16, value_parser = payload_size)]
+        size: usize,
+    },
+    /// Many subscribers, then one more that does not read; latency of the others
+    Slow {
+        /// Subscribers that read
+        #[arg(long, default_value_t = 1000, value_parser = at_least_one)]
+        subscribers: usize,
+        /// Messages a second to each
+        #[arg(long, default_value_t = 50, value_parser = rate)]
+        rate: u32,
+        /// Payload bytes, 8 at least
+        #[arg(long, default_value_t = 128, value_parser = stamped_payload_size)]
+        size: usize,
+    },
+    /// Connections that do nothing; memory of each, CPU of all
+    Idle {
+        /// Connections
+        #[arg(long, default_value_t = 5000, value_parser = at_least_one)]
+        connections: usize,
+    },
 }
 
 impl Scenario {
     /// Title in the table.
     pub fn title(&self) -> String {
         match self {
-            Self::Pub { publishers, size } => format!("pub {publishers} x {size} B"),
-            Self::Pubsub { size } => format!("pubsub 1:1 {size} B"),
-            Self::Pairs { pairs, size } => format!("pairs {pairs}:{pairs} {size} B"),
-            Self::Fanin { publishers, size } => format!("fanin {publishers}:1 {size} B"),
-            Self::Fanout { subscribers, size } => {
-                format!("fanout 1:{subscribers} {size} B, deliveries")
-            }
+            Self::Pub { publishers, size } => format!("publish only {publishers} x {size} B"),
+            Self::Pubsub { size } => format!("1:1 {size} B"),
+            Self::Pairs { pairs, size } => format!("{pairs} pairs {size} B"),
+            Self::Fanin { publishers, size } => format!("fan-in {publishers}:1 {size} B"),
+            Self::Fanout { subscribers, size } => format!("fan-out 1:{subscribers} {size} B"),
             Self::Reqrep {
                 outstanding,
                 pairs,
                 size,
                 inbox,
-            } => {
-                let inbox = if *inbox == Inbox::Fixed {
-                    ", fixed inbox"
-                } else {
-                    ""
-                };
-                format!("reqrep {outstanding} outstanding x {pairs}, {size} B{inbox}")
+                asleep,
+            } => format!(
+                "request-reply {outstanding} outstanding{} {size} B{}{}",
+                times(*pairs),
+                match inbox {
+                    Inbox::Fixed => ", fixed inbox",
+                    Inbox::Unique => "",
+                },
+                if *asleep { ", sleeping clients" } else { "" },
+            ),
+            Self::Open { rate, pairs, size } => {
+                format!("request-reply {rate}/s{} {size} B", times(*pairs))
             }
+            Self::Churn { rate, size } => format!("1:1 {size} B beside {rate} sub+unsub/s"),
+            Self::Many {
+                subjects,
+                subscribers,
+                size,
+            } => match subscribers {
+                0 => format!("publish only {size} B, {subjects} subjects"),
+                _ => format!("1:{subscribers} {size} B, {subjects} subjects"),
+            },
+            Self::Slow {
+                subscribers,
+                rate,
+                size,
+            } => format!("fan-out 1:{subscribers} {rate}/s {size} B, one stalled"),
+            Self::Idle { connections } => format!("{connections} idle connections"),
         }
     }
 
-    /// Runs it once against `server`.
+    /// Does the generator set the rate?
+    pub fn is_paced(&self) -> bool {
+        matches!(
+            self,
+            Self::Open { .. } | Self::Slow { .. } | Self::Idle { .. }
+        )
+    }
+
+    /// Runs it once.
     ///
     /// # Errors
     /// Any of [`BenchError`]; received is not sent among them.
-    pub fn run(&self, server: &Server, window: Window) -> Result<Observed, BenchError> {
-        let flow = |publishers: Vec<usize>, subscribers: Vec<usize>, size| {
+    pub fn run(&self, run: &Run<'_>) -> Result<Observed, BenchError> {
+        let flow = |publishers: Vec<usize>, subscribers: Vec<usize>, size, then| {
             Flow {
                 publishers,
                 subscribers,
                 size,
+                then,
             }
-            .run(server, window)
+            .run(run)
         };
         let distinct = |count| (0..count).collect::<Vec<_>>();
+        let plain = Then::Nothing;
+        let request_reply = |pairs, size, outstanding, inbox, asleep, rate: Option<u32>| {
+            RequestReply {
+                outstanding,
+                pairs,
+                size,
+                inbox,
+                asleep,
+                rate: rate.map(f64::from),
+            }
+            .run(run)
+            .map(|(observed, _)| observed)
+        };
         match *self {
-            Self::Pub { publishers, size } => flow(distinct(publishers), vec![], size),
-            Self::Pubsub { size } => flow(vec![0], vec![0], size),
-            Self::Pairs { pairs, size } => flow(distinct(pairs), distinct(pairs), size),
-            Self::Fanin { publishers, size } => flow(vec![0; publishers], vec![0], size),
-            Self::Fanout { subscribers, size } => flow(vec![0], vec![0; subscribers], size),
+            Self::Pub { publishers, size } => flow(distinct(publishers), vec![], size, plain),
+            Self::Pubsub { size } => flow(vec![0], vec![0], size, plain),
+            Self::Pairs { pairs, size } => flow(distinct(pairs), distinct(pairs), size, plain),
+            Self::Fanin { publishers, size } => flow(vec![0; publishers], vec![0], size, plain),
+            Self::Fanout { subscribers, size } => flow(vec![0], vec![0; subscribers], size, plain),
+            Self::Churn { rate, size } => flow(vec![0], vec![0], size, Then::Churn(rate)),
+            Self::Many {
+                subjects,
+                subscribers,
+                size,
+            } => flow(vec![0], vec![0; subscribers], size, Then::Spread(subjects)),
             Self::Reqrep {
                 outstanding,
                 pairs,
                 size,
                 inbox,
-            } => RequestReply {
-                outstanding,
-                pairs,
-                size,
-                inbox,
+                asleep,
+            } => request_reply(pairs, size, outstanding, inbox, asleep, None),
+            Self::Open { rate, pairs, size } => {
+                request_reply(pairs, size, 0, Inbox::Unique, true, Some(rate))
             }
-            .run(server, window),
+            Self::Slow {
+                subscribers,
+                rate,
+                size,
+            } => Slow {
+                subscribers,
+                rate,
+                size,
+            }
+            .run(run),
+            Self::Idle { connections } => Idle { connections }.run(run),
         }
     }
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
+fn times(pairs: usize) -> String {
+    match pairs {
+        1 => String::new(),
+        _ => format!(" x {pairs}"),
+    }
+}
+
+/// Parses a count.
+pub fn at_least_one(text: &str) -> Result<usize, String> {
     bounded(text, 1, 100_000)
+}
+
+/// Parses a payload size that has room for a time of sending.
+pub fn stamped_payload_size(text: &str) -> Result<usize, String> {
+    bounded(text, STAMP_SIZE, SIZE_MAX)
 }
 
 fn payload_size(text: &str) -> Result<usize, String> {
     bounded(text, 0, SIZE_MAX)
 }
 
-fn stamped_payload_size(text: &str) -> Result<usize, String> {
-    bounded(text, STAMP_SIZE, SIZE_MAX)
+fn many(text: &str) -> Result<usize, String> {
+    bounded(text, 1, 10_000_000)
+}
+
+fn rate(text: &str) -> Result<u32, String> {
+    bounded(text, 1, 10_000_000).map(|rate| rate as u32)
 }
 
 fn bounded(text: &str, min: usize, max: usize) -> Result<usize, String> {

@@ -1,8 +1,7 @@
-//! One server process: started alike whatever its make, its CPU and memory read, stopped.
+//! One server process: started alike whatever its make, asked for its figures, stopped.
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -15,6 +14,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::error::{BenchError, io_error};
+use crate::monitoring;
+use crate::usage::Usage;
 
 /// A start or stop slower than this is a failure (PROC-2, PROC-8 ask for less).
 const START_STOP_MAX: Duration = Duration::from_secs(5);
@@ -44,8 +45,10 @@ pub struct Candidate {
 /// A running server; killed when dropped.
 pub struct Server {
     child: Child,
+    make: Make,
     path: PathBuf,
     address: SocketAddr,
+    monitoring: SocketAddr,
     log: Log,
 }
 
@@ -60,9 +63,10 @@ impl Server {
         threads: usize,
         cpus: Option<&[usize]>,
     ) -> Result<Self, BenchError> {
-        let address = free_address()?;
+        let [address, monitoring] = free_addresses()?;
         let mut command = Command::new(&candidate.path);
         command.args(["-a", "127.0.0.1", "-p", &address.port().to_string()]);
+        command.args(["-m", &monitoring.port().to_string()]);
         match candidate.make {
             Make::Stock => command.env("GOMAXPROCS", threads.to_string()),
             Make::Ramjet => command.args(["--shards", &threads.to_string()]),
@@ -82,8 +86,10 @@ impl Server {
         }
         let mut server = Self {
             child,
+            make: candidate.make,
             path: candidate.path.clone(),
             address,
+            monitoring,
             log,
         };
         server.wait_until_greeting()?;
@@ -93,6 +99,31 @@ impl Server {
     /// Where it accepts connections.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What it is.
+    pub fn make(&self) -> Make {
+        self.make
+    }
+
+    /// Its process id.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Shard that serves connection `cid`; Ramjet only.
+    ///
+    /// # Errors
+    /// [`BenchError::Monitoring`] when it does not say.
+    pub fn shard_of(&self, cid: u64) -> Result<u64, BenchError> {
+        let path = format!("/connz?shard=1&cid={cid}");
+        let answer = monitoring::json(self.monitoring, &path)?;
+        answer["connections"][0]["shard"]
+            .as_u64()
+            .ok_or_else(|| BenchError::Monitoring {
+                path,
+                reason: "no shard in the answer".into(),
+            })
     }
 
     /// CPU and memory used so far.
@@ -163,75 +194,53 @@ impl Drop for Server {
     }
 }
 
-/// CPU time and memory of a process.
-#[derive(Debug, Clone, Copy)]
-pub struct Usage {
-    /// User and system time in seconds, in steps of a clock tick (10 ms).
-    pub cpu_seconds: f64,
-    /// Resident memory in bytes.
-    pub rss_bytes: u64,
+/// The calling thread, and every thread and process it starts, on some CPUs only; dropping it
+/// frees the calling thread again.
+pub struct Pinned {
+    before: CpuSet,
 }
 
-impl Usage {
-    /// Of this process: the generator.
+impl Pinned {
+    /// To these.
     ///
     /// # Errors
-    /// [`BenchError::Proc`].
-    pub fn of_generator() -> Result<Self, BenchError> {
-        Self::of("self")
-    }
-
-    fn of(process: &str) -> Result<Self, BenchError> {
-        let path = format!("/proc/{process}/stat");
-        fs::read_to_string(&path)
-            .ok()
-            .and_then(|stat| Self::parse(&stat))
-            .ok_or(BenchError::Proc(path))
-    }
-
-    fn parse(stat: &str) -> Option<Self> {
-        // The command name, field 2, may hold blanks and brackets: count from its last bracket.
-        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-        let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
-        let ticks = field(14)? + field(15)?;
-        Some(Self {
-            cpu_seconds: ticks as f64 / rustix::param::clock_ticks_per_second() as f64,
-            rss_bytes: field(24)? * rustix::param::page_size() as u64,
-        })
+    /// [`BenchError::Io`] when the kernel refuses.
+    pub fn to(cpus: &[usize]) -> Result<Self, BenchError> {
+        let refused = |errno: rustix::io::Errno| BenchError::Io {
+            what: "pin to the CPUs given",
+            source: errno.into(),
+        };
+        let before = sched_getaffinity(None).map_err(refused)?;
+        let mut set = CpuSet::new();
+        for &cpu in cpus {
+            set.set(cpu);
+        }
+        sched_setaffinity(None, &set).map_err(refused)?;
+        Ok(Self { before })
     }
 }
 
-/// Pins the calling thread, and every thread and process it starts from now on.
-///
-/// # Errors
-/// [`BenchError::Io`] when the kernel refuses.
-pub fn pin_this_thread(cpus: &[usize]) -> Result<(), BenchError> {
-    let mut set = CpuSet::new();
-    for &cpu in cpus {
-        set.set(cpu);
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // It was allowed before.
+        let _ = sched_setaffinity(None, &self.before);
     }
-    sched_setaffinity(None, &set).map_err(|errno| BenchError::Io {
-        what: "pin to the CPUs given",
-        source: errno.into(),
-    })
 }
 
 /// A child inherits the CPUs of the thread that starts it, so that no unsafe hook is needed.
 fn spawn_pinned(command: &mut Command, cpus: Option<&[usize]>) -> io::Result<Child> {
-    let Some(cpus) = cpus else {
-        return command.spawn();
-    };
-    let before = sched_getaffinity(None)?;
-    pin_this_thread(cpus).map_err(|error| io::Error::other(error.to_string()))?;
-    let child = command.spawn();
-    sched_setaffinity(None, &before)?;
-    child
+    let pinned = cpus.map(Pinned::to).transpose();
+    let _pinned = pinned.map_err(|error| io::Error::other(error.to_string()))?;
+    command.spawn()
 }
 
-fn free_address() -> Result<SocketAddr, BenchError> {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .map_err(io_error("find a free port"))
+/// Held together until both are known, so that they differ.
+fn free_addresses() -> Result<[SocketAddr; 2], BenchError> {
+    let bind = || TcpListener::bind("127.0.0.1:0").map_err(io_error("find a free port"));
+    let (one, other) = (bind()?, bind()?);
+    let address =
+        |listener: &TcpListener| listener.local_addr().map_err(io_error("find a free port"));
+    Ok([address(&one)?, address(&other)?])
 }
 
 fn greets(address: SocketAddr) -> bool {
@@ -270,19 +279,5 @@ impl fmt::Display for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         lines.iter().try_for_each(|line| writeln!(f, "  {line}"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stat_is_read_past_a_strange_command_name() {
-        let stat = "7 (a ) b) S 1 7 7 0 -1 0 0 0 0 0 150 50 0 0 20 0 5 0 99 1000 3 18446744";
-        let usage = Usage::parse(stat).unwrap();
-        let tick = 1.0 / rustix::param::clock_ticks_per_second() as f64;
-        assert!((usage.cpu_seconds - 200.0 * tick).abs() < 1e-9);
-        assert_eq!(usage.rss_bytes, 3 * rustix::param::page_size() as u64);
     }
 }

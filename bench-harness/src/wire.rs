@@ -15,7 +15,11 @@ pub const READ_TIMEOUT: Duration = Duration::from_millis(100);
 /// stay in the L2 cache.
 const BLOCK_SIZE: usize = 64 * 1024;
 /// Bytes of one read.
-const READ_SIZE: usize = 256 * 1024;
+const READ_SIZE: usize = 512 * 1024;
+/// Bytes of one read while shaking hands.
+/// Longest wait of a connection that stays awake; then it sleeps as any.
+const AWAKE_MAX: Duration = Duration::from_millis(5);
+const HANDSHAKE_SIZE: usize = 8 * 1024;
 
 const CONNECT: &str = concat!(
     r#"CONNECT {"verbose":false,"pedantic":false,"echo":true,"headers":true,"no_responders":true,"#,
@@ -27,18 +31,21 @@ const CONNECT: &str = concat!(
 pub struct Connection {
     stream: TcpStream,
     role: &'static str,
+    id: u64,
+    /// Waits for bytes with a thread that does not sleep.
+    awake: bool,
 }
 
 impl Connection {
-    /// Connects as `role` (a word for error texts) and subscribes to `subject`, if given, with sid
-    /// 1; returns when the server has confirmed both.
+    /// Connects as `role` (a word for error texts) and subscribes to `subjects` with sids from 1
+    /// on; returns when the server has confirmed all of it.
     ///
     /// # Errors
     /// [`BenchError::Io`], [`BenchError::Closed`], [`BenchError::Unexpected`].
     pub fn open(
         address: SocketAddr,
         role: &'static str,
-        subject: Option<&str>,
+        subjects: &[&str],
     ) -> Result<Self, BenchError> {
         let stream = TcpStream::connect(address).map_err(io_error("connect"))?;
         stream.set_nodelay(true).map_err(io_error("set no delay"))?;
@@ -48,14 +55,37 @@ impl Connection {
         stream
             .set_write_timeout(Some(STALL_MAX))
             .map_err(io_error("set a write timeout"))?;
-        let mut connection = Self { stream, role };
-        let subscribe = subject
-            .map(|subject| format!("SUB {subject} 1\r\n"))
-            .unwrap_or_default();
-        connection.write(format!("{CONNECT}{subscribe}").as_bytes())?;
-        let messages = connection.barrier(&mut Scanner::control_only(), &mut read_buffer())?;
+        let id = greeting(&stream, role)?;
+        let mut connection = Self {
+            stream,
+            role,
+            id,
+            awake: false,
+        };
+        let mut hello = CONNECT.to_owned();
+        for (index, subject) in subjects.iter().enumerate() {
+            hello.push_str(&format!("SUB {subject} {}\r\n", index + 1));
+        }
+        connection.write(hello.as_bytes())?;
+        let mut buffer = vec![0; HANDSHAKE_SIZE];
+        let messages = connection.barrier(&mut Scanner::control_only(), &mut buffer)?;
         debug_assert_eq!(messages, 0, "a scanner without messages finds none");
         Ok(connection)
+    }
+
+    /// A connection that needs no handshake: its peer is no server.
+    pub fn adopt(stream: TcpStream, role: &'static str) -> Self {
+        Self {
+            stream,
+            role,
+            id: 0,
+            awake: false,
+        }
+    }
+
+    /// The number the server knows it by.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// The socket, to wait on.
@@ -86,7 +116,7 @@ impl Connection {
         each: impl FnMut(&[u8]),
     ) -> Result<Found, BenchError> {
         let carried = scanner.restore(buffer);
-        let read = match self.stream.read(&mut buffer[carried..]) {
+        let read = match self.read(&mut buffer[carried..]) {
             Ok(0) => return Err(BenchError::Closed { role: self.role }),
             Ok(read) => read,
             Err(error) if is_timeout(error.kind()) => 0,
@@ -107,6 +137,26 @@ impl Connection {
             self.write(b"PONG\r\n")?;
         }
         Ok(found)
+    }
+
+    /// From now on waits for bytes awake, as long as they come. What a sleeping client costs is its
+    /// own wake-up: it is added to every latency, and the server pays for the waking.
+    pub fn stay_awake(&mut self) {
+        self.awake = true;
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.awake {
+            let until = Instant::now() + AWAKE_MAX;
+            while Instant::now() < until {
+                let flags = rustix::net::RecvFlags::DONTWAIT;
+                match rustix::net::recv(&self.stream, &mut *buffer, flags) {
+                    Err(rustix::io::Errno::AGAIN) => std::hint::spin_loop(),
+                    received => return Ok(received.map(|(_, length)| length)?),
+                }
+            }
+        }
+        self.stream.read(buffer)
     }
 
     /// Sends PING and reads up to its PONG; returns the messages that came before it.
@@ -133,6 +183,28 @@ impl Connection {
     }
 }
 
+/// Reads the server's INFO line and returns the connection's number in it.
+fn greeting(mut stream: &TcpStream, role: &'static str) -> Result<u64, BenchError> {
+    let mut line = Vec::new();
+    let deadline = Instant::now() + STALL_MAX;
+    while !line.ends_with(b"\n") && Instant::now() < deadline {
+        let mut part = [0; HANDSHAKE_SIZE];
+        match stream.read(&mut part) {
+            Ok(0) => return Err(BenchError::Closed { role }),
+            Ok(read) => line.extend_from_slice(&part[..read]),
+            Err(error) if is_timeout(error.kind()) => (),
+            Err(source) => return Err(io_error("read the greeting")(source)),
+        }
+    }
+    line.strip_prefix(b"INFO ")
+        .and_then(|info| serde_json::from_slice::<serde_json::Value>(info).ok())
+        .and_then(|info| info["client_id"].as_u64())
+        .ok_or_else(|| BenchError::Unexpected {
+            role,
+            line: first_line(&line),
+        })
+}
+
 /// A buffer for [`Connection::receive`]; one serves all connections of a thread.
 pub fn read_buffer() -> Vec<u8> {
     vec![0; READ_SIZE]
@@ -141,11 +213,34 @@ pub fn read_buffer() -> Vec<u8> {
 /// As many whole publishes to `subject` with `size` bytes of payload as fit one block, one at
 /// least, and their number.
 pub fn publish_block(subject: &str, size: usize) -> (Vec<u8>, u64) {
-    let mut one = format!("PUB {subject} {size}\r\n").into_bytes();
-    one.resize(one.len() + size, b'x');
-    one.extend_from_slice(b"\r\n");
+    let mut one = Vec::new();
+    append_publish(&mut one, subject, size);
     let count = (BLOCK_SIZE / one.len()).max(1);
     (one.repeat(count), count as u64)
+}
+
+/// One publish to each of `subjects`, in blocks.
+pub fn publish_blocks(subjects: impl Iterator<Item = String>, size: usize) -> Vec<(Vec<u8>, u64)> {
+    let mut blocks: Vec<(Vec<u8>, u64)> = Vec::new();
+    for subject in subjects {
+        if blocks
+            .last()
+            .is_none_or(|(block, _)| block.len() + subject.len() + size + 20 > BLOCK_SIZE)
+        {
+            blocks.push((Vec::with_capacity(BLOCK_SIZE), 0));
+        }
+        if let Some((block, count)) = blocks.last_mut() {
+            append_publish(block, &subject, size);
+            *count += 1;
+        }
+    }
+    blocks
+}
+
+fn append_publish(block: &mut Vec<u8>, subject: &str, size: usize) {
+    block.extend_from_slice(format!("PUB {subject} {size}\r\n").as_bytes());
+    block.resize(block.len() + size, b'x');
+    block.extend_from_slice(b"\r\n");
 }
 
 /// What one read held.
@@ -306,5 +401,14 @@ mod tests {
         assert_eq!(block.len() as u64, count * 28);
         assert!(block.len() <= BLOCK_SIZE && block.len() + 28 > BLOCK_SIZE);
         assert_eq!(publish_block("s", 100_000).1, 1);
+    }
+
+    #[test]
+    fn blocks_hold_each_subject_once() {
+        let blocks = publish_blocks((0..9000).map(|number| format!("s.{number}")), 16);
+        assert_eq!(blocks.iter().map(|(_, count)| count).sum::<u64>(), 9000);
+        assert!(blocks.len() > 1 && blocks.iter().all(|(block, _)| block.len() <= BLOCK_SIZE));
+        let text: Vec<u8> = blocks.into_iter().flat_map(|(block, _)| block).collect();
+        assert!(text.starts_with(b"PUB s.0 16\r\nxxxxxxxxxxxxxxxx\r\nPUB s.1 16\r\n"));
     }
 }

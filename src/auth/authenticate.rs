@@ -1,5 +1,6 @@
 //! From a CONNECT's credentials to a user.
 
+use crate::ids::IpAddr;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -11,10 +12,16 @@ pub use super::user::User;
 
 use nkeys::KeyPair;
 
+use super::callout::{Ask, Callout};
+use super::jwt::trust::{Presented, Refused, Trust, deny_auth_requests};
+use super::jwt::user::UserClaims;
 use super::nkey::{signed, verifying_key};
 use super::password::same;
 use super::user::Proof;
+use crate::accounts::registry::Accounts;
+use crate::ids::AccountId;
 use crate::options::AuthOptions;
+use crate::time::WallTime;
 
 /// What monitoring shows where a token was the only thing presented.
 const TOKEN_SHOWN: &str = "[REDACTED]";
@@ -38,6 +45,12 @@ pub struct Credentials<'a> {
     pub certificate: CertificateProof<'a>,
     /// A trusted proxy vouches for it (CORE-92).
     pub proxied: bool,
+    /// `jwt`.
+    pub jwt: &'a str,
+    /// Where it comes from.
+    pub address: Option<IpAddr>,
+    /// Time of day.
+    pub now: WallTime,
 }
 
 /// What comes of credentials.
@@ -50,6 +63,8 @@ pub enum Decision {
     /// A bcrypt comparison decides, which takes too long for a shard: call
     /// [`PasswordCheck::run`] on another thread, then [`PasswordCheck::finish`].
     Verify(PasswordCheck),
+    /// An auth service decides: ask it, then [`Authenticator::answered`].
+    Ask(Box<Ask>),
 }
 
 /// Why credentials are not good, for monitoring and events (AUTH-23).
@@ -61,6 +76,9 @@ pub enum RefuseReason {
     ProxyRequired,
     /// `Proxy Not Trusted`: a proxy vouches for it that nobody here knows.
     ProxyNotTrusted,
+    /// A token does not hold, for the reason that the debug log is told. To everybody else, wrong
+    /// credentials.
+    Untrusted(&'static str),
 }
 
 /// Why an `authorization` block cannot be used; texts are stock's.
@@ -89,6 +107,9 @@ pub enum AuthConfigError {
     /// AUTH-1.
     #[error("Can not have a token and a users array")]
     TokenAndUsers,
+    /// A user of an account that is none. No stock text: its files cannot say so.
+    #[error("account \"{0}\" is not defined")]
+    NoAccount(String),
     /// Not the public key of a user.
     #[error("Not a valid public nkey for a user")]
     BadNkey,
@@ -131,6 +152,10 @@ pub struct Authenticator {
     proxies: Vec<(Arc<str>, KeyPair)>,
     /// The single user, or the token, only through one of those.
     proxy_required: bool,
+    /// Only tokens count.
+    trust: Option<Trust>,
+    /// An auth service has the last word.
+    callout: Option<Callout>,
 }
 
 impl Authenticator {
@@ -139,6 +164,17 @@ impl Authenticator {
     /// # Errors
     /// [`AuthConfigError`] names what contradicts itself.
     pub fn new(options: &AuthOptions) -> Result<Self, AuthConfigError> {
+        Self::with_accounts(options, &Accounts::default())
+    }
+
+    /// The same where users are in accounts.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and where a user's account is none of them.
+    pub fn with_accounts(
+        options: &AuthOptions,
+        accounts: &Accounts,
+    ) -> Result<Self, AuthConfigError> {
         let mut this = Self {
             proxy_required: options.proxy_required,
             ..Self::default()
@@ -152,7 +188,19 @@ impl Authenticator {
                     (&entry.username, this.password(&entry.password))
                 }
             };
-            let user = Arc::new(User::new(entry, name, proof));
+            let account = match entry.account.as_str() {
+                "" => AccountId::GLOBAL,
+                account => accounts
+                    .find(account)
+                    .ok_or_else(|| AuthConfigError::NoAccount(account.to_owned()))?,
+            };
+            let asked = options.callout.as_ref();
+            let in_callout = asked.is_some_and(|it| accounts.find(&it.account) == Some(account));
+            let mut entry = entry.clone();
+            if in_callout {
+                deny_auth_requests(&mut entry.permissions);
+            }
+            let user = Arc::new(User::new(&entry, name, account, proof));
             let (table, duplicate): (_, fn(String) -> AuthConfigError) = match entry.nkey {
                 Some(_) => (&mut this.nkeys, AuthConfigError::DuplicateNkey),
                 None => (&mut this.users, AuthConfigError::DuplicateUser),
@@ -185,7 +233,36 @@ impl Authenticator {
                 None => return Err(AuthConfigError::NoAuthUserUnknown(name)),
             });
         }
+        if let Some(name) = &options.open_global
+            && this.no_auth_user.is_none()
+            && this.required()
+        {
+            this.no_auth_user = Some(unproven(name));
+        }
         Ok(this)
+    }
+
+    /// The same in operator mode.
+    #[must_use]
+    pub fn trusting(self, trust: Trust) -> Self {
+        Self {
+            trust: Some(trust),
+            ..self
+        }
+    }
+
+    /// The same where an auth service decides.
+    #[must_use]
+    pub fn asking(self, callout: Callout) -> Self {
+        Self {
+            callout: Some(callout),
+            ..self
+        }
+    }
+
+    /// Whom operator mode trusts.
+    pub fn trust(&self) -> Option<&Trust> {
+        self.trust.as_ref()
     }
 
     fn password(&mut self, password: &str) -> Proof {
@@ -241,20 +318,24 @@ impl Authenticator {
 
     /// Must clients prove who they are (CORE-7)? What the INFO after the CONNECT says.
     pub fn required(&self) -> bool {
-        self.single.is_some()
+        self.trust.is_some()
+            || self.callout.is_some()
+            || self.single.is_some()
             || self.token.is_some()
             || !self.users.is_empty()
             || !self.nkeys.is_empty()
     }
 
-    /// Does the first INFO say so? Not where a user stands for those without credentials (CORE-7).
+    /// Does the first INFO say so? Not where a user was named for those without credentials
+    /// (CORE-7).
     pub fn first_info_auth_required(&self) -> bool {
-        self.required() && self.no_auth_user.is_none()
+        let named = |user: &Arc<User>| !matches!(user.proof, Proof::Elsewhere);
+        self.required() && !self.no_auth_user.as_ref().is_some_and(named)
     }
 
     /// Do clients need a nonce to sign (CORE-8)?
     pub fn nonce_required(&self) -> bool {
-        !self.nkeys.is_empty() || !self.proxies.is_empty()
+        self.trust.is_some() || !self.nkeys.is_empty() || !self.proxies.is_empty()
     }
 
     /// Is any password not a hash (CFG-76)? An empty one of `users` counts, a token does not.
@@ -265,9 +346,15 @@ impl Authenticator {
     /// The user that connections without credentials become on any first operation (CORE-31): one
     /// with a name, not an nkey. It must be allowed to connect this way, as any other (T39).
     pub fn no_auth_user(&self, connection_type: &str) -> Option<Arc<User>> {
-        let user = self.no_auth_user.as_ref()?;
-        let Proof::Password(password) = &user.proof else {
+        // Nobody gets around those who decide.
+        if self.trust.is_some() || self.callout.is_some() {
             return None;
+        }
+        let user = self.no_auth_user.as_ref()?;
+        let password = match &user.proof {
+            Proof::Password(password) => password,
+            Proof::Elsewhere => "",
+            Proof::Signature(_) | Proof::Token => return None,
         };
         let may = !is_bcrypt(password) && !user.proxy_required && user.may_use(connection_type);
         may.then(|| Arc::clone(user))
@@ -279,14 +366,62 @@ impl Authenticator {
     /// the single user. Where passwords are hashes, a name nobody has costs the client a
     /// comparison too.
     pub fn begin(&self, credentials: &Credentials<'_>, nonce: &[u8]) -> Decision {
+        let decision = self.judge(credentials, nonce);
+        let Some(callout) = &self.callout else {
+            return decision;
+        };
+        let user = match &decision {
+            Decision::Accept(user) => user.as_deref(),
+            _ => None,
+        };
+        match callout.ask(credentials, user) {
+            Some(ask) => Decision::Ask(Box::new(ask)),
+            None => decision,
+        }
+    }
+
+    /// Decides on the answer of an auth service to [`Decision::Ask`].
+    ///
+    /// # Errors
+    /// Why it lets nobody in, for the log.
+    pub fn answered(
+        &self,
+        asked: AccountId,
+        claims: UserClaims,
+        credentials: &Credentials<'_>,
+    ) -> Result<Arc<User>, String> {
+        let presented = credentials.presented(&[]);
+        match (&self.trust, &self.callout) {
+            (Some(trust), _) => trust
+                .admit_answer(asked, claims, &presented)
+                .map_err(|refused| refused.why().to_owned()),
+            (None, Some(callout)) => {
+                let shown = credentials.shown_name().unwrap_or_default();
+                callout.admit(claims, &presented, shown)
+            }
+            (None, None) => Err("Auth callout is off".into()),
+        }
+    }
+
+    /// Without an auth service.
+    fn judge(&self, credentials: &Credentials<'_>, nonce: &[u8]) -> Decision {
         if !self.required() {
             return Decision::Accept(credentials.shown_name().map(unproven));
+        }
+        if let Some(trust) = &self.trust {
+            return decided(trust.login(&credentials.presented(nonce)));
         }
         let connection_type = credentials.connection_type;
         let nobody = credentials.user.is_empty()
             && credentials.pass.is_empty()
             && credentials.token.is_empty();
         let implied = self.no_auth_user.as_ref().filter(|_| nobody);
+        if let Some(user) = implied
+            && credentials.nkey.is_empty()
+            && matches!(user.proof, Proof::Elsewhere)
+        {
+            return Decision::Accept(Some(Arc::clone(user)));
+        }
 
         if !self.nkeys.is_empty() {
             let user = match (credentials.nkey, implied) {
@@ -377,7 +512,9 @@ impl Authenticator {
         }
         match &user.proof {
             Proof::Password(password) => compare(password, credentials.pass, || Arc::clone(user)),
-            Proof::Signature(_) | Proof::Elsewhere => Decision::Refuse(RefuseReason::Credentials),
+            Proof::Signature(_) | Proof::Token | Proof::Elsewhere => {
+                Decision::Refuse(RefuseReason::Credentials)
+            }
         }
     }
 
@@ -409,7 +546,30 @@ fn unproven(name: &str) -> Arc<User> {
     Arc::new(User::unrestricted(name, Proof::Elsewhere))
 }
 
+/// What came of a token.
+pub(super) fn decided(outcome: Result<Arc<User>, Refused>) -> Decision {
+    match outcome {
+        Ok(user) => Decision::Accept(Some(user)),
+        Err(Refused::Ask(ask)) => Decision::Ask(ask),
+        Err(Refused::Proxy) => Decision::Refuse(RefuseReason::ProxyRequired),
+        Err(refused) => Decision::Refuse(RefuseReason::Untrusted(refused.why())),
+    }
+}
+
 impl<'a> Credentials<'a> {
+    /// What of them concerns tokens.
+    pub(super) fn presented(&self, nonce: &'a [u8]) -> Presented<'a> {
+        Presented {
+            jwt: self.jwt,
+            sig: self.sig,
+            nonce,
+            connection_type: self.connection_type,
+            address: self.address,
+            now: self.now,
+            proxied: self.proxied,
+        }
+    }
+
     /// The name monitoring shows where none was proven.
     fn shown_name(&self) -> Option<&'a str> {
         let token = if self.token.is_empty() {

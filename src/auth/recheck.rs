@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::authenticate::{Authenticator, Credentials, Decision};
+use super::jwt::trust::Refused;
 use super::user::{Proof, User};
 
 /// What becomes of a connection under new rules.
@@ -13,6 +14,8 @@ pub enum Recheck {
     /// The user is no more. Stock closes these without a word, and so they come back at once and
     /// hear it then.
     Gone,
+    /// Its token holds no more.
+    Expelled(Refused),
 }
 
 impl Authenticator {
@@ -27,6 +30,18 @@ impl Authenticator {
         credentials: &Credentials<'_>,
         nonce: &[u8],
     ) -> Recheck {
+        if let Some(trust) = &self.trust()
+            && let Some(issued) = user.and_then(|user| user.issued.as_ref())
+        {
+            return match trust.recheck(issued, &credentials.presented(nonce)) {
+                Ok(user) => Recheck::Decided(Decision::Accept(Some(user))),
+                Err(refused) => Recheck::Expelled(refused),
+            };
+        }
+        // An auth service is not asked again about whom it has let in.
+        if let Some(user) = user.filter(|user| user.issued.is_some()) {
+            return Recheck::Decided(Decision::Accept(Some(Arc::clone(user))));
+        }
         let proven = user.filter(|user| !matches!(user.proof, Proof::Elsewhere));
         let name = match (credentials.nkey, credentials.user) {
             ("", "") => proven.map_or("", |user| &user.name),

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use nkeys::KeyPair;
 
+use super::jwt::trust::Issued;
 use super::permissions::Permissions;
+use crate::ids::AccountId;
 use crate::options::UserOptions;
 
 /// Somebody who may connect. Shared by all connections of that user.
@@ -14,6 +16,10 @@ pub struct User {
     pub name: Arc<str>,
     /// What it may do; `None` is everything.
     pub permissions: Option<Arc<Permissions>>,
+    /// Account it is in.
+    pub account: AccountId,
+    /// The token it came with, in operator mode.
+    pub issued: Option<Arc<Issued>>,
     /// Only through a trusted proxy (CORE-93).
     pub(super) proxy_required: bool,
     /// Kinds of connection it may use; empty is all (AUTH-8).
@@ -28,14 +34,18 @@ pub(super) enum Proof {
     Password(Arc<str>),
     /// A signature of the nonce. Nobody can give one for a key that is none.
     Signature(Option<Box<KeyPair>>),
+    /// A token that somebody trusted has signed ([`crate::auth::jwt`]).
+    Token,
     /// It is this user by other means: the token, or nobody asks.
     Elsewhere,
 }
 
 impl User {
-    pub(super) fn new(options: &UserOptions, name: &str, proof: Proof) -> Self {
+    pub(super) fn new(options: &UserOptions, name: &str, account: AccountId, proof: Proof) -> Self {
         Self {
             name: name.into(),
+            account,
+            issued: None,
             permissions: options
                 .permissions
                 .as_ref()
@@ -48,7 +58,7 @@ impl User {
 
     /// A user who may do everything.
     pub(super) fn unrestricted(name: &str, proof: Proof) -> Self {
-        Self::new(&UserOptions::default(), name, proof)
+        Self::new(&UserOptions::default(), name, AccountId::GLOBAL, proof)
     }
 
     /// May it be connected in this way (AUTH-8)?

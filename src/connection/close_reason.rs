@@ -9,6 +9,10 @@ pub enum CloseReason {
     AuthenticationTimeout,
     /// Wrong credentials.
     AuthenticationFailure,
+    /// The credentials' time is over (AUTH-53).
+    AuthenticationExpired,
+    /// The user has been shut out (AUTH-55).
+    CredentialsRevoked,
     /// Right credentials perhaps, but not through the proxy they are for.
     ProxyRequired,
     /// Through a proxy that is not trusted.
@@ -31,6 +35,8 @@ pub enum CloseReason {
     BadClientProtocolVersion,
     /// More than `max_connections`.
     MaximumConnectionsExceeded,
+    /// More than its account may have (CORE-16).
+    MaximumAccountConnectionsExceeded,
     /// As many subscriptions as are allowed, when that was looked at anew (CORE-56).
     MaximumSubscriptionsExceeded,
     /// More than `max_payload`.
@@ -52,6 +58,8 @@ impl CloseReason {
             Self::ClientClosed => "Client Closed",
             Self::AuthenticationTimeout => "Authentication Timeout",
             Self::AuthenticationFailure => "Authentication Failure",
+            Self::AuthenticationExpired => "Authentication Expired",
+            Self::CredentialsRevoked => "Credentials Revoked",
             Self::ProxyRequired => "Proxy Required",
             Self::ProxyNotTrusted => "Proxy Not Trusted",
             Self::SlowConsumerPendingBytes => "Slow Consumer (Pending Bytes)",
@@ -63,6 +71,7 @@ impl CloseReason {
             Self::ProtocolViolation => "Protocol Violation",
             Self::BadClientProtocolVersion => "Bad Client Protocol Version",
             Self::MaximumConnectionsExceeded => "Maximum Connections Exceeded",
+            Self::MaximumAccountConnectionsExceeded => "Maximum Account Connections Exceeded",
             Self::MaximumSubscriptionsExceeded => "Maximum Subscriptions Exceeded",
             Self::MaximumPayloadExceeded => "Maximum Message Payload Exceeded",
             Self::MaximumControlLineExceeded => "Maximum Control Line Exceeded",
@@ -82,6 +91,9 @@ impl CloseReason {
             | Self::SlowConsumerWriteDeadline
             | Self::MaximumConnectionsExceeded
             | Self::MaximumSubscriptionsExceeded
+            | Self::MaximumAccountConnectionsExceeded
+            | Self::AuthenticationExpired
+            | Self::CredentialsRevoked
             | Self::MaximumControlLineExceeded => 1008,
             Self::TlsHandshakeError => 1015,
             Self::ParseError | Self::ProtocolViolation | Self::BadClientProtocolVersion => 1002,

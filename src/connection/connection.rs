@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
+use crate::accounts::account::Account;
 use crate::auth::authenticate::{CertificateNames, User};
 use crate::auth::cache::PublishCache;
 use crate::auth::responses::Responses;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::held::Backlog;
 use crate::delivery::outbound::Outbound;
-use crate::ids::{ConnectionId, GLOBAL_ACCOUNT, Listener, PeerAddress, Slot, SubscriptionId};
+use crate::ids::{AccountId, ConnectionId, Listener, PeerAddress, Slot, SubscriptionId};
 use crate::protocol::connect::ConnectOptions;
 use crate::protocol::log_prefix::{LogIdentity, LogKind, log_prefix};
 use crate::protocol::parser::Limits;
@@ -114,6 +115,8 @@ pub struct Deadlines {
     pub stall: Nanos,
     /// What comes before the protocol must be over.
     pub transport: Nanos,
+    /// The token of its user, or of its account, counts no more (AUTH-53).
+    pub expiry: Nanos,
     /// Earliest entry the timer queue holds for this connection.
     pub armed: Nanos,
 }
@@ -127,6 +130,7 @@ impl Deadlines {
             .min(self.linger)
             .min(self.stall)
             .min(self.transport)
+            .min(self.expiry)
     }
 }
 
@@ -196,7 +200,7 @@ pub struct Connection {
     /// It counts among `max_connections`.
     pub admitted: bool,
     /// It counts among the clients: not before its WebSocket is one.
-    pub counted: bool,
+    pub is_client: bool,
     /// How far it has come.
     pub phase: Phase,
     /// CONNECT has been received.
@@ -207,6 +211,15 @@ pub struct Connection {
     pub nonce: Box<[u8]>,
     /// Who it is; `None` where nobody asks.
     pub user: Option<Arc<User>>,
+    /// Account its subjects are in.
+    pub account: AccountId,
+    /// The same account; its [`crate::accounts::account::Usage`] counts the connection if
+    /// `counted`.
+    pub tenant: Arc<Account>,
+    /// See `tenant`.
+    pub counted: bool,
+    /// Subscriptions it may have at once.
+    pub max_subscriptions: Option<usize>,
     /// Answers of [`crate::auth::permissions::Permissions::can_publish`] by subject.
     pub publish_cache: Option<Box<PublishCache>>,
     /// Reply subjects it may publish to (AUTH-15).
@@ -270,6 +283,7 @@ impl Connection {
         slot: Slot,
         cid: ConnectionId,
         address: PeerAddress,
+        tenant: Arc<Account>,
         limits: Limits,
         start: WallTime,
         now: Nanos,
@@ -286,12 +300,16 @@ impl Connection {
             proxy: None,
             websocket: None,
             admitted: true,
-            counted: true,
+            is_client: true,
             phase: Phase::Open,
             connected: false,
             options: Box::default(),
             nonce: Box::default(),
             user: None,
+            account: tenant.id,
+            tenant,
+            counted: false,
+            max_subscriptions: None,
             publish_cache: None,
             responses: None,
             limits,
@@ -323,6 +341,7 @@ impl Connection {
                 linger: NEVER,
                 stall: NEVER,
                 transport: NEVER,
+                expiry: NEVER,
                 armed: NEVER,
             },
             keep_alive: KeepAlive {
@@ -356,7 +375,7 @@ impl Connection {
             version: &options.version,
             lang: &options.lang,
             name: &options.name,
-            account: GLOBAL_ACCOUNT,
+            account: &self.tenant.name,
             nkey: &options.nkey,
             user: &options.user,
             jwt_user: "",
@@ -370,7 +389,7 @@ impl Connection {
         self.phase == Phase::Open
             && !self.options.verbose
             && !self.options.pedantic
-            && self.publish_cache.is_none()
+            && self.tenant.mappings.is_empty()
     }
 
     /// Has its protocol begun? Not while TLS or WebSocket are agreed on.

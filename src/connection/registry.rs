@@ -2,8 +2,11 @@
 
 use hashbrown::HashTable;
 
+use std::sync::Arc;
+
+use crate::accounts::import::StreamImport;
 use crate::connection::connection::Connection;
-use crate::ids::{Slot, SubscriptionId};
+use crate::ids::{AccountId, Slot, SubscriptionId};
 use crate::routing::subject;
 
 /// The connections of a shard. An index is reused once its connection is gone for good.
@@ -45,6 +48,12 @@ impl Connections {
             .as_deref_mut()
     }
 
+    /// The connection of a slot, to look at.
+    pub fn get(&self, slot: Slot) -> Option<&Connection> {
+        let entry = self.entries.get(slot.index as usize)?;
+        entry.connection.as_deref().filter(|it| it.slot == slot)
+    }
+
     /// The connection of a slot, unless it has gone and another one sits there.
     pub fn of(&mut self, slot: Slot) -> Option<&mut Connection> {
         self.at(slot.index)
@@ -84,6 +93,8 @@ impl Connections {
 pub struct Subscription {
     /// Index of its connection.
     pub connection: u32,
+    /// Account whose subjects it is for.
+    pub account: AccountId,
     subject_len: u32,
     /// `HMSG <subject> <sid> `: the front of what is delivered, as one piece, because a literal
     /// subject's deliveries all begin with it.
@@ -95,6 +106,8 @@ pub struct Subscription {
     pub max: u64,
     /// Messages delivered, counted from the SUB (CORE-36).
     pub delivered: u64,
+    /// It stands for a subscription of another account.
+    pub shadow: Option<Box<Shadow>>,
     /// Each message must be checked against its user's deny list (AUTH-12).
     pub filtered: bool,
 }
@@ -104,15 +117,23 @@ const VERB: &[u8] = b"HMSG ";
 
 impl Subscription {
     /// A subscription of the connection at an index that has had no message.
-    pub fn new(connection: u32, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) -> Self {
+    pub fn new(
+        connection: u32,
+        account: AccountId,
+        subject: &[u8],
+        queue: Option<&[u8]>,
+        sid: &[u8],
+    ) -> Self {
         Self {
             connection,
+            account,
             subject_len: subject.len() as u32, // bounded by `max_control_line`
             head: [VERB, subject, b" ", sid, b" "].concat().into(),
             literal: subject::is_literal(subject),
             queue: queue.map(Into::into),
             max: 0,
             delivered: 0,
+            shadow: None,
             filtered: false,
         }
     }
@@ -139,6 +160,16 @@ impl Subscription {
             out.extend_from_slice(&self.head[VERB.len() + self.subject_len as usize..]);
         }
     }
+}
+
+/// What makes a subscription a shadow: it takes messages of an exporting account for a
+/// subscription of an importing one (AUTH-32).
+#[derive(Debug)]
+pub struct Shadow {
+    /// The subscription it stands for.
+    pub of: SubscriptionId,
+    /// What the exporter's messages are called there.
+    pub import: Arc<StreamImport>,
 }
 
 /// The subscriptions of a shard.
@@ -168,6 +199,23 @@ impl Subscriptions {
             None => 0, // not reached: a table holds only live subscriptions
         });
         id
+    }
+
+    /// Adds one that no sid leads to.
+    pub fn insert_unnamed(&mut self, subscription: Subscription) -> SubscriptionId {
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            SubscriptionId((self.entries.len() - 1) as u32)
+        });
+        self.entries[id.0 as usize] = Some(subscription);
+        id
+    }
+
+    /// Takes one out that no sid leads to.
+    pub fn remove_unnamed(&mut self, id: SubscriptionId) -> Option<Subscription> {
+        let subscription = self.entries.get_mut(id.0 as usize)?.take()?;
+        self.free.push(id);
+        Some(subscription)
     }
 
     /// The subscription of that sid.

@@ -20,7 +20,7 @@ pub enum ProbeError {
         "io_uring is not permitted here ({0}). Cure: on the host run `sysctl kernel.io_uring_disabled=0`; \
          in Docker or containerd start the container with a seccomp profile that allows io_uring_setup, \
          io_uring_enter and io_uring_register (for a test: `--security-opt seccomp=unconfined`); \
-         under systemd add `SystemCallFilter=@io-uring` to the unit"
+         under systemd add `SystemCallFilter=io_uring_setup io_uring_enter io_uring_register` to the unit"
     )]
     Forbidden(io::Error),
     /// The kernel is too old.

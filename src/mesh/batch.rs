@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use crate::ids::{ShardId, Slot};
+use crate::ids::{AccountId, ShardId, Slot};
 use crate::mesh::claim::Claim;
 
 /// Everything one turn has to say to one shard.
@@ -17,6 +17,8 @@ pub struct Batch {
     pub answer_wanted: bool,
     /// It holds something that cannot wait until the receiver wakes by itself.
     pub urgent: bool,
+    /// The sender waits for an answer awake.
+    pub inviting: bool,
 }
 
 /// One item of a batch.
@@ -24,6 +26,8 @@ pub struct Batch {
 pub enum Item<'a> {
     /// The sender's interest in a pattern changed.
     Interest {
+        /// Whose subjects.
+        account: AccountId,
         /// Subject or pattern.
         pattern: &'a [u8],
         /// Queue group.
@@ -34,6 +38,9 @@ pub enum Item<'a> {
     /// Counts as an interest change and is none: once it is acknowledged, all that was said before
     /// it has been carried out.
     Mark,
+    /// What the receiver must know of the publisher of the next message, as JSON: it is an answer
+    /// to a request that is measured there (AUTH-63).
+    About(&'a [u8]),
     /// A message for subscriptions of the receiver.
     Message(RemoteMessage<'a>),
     /// A request of the receiver's connection, or part of it, that nobody received (CORE-71).
@@ -63,6 +70,10 @@ pub enum Item<'a> {
 pub struct RemoteMessage<'a> {
     /// The publisher, for echo and back-pressure.
     pub source: Slot,
+    /// Account its subject is in.
+    pub account: AccountId,
+    /// It came through a service import.
+    pub crossed: bool,
     /// The publisher's shard, where another one passes the message on; else it is the sender's.
     pub home: Option<ShardId>,
     /// To be given back if nobody receives the message.
@@ -138,6 +149,7 @@ const MESSAGE: u8 = 2;
 const STALL: u8 = 3;
 const RESUME: u8 = 4;
 const MARK: u8 = 5;
+const ABOUT: u8 = 7;
 const UNDELIVERED: u8 = 6;
 
 /// What stands in front of a message: one fixed piece, written and read at once.
@@ -146,6 +158,7 @@ struct MessageHead {
     header_size_digits: u8,
     size_digits: u8,
     source: Slot,
+    account: AccountId,
     subject_len: u32,
     reply_len: u32,
     header_len: u32,
@@ -153,8 +166,8 @@ struct MessageHead {
 }
 
 impl MessageHead {
-    /// The item's kind, four lengths and marks of a byte each, six numbers.
-    const LEN: usize = 28;
+    /// The item's kind, four lengths and marks of a byte each, seven numbers.
+    const LEN: usize = 32;
 
     fn total_len(&self) -> usize {
         let digits = usize::from(self.header_size_digits) + usize::from(self.size_digits);
@@ -175,6 +188,7 @@ impl MessageHead {
         let numbers = [
             self.source.index,
             self.source.generation,
+            self.account.0,
             self.subject_len,
             self.reply_len,
             self.header_len,
@@ -200,10 +214,11 @@ impl MessageHead {
                 index: number(0),
                 generation: number(1),
             },
-            subject_len: number(2),
-            reply_len: number(3),
-            header_len: number(4),
-            body_len: number(5),
+            account: AccountId(number(2)),
+            subject_len: number(3),
+            reply_len: number(4),
+            header_len: number(5),
+            body_len: number(6),
         }
     }
 }
@@ -217,6 +232,7 @@ const IS_PLAIN: u8 = 8;
 const HAS_QUEUES: u8 = 16;
 const HAS_CLAIM: u8 = 32;
 const HAS_HOME: u8 = 64;
+const HAS_CROSSED: u8 = 128;
 
 impl Batch {
     /// Bytes that wait in it, shared payloads included.
@@ -241,6 +257,7 @@ impl Batch {
         self.applied = 0;
         self.answer_wanted = false;
         self.urgent = false;
+        self.inviting = false;
     }
 
     /// Bytes its buffer keeps while empty.
@@ -249,14 +266,27 @@ impl Batch {
     }
 
     /// Appends an interest change.
-    pub fn interest(&mut self, pattern: &[u8], queue: Option<&[u8]>, weight: u32) {
+    pub fn interest(
+        &mut self,
+        account: AccountId,
+        pattern: &[u8],
+        queue: Option<&[u8]>,
+        weight: u32,
+    ) {
         self.bytes.push(INTEREST);
+        self.u32(account.0);
         self.u32(weight);
         self.field(pattern);
         self.bytes.push(u8::from(queue.is_some()));
         if let Some(queue) = queue {
             self.field(queue);
         }
+    }
+
+    /// Appends what is to be known of the publisher of the message that follows.
+    pub fn about(&mut self, publisher: &[u8]) {
+        self.bytes.push(ABOUT);
+        self.field(publisher);
     }
 
     /// Appends a mark.
@@ -282,12 +312,14 @@ impl Batch {
             | flag(shared.is_some(), IS_SHARED)
             | flag(message.plain, IS_PLAIN)
             | flag(message.claim.is_some(), HAS_CLAIM)
-            | flag(message.home.is_some(), HAS_HOME);
+            | flag(message.home.is_some(), HAS_HOME)
+            | flag(message.crossed, HAS_CROSSED);
         let head = MessageHead {
             flags,
             header_size_digits: message.header_size_text.len() as u8, // at most 9
             size_digits: message.size_text.len() as u8,
             source: message.source,
+            account: message.account,
             subject_len: message.subject.len() as u32,
             reply_len: message.reply.map_or(0, <[u8]>::len) as u32,
             header_len: message.header_len.unwrap_or(0) as u32,
@@ -423,16 +455,19 @@ impl<'a> Iterator for Items<'a> {
         }
         Some(match reader.u8() {
             INTEREST => {
+                let account = AccountId(reader.u32());
                 let weight = reader.u32();
                 let pattern = reader.field();
                 let queue = (reader.u8() == 1).then(|| reader.field());
                 Item::Interest {
+                    account,
                     pattern,
                     queue,
                     weight,
                 }
             }
             MARK => Item::Mark,
+            ABOUT => Item::About(reader.field()),
             MESSAGE => Item::Message(reader.message(&self.batch.shared)),
             UNDELIVERED => Item::Undelivered {
                 source: reader.slot(),
@@ -539,6 +574,8 @@ impl<'a> Reader<'a> {
         let plain = flags & IS_PLAIN != 0;
         RemoteMessage {
             source: head.source,
+            account: head.account,
+            crossed: flags & HAS_CROSSED != 0,
             home,
             claim,
             subject,

@@ -15,6 +15,8 @@ fn items_come_out_as_they_went_in() {
     };
     let plain = RemoteMessage {
         source,
+        account: AccountId(7),
+        crossed: true,
         home: Some(ShardId(63)),
         claim: Some(claim),
         subject: b"a.b",
@@ -29,6 +31,7 @@ fn items_come_out_as_they_went_in() {
         queues: Names::NONE,
     };
     let queued = RemoteMessage {
+        crossed: false,
         home: None,
         claim: None,
         reply: None,
@@ -42,25 +45,27 @@ fn items_come_out_as_they_went_in() {
         ..plain.clone()
     };
     let mut batch = Batch::default();
-    batch.interest(b"x.*", None, 1);
+    batch.interest(AccountId::GLOBAL, b"x.*", None, 1);
     batch.message(&plain, std::iter::empty());
     let unusual = RemoteMessage {
         tail: b"",
         ..plain.clone()
     };
     batch.message(&unusual, std::iter::empty());
-    batch.interest(b"x.>", Some(b"q"), 7);
+    batch.interest(AccountId(9), b"x.>", Some(b"q"), 7);
     batch.message(&queued, [&b"one"[..], b"two"].into_iter());
     batch.stall(source, true);
     batch.resume(source);
     batch.mark();
+    batch.about(b"{}");
     batch.undelivered(source, claim, b"a.b", b"r");
 
     let items: Vec<Item<'_>> = batch.items().collect();
-    assert_eq!(items.len(), 9);
+    assert_eq!(items.len(), 10);
     assert_eq!(
         items[0],
         Item::Interest {
+            account: AccountId::GLOBAL,
             pattern: b"x.*",
             queue: None,
             weight: 1
@@ -71,6 +76,7 @@ fn items_come_out_as_they_went_in() {
     assert_eq!(
         items[3],
         Item::Interest {
+            account: AccountId(9),
             pattern: b"x.>",
             queue: Some(b"q"),
             weight: 7
@@ -96,8 +102,9 @@ fn items_come_out_as_they_went_in() {
     );
     assert_eq!(items[6], Item::Resume(source));
     assert_eq!(items[7], Item::Mark);
+    assert_eq!(items[8], Item::About(b"{}"));
     assert_eq!(
-        items[8],
+        items[9],
         Item::Undelivered {
             source,
             claim,

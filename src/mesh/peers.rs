@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::ids::{ShardId, Slot};
+use crate::ids::{AccountId, ShardId, Slot};
 use crate::limits;
 use crate::mesh::batch::Batch;
 
@@ -58,9 +58,16 @@ impl Peers {
     }
 
     /// Tells all others of a change of interest.
-    pub fn broadcast_interest(&mut self, pattern: &[u8], queue: Option<&[u8]>, weight: u32) {
+    pub fn broadcast_interest(
+        &mut self,
+        account: AccountId,
+        pattern: &[u8],
+        queue: Option<&[u8]>,
+        weight: u32,
+    ) {
         for shard in self.others() {
-            self.outgoing(shard).interest(pattern, queue, weight);
+            self.outgoing(shard)
+                .interest(account, pattern, queue, weight);
         }
         self.interest_sent += 1;
     }
@@ -185,7 +192,7 @@ mod tests {
             generation: 0,
         };
         assert!(peers.reached(peers.interest_sent()));
-        peers.broadcast_interest(b"a", None, 1);
+        peers.broadcast_interest(AccountId::GLOBAL, b"a", None, 1);
         let mark = peers.interest_sent();
         peers.wait(mark, slot);
         assert_eq!(peers.next_reached(), None);

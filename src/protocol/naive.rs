@@ -4,7 +4,7 @@
 use super::error::ProtocolError;
 use super::info;
 use super::op::{ClientOp, Publish};
-use super::parser::{Limits, Progress, next_op};
+use super::parser::{Limits, Progress, common_publish, next_op};
 
 const VERBS: [&str; 11] = [
     "PUB", "HPUB", "PING", "PONG", "SUB", "UNSUB", "CONNECT", "INFO", "+OK", "-ERR", "HMSG",
@@ -274,6 +274,10 @@ impl Buffered {
             match next_op(&self.pending, &self.limits) {
                 Ok(Progress::Op { op, used }) => {
                     assert!(used > 0);
+                    let common = common_publish(&self.pending, &self.limits);
+                    if let Some((publish, length)) = common {
+                        assert_eq!((ClientOp::Publish(publish), length), (op, used));
+                    }
                     let op = without_tail(op, &self.pending);
                     self.ops.push(format!("{op:?}"));
                     self.pending.drain(..used);

@@ -83,21 +83,38 @@ const NEED_LINE: Progress<'static> = Progress::Incomplete { needed: None };
 /// [`ProtocolError`], after which the input has no meaning left.
 #[inline]
 pub fn next_op<'a>(input: &'a [u8], limits: &Limits) -> Result<Progress<'a>, ProtocolError> {
-    if let Some(head) = input.first_chunk::<4>() {
-        let word = u32::from_le_bytes(*head) | 0x0020_2020;
-        if word == u32::from_le_bytes(*b"pub ") {
-            if let Some(head) = PublishHead::read_common::<false>(input, 4, limits) {
-                return finish_publish(input, head, limits);
-            }
-        } else if word | 0x2000_0000 == u32::from_le_bytes(*b"hpub")
-            && input.get(4) == Some(&b' ')
-            && limits.headers
-            && let Some(head) = PublishHead::read_common::<true>(input, 5, limits)
-        {
-            return finish_publish(input, head, limits);
-        }
+    match common_head(input, limits) {
+        Some(head) => finish_publish(input, head, limits),
+        None => any_op(input, limits),
     }
-    any_op(input, limits)
+}
+
+/// The publish at the front of `input` and its length, if there is a whole one, written as most
+/// clients write it. What [`next_op`] says of the same input, with nothing else to look for.
+#[inline]
+pub fn common_publish<'a>(input: &'a [u8], limits: &Limits) -> Option<(Publish<'a>, usize)> {
+    let head = common_head(input, limits)?;
+    let used = head.body_at + head.size + CRLF.len();
+    let whole = input.get(head.body_at..used)?;
+    let (body, end) = whole.split_at(head.size);
+    (head.size <= limits.max_payload && end == CRLF)
+        .then(|| (head.publish(input, body, used), used))
+}
+
+#[inline]
+fn common_head<'a>(input: &'a [u8], limits: &Limits) -> Option<PublishHead<'a>> {
+    let head = input.first_chunk::<4>()?;
+    let word = u32::from_le_bytes(*head) | 0x0020_2020;
+    if word == u32::from_le_bytes(*b"pub ") {
+        PublishHead::read_common::<false>(input, 4, limits)
+    } else if word | 0x2000_0000 == u32::from_le_bytes(*b"hpub")
+        && input.get(4) == Some(&b' ')
+        && limits.headers
+    {
+        PublishHead::read_common::<true>(input, 5, limits)
+    } else {
+        None
+    }
 }
 
 /// The limit, the body and its end: what PUB and HPUB have in common.
@@ -123,20 +140,7 @@ fn finish_publish<'a>(
     if end != CRLF {
         return Err(ProtocolError::UnknownOperation);
     }
-    let op = ClientOp::Publish(Publish {
-        subject: head.subject,
-        reply: head.reply,
-        has_header: head.has_header,
-        header_len: head.header_len,
-        header_size_text: head.header_size_text,
-        size_text: head.size_text,
-        body,
-        line: head.line,
-        tail: match head.tail_at {
-            Some(at) => input.get(at..used).unwrap_or_default(),
-            None => b"",
-        },
-    });
+    let op = ClientOp::Publish(head.publish(input, body, used));
     Ok(Progress::Op { op, used })
 }
 

@@ -3,7 +3,7 @@
 use hashbrown::HashTable;
 
 use super::entry::{Entry, Group};
-use super::interest::Member;
+use super::interest::{Handler, Member};
 use crate::ids::ShardId;
 
 /// Groups of a list up to which a search by name is a scan.
@@ -24,6 +24,8 @@ pub struct Delivery {
     pub queues: Vec<QueueDelivery>,
     /// Other shards with plain subscriptions, a bit for each.
     pub remote_plain: u64,
+    /// Parts of the server that take it.
+    pub handlers: Vec<Handler>,
 }
 
 /// One queue group a subject leads to.
@@ -44,7 +46,19 @@ impl Delivery {
     /// Does it lead nowhere?
     #[inline]
     pub fn is_nobody(&self) -> bool {
-        self.plain.is_empty() && self.queues.is_empty() && self.remote_plain == 0
+        self.plain.is_empty()
+            && self.queues.is_empty()
+            && self.remote_plain == 0
+            && self.handlers.is_empty()
+    }
+
+    /// Its one receiver, where that is a plain subscription here.
+    #[inline]
+    pub fn only(&self) -> Option<Member> {
+        match self.plain[..] {
+            [member] if self.queues.is_empty() && self.remote_plain == 0 => Some(member),
+            _ => None,
+        }
     }
 
     /// Receivers of one message.
@@ -52,12 +66,14 @@ impl Delivery {
         self.plain.len() as u64
             + self.queues.len() as u64
             + u64::from(self.remote_plain.count_ones())
+            + self.handlers.len() as u64
     }
 
     /// Bytes its buffers take.
     pub(super) fn held_bytes(&self) -> usize {
         let groups = self.queues.iter().map(QueueDelivery::held_bytes);
         size_of::<Member>() * self.plain.capacity()
+            + size_of::<Handler>() * self.handlers.capacity()
             + size_of::<QueueDelivery>() * (self.queues.capacity() - self.queues.len())
             + groups.sum::<usize>()
     }
@@ -127,12 +143,14 @@ impl Gatherer {
         }
         shrink(&mut list.queues, 0);
         list.remote_plain = 0;
+        list.handlers.clear();
         self.by_name.clear();
     }
 
     fn add(&mut self, list: &mut Delivery, entry: &Entry) {
         list.plain.extend_from_slice(&entry.plain);
         list.remote_plain |= entry.remote_plain;
+        list.handlers.extend_from_slice(&entry.handlers);
         // Within an entry each name stands once: only earlier entries' groups can be the same.
         let earlier = list.queues.len();
         if earlier == 0 {

@@ -3,7 +3,7 @@
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
-use super::interest::Member;
+use super::interest::{Handler, Member};
 use crate::ids::ShardId;
 
 /// Groups of one pattern up to which a search by name is a scan. A client may put a queue name
@@ -20,6 +20,8 @@ pub struct Entry {
     pub plain: Members,
     /// Other shards with plain subscriptions.
     pub remote_plain: u64,
+    /// Parts of the server that take what is published. Mostly none, and then a pointer.
+    pub handlers: Box<[Handler]>,
     /// Queue groups with a member anywhere, each name once.
     groups: Vec<Group>,
     /// Places in `groups` by name, if they are more than [`GROUPS_SCANNED`].
@@ -48,7 +50,15 @@ impl Group {
 impl Entry {
     /// Is nobody interested any more?
     pub fn is_empty(&self) -> bool {
-        self.plain.is_empty() && self.groups.is_empty() && self.remote_plain == 0
+        self.plain.is_empty()
+            && self.groups.is_empty()
+            && self.remote_plain == 0
+            && self.handlers.is_empty()
+    }
+
+    /// Do other shards see plain interest, whatever subscriptions there are?
+    pub fn announced(&self) -> bool {
+        self.handlers.contains(&Handler::Replies)
     }
 
     /// The queue groups, in no order.

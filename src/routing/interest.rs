@@ -6,6 +6,7 @@ use super::match_cache::MatchCache;
 use super::subject;
 use super::trie::{NodeId, Trie};
 use crate::ids::{ShardId, SubscriptionId};
+use hashbrown::HashMap;
 
 pub use super::delivery_list::{Delivery, QueueDelivery};
 
@@ -16,6 +17,19 @@ pub struct Member {
     pub subscription: SubscriptionId,
     /// Index of its connection.
     pub connection: u32,
+}
+
+type Positions = HashMap<SubscriptionId, u32, ahash::RandomState>;
+
+/// A part of the server that takes what is published, beside the subscriptions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handler {
+    /// The account's service import of that number: requests published on this shard go on to
+    /// another account. Every shard has it, and none tells the others.
+    Import(u32),
+    /// Takes the answers to requests that went to this account from this shard. The others are
+    /// told as of a subscription.
+    Replies,
 }
 
 /// What the other shards must be told after a change.
@@ -54,6 +68,22 @@ pub struct RoutingStats {
     pub total_fanout: u64,
 }
 
+impl RoutingStats {
+    /// Of two tables together; the largest fan-out is that of either.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            inserts: self.inserts + other.inserts,
+            removes: self.removes + other.removes,
+            matches: self.matches + other.matches,
+            cache_hits: self.cache_hits + other.cache_hits,
+            cache_entries: self.cache_entries + other.cache_entries,
+            max_fanout: self.max_fanout.max(other.max_fanout),
+            total_fanout: self.total_fanout + other.total_fanout,
+        }
+    }
+}
+
 /// The interest of one account as one shard sees it.
 #[derive(Default)]
 pub struct Interest {
@@ -63,7 +93,8 @@ pub struct Interest {
     /// Of queue names.
     hasher: ahash::RandomState,
     /// Where each subscription stands in its entry's list, so that taking it out needs no search.
-    positions: Vec<u32>,
+    /// A map, because an account may have few of a shard's many subscriptions.
+    positions: Positions,
     stats: RoutingStats,
 }
 
@@ -95,6 +126,7 @@ impl Interest {
         self.cache.invalidate(pattern);
         let node = self.trie.insert(pattern);
         let entry = self.trie.entry(node);
+        let announced = entry.announced();
         let list = match queue {
             None => &mut entry.plain,
             Some(name) => {
@@ -102,14 +134,11 @@ impl Interest {
                 &mut entry.group_or_new(hash, name).local
             }
         };
-        let at = member.subscription.0 as usize;
-        if self.positions.len() <= at {
-            self.positions.resize(at + 1, 0);
-        }
-        self.positions[at] = list.len() as u32;
+        self.positions
+            .insert(member.subscription, list.len() as u32);
         list.push(member);
         match queue {
-            None if list.len() == 1 => InterestChange::Plain { present: true },
+            None if list.len() == 1 && !announced => InterestChange::Plain { present: true },
             None => InterestChange::None,
             Some(_) => InterestChange::Queue {
                 count: list.len() as u32,
@@ -128,6 +157,7 @@ impl Interest {
             return InterestChange::None;
         };
         let entry = self.trie.entry(node);
+        let announced = entry.announced();
         let left = match queue {
             None => take(&mut entry.plain, &mut self.positions, member),
             Some(name) => match entry.group(self.hasher.hash_one(name), name) {
@@ -141,9 +171,44 @@ impl Interest {
             self.tidy(node, queue);
         }
         match queue {
-            None if left == 0 => InterestChange::Plain { present: false },
+            None if left == 0 && !announced => InterestChange::Plain { present: false },
             None => InterestChange::None,
             Some(_) => InterestChange::Queue { count: left },
+        }
+    }
+
+    /// Adds a part of the server to a pattern.
+    pub fn add_handler(&mut self, pattern: &[u8], handler: Handler) -> InterestChange {
+        self.cache.invalidate(pattern);
+        let node = self.trie.insert(pattern);
+        let entry = self.trie.entry(node);
+        let announced = entry.announced() || !entry.plain.is_empty();
+        let mut handlers = std::mem::take(&mut entry.handlers).into_vec();
+        handlers.push(handler);
+        entry.handlers = handlers.into();
+        match handler {
+            Handler::Replies if !announced => InterestChange::Plain { present: true },
+            _ => InterestChange::None,
+        }
+    }
+
+    /// Takes a part of the server off a pattern it was added to.
+    pub fn remove_handler(&mut self, pattern: &[u8], handler: Handler) -> InterestChange {
+        let Some(node) = self.trie.find(pattern) else {
+            return InterestChange::None;
+        };
+        self.cache.invalidate(pattern);
+        let entry = self.trie.entry(node);
+        let mut handlers = std::mem::take(&mut entry.handlers).into_vec();
+        if let Some(at) = handlers.iter().position(|it| *it == handler) {
+            handlers.remove(at);
+        }
+        entry.handlers = handlers.into();
+        let silent = !entry.announced() && entry.plain.is_empty();
+        self.tidy(node, None);
+        match handler {
+            Handler::Replies if silent => InterestChange::Plain { present: false },
+            _ => InterestChange::None,
         }
     }
 
@@ -248,11 +313,12 @@ impl Interest {
             for list in groups.chain([&entry.plain]) {
                 subscriptions += list.len() as u64;
                 for (at, member) in list.iter().enumerate() {
-                    assert_eq!(self.positions[member.subscription.0 as usize] as usize, at);
+                    assert_eq!(self.positions[&member.subscription] as usize, at);
                 }
             }
         });
         assert_eq!(subscriptions, self.stats.inserts - self.stats.removes);
+        assert_eq!(subscriptions, self.positions.len() as u64);
     }
 
     /// Drops what a removal has left empty.
@@ -266,12 +332,15 @@ impl Interest {
 }
 
 /// Takes a member out of its list, and says how many are left.
-fn take(list: &mut Members, positions: &mut [u32], member: Member) -> u32 {
-    let at = positions[member.subscription.0 as usize] as usize;
-    assert_eq!(list.get(at), Some(&member), "positions follow the lists");
-    list.swap_remove(at);
-    if let Some(moved) = list.get(at) {
-        positions[moved.subscription.0 as usize] = at as u32;
+fn take(list: &mut Members, positions: &mut Positions, member: Member) -> u32 {
+    let Some(at) = positions.remove(&member.subscription) else {
+        unreachable!("a subscription that was inserted has a position");
+    };
+    let place = at as usize;
+    assert_eq!(list.get(place), Some(&member), "positions follow the lists");
+    list.swap_remove(place);
+    if let Some(moved) = list.get(place) {
+        positions.insert(moved.subscription, at);
     }
     list.len() as u32
 }

@@ -25,9 +25,31 @@ const FEATURE_FLAGS: [(&str, bool); 4] = [
     ("js_snapshot_sources", false),
 ];
 
+/// What proves who the server is.
+pub(super) struct ServerKeys {
+    /// Signs; its public part is the server's id.
+    pub signing: KeyPair,
+    /// Seals what only one reader is to see.
+    pub xkey: XKey,
+}
+
+impl ServerKeys {
+    pub fn new() -> Self {
+        Self {
+            signing: KeyPair::new_server(),
+            xkey: XKey::new(),
+        }
+    }
+}
+
 /// INFO as every client gets it; `port` is the one really bound.
-pub(super) fn info(options: &Options, authenticator: &Authenticator, port: u16) -> ServerInfo {
-    let server_id = KeyPair::new_server().public_key();
+pub(super) fn info(
+    keys: &ServerKeys,
+    options: &Options,
+    authenticator: &Authenticator,
+    port: u16,
+) -> ServerInfo {
+    let server_id = keys.signing.public_key();
     let mut info = ServerInfo {
         server_name: options
             .server_name
@@ -40,7 +62,7 @@ pub(super) fn info(options: &Options, authenticator: &Authenticator, port: u16) 
         go: concat!("rust", env!("CARGO_PKG_RUST_VERSION")).into(),
         headers: !options.client.no_header_support,
         api_lvl: API_LEVEL,
-        xkey: XKey::new().public_key(),
+        xkey: keys.xkey.public_key(),
         ..ServerInfo::default()
     };
     update(&mut info, options, authenticator, port);

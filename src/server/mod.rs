@@ -4,13 +4,16 @@ mod figures;
 mod handle;
 mod identity;
 mod lame_duck;
+mod operator;
 mod reload;
 pub mod run;
 mod shards;
 mod start;
+pub mod system;
 mod transports;
 
 pub use handle::ServerHandle;
 pub use identity::{COMMIT, COMPATIBLE_VERSION, OWN_VERSION};
+pub use operator::{OperatorError, StoreError};
 pub use reload::{ReloadError, Reloader};
 pub use start::{Builder, Server, StartError};

@@ -14,9 +14,12 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::handle::Shared;
-use super::transports::{Doors, with_trust};
+use super::operator::{Logins, OperatorError, Vouched, view};
+use super::transports::Doors;
 use super::{identity, shards, start};
-use crate::auth::authenticate::{AuthConfigError, Authenticator};
+use crate::accounts::registry::Accounts;
+use crate::ids::{AccountId, ConnectionId};
+use crate::listener::tls::TlsLoadError;
 use crate::ops::cli::{self, ConfigureError, Flags};
 use crate::ops::config::changes::{self, Changes, NotReloadable};
 use crate::ops::http::facts::{CurrentFacts, ServerFacts};
@@ -26,7 +29,7 @@ use crate::ops::ports_file::{Ports, PortsFile};
 use crate::options::Options;
 use crate::protocol::info::ServerInfo;
 use crate::shard::control::{Control, NewSettings};
-use crate::shard::report::{Figures, Query};
+use crate::shard::report::{ConnectionQuery, Figures, Query};
 use crate::shard::settings::Settings;
 
 /// Why nothing was changed. The text is the answer to whoever asked, and stock's where stock has
@@ -42,9 +45,12 @@ pub enum ReloadError {
     /// The options contradict each other.
     #[error(transparent)]
     Options(#[from] start::StartError),
-    /// The users contradict each other.
+    /// Accounts, users or operators contradict themselves.
     #[error(transparent)]
-    Auth(#[from] AuthConfigError),
+    Operator(#[from] OperatorError),
+    /// What a `tls` block names cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsLoadError),
     /// A change needs a restart.
     #[error(transparent)]
     NotReloadable(#[from] NotReloadable),
@@ -86,6 +92,7 @@ pub struct Reloader {
 struct Current {
     options: Arc<Options>,
     settings: Arc<Settings>,
+    vouched: Vouched,
 }
 
 impl Reloader {
@@ -95,11 +102,16 @@ impl Reloader {
         facts: Arc<CurrentFacts>,
         port: u16,
         websocket: Option<SocketAddr>,
+        vouched: Vouched,
     ) -> Self {
         let options = Arc::clone(&facts.now().options);
         Self {
             shared,
-            current: Mutex::new(Current { options, settings }),
+            current: Mutex::new(Current {
+                options,
+                settings,
+                vouched,
+            }),
             facts,
             port,
             websocket,
@@ -172,20 +184,89 @@ impl Reloader {
         logged(self.change(&mut self.lock(), options))
     }
 
+    /// Takes over accounts' tokens; `None` where an account has gone. Blocks until every shard has
+    /// taken them: not to be called on a shard. What is wrong with one goes to the log.
+    pub(super) fn update_accounts(&self, tokens: &[(&str, Option<&str>)]) {
+        let mut current = self.lock();
+        let mut vouched = current.vouched.clone();
+        let mut changed: Vec<&str> = Vec::new();
+        for &(key, token) in tokens {
+            let taken = match token {
+                Some(token) => vouched.take(key, token),
+                None => Ok(vouched.drop(key)),
+            };
+            match taken {
+                Ok(true) => changed.push(key),
+                Ok(false) => {}
+                Err(error) => log::error!("Update for account {key:?} resulted in error {error}"),
+            }
+        }
+        if changed.is_empty() {
+            return;
+        }
+        let before = Arc::clone(&current.settings.accounts);
+        let options = Arc::clone(&current.options);
+        let (accounts, logins) = match view(&before, &options, &vouched) {
+            Ok(view) => view,
+            Err(error) => return log::error!("Accounts not updated: {error}"),
+        };
+        let ids = changed
+            .iter()
+            .filter_map(|key| before.find(key).or_else(|| accounts.find(key)));
+        let ids: Arc<[AccountId]> = ids.collect();
+        let doors = Doors::unchanged(&current.settings);
+        let settings = self.settings(&current, &options, accounts, logins, doors);
+        if self.hand_over(&settings, Some(ids)).is_err() {
+            return; // the server ends
+        }
+        current.settings = settings;
+        current.vouched = vouched;
+        for key in changed {
+            self.close_over_account_limit(&current, key);
+        }
+    }
+
+    /// Closes the youngest connections of an account that may have fewer now (AUTH-56).
+    fn close_over_account_limit(&self, current: &Current, key: &str) {
+        let accounts = &current.settings.accounts;
+        let Some(account) = accounts.find(key).and_then(|id| accounts.get(id)) else {
+            return;
+        };
+        let Some(max) = account.limits.max_connections else {
+            return;
+        };
+        if account.usage.connections() <= max {
+            return;
+        }
+        let reports = self.shared.shards.ask(Query::Connections(ConnectionQuery {
+            open: true,
+            ..ConnectionQuery::default()
+        }));
+        let all = reports.iter().flat_map(|report| &report.connections);
+        let own = all.filter(|it| *it.account == *key);
+        let mut cids: Vec<ConnectionId> = own.map(|it| it.cid).collect();
+        cids.sort_unstable();
+        let surplus: Arc<[ConnectionId]> = cids.drain(cids.len().min(max as usize)..).collect();
+        self.shared
+            .tell_all(|| Control::CloseOverAccountLimit(Arc::clone(&surplus)));
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Current> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change(&self, current: &mut Current, options: Options) -> Result<(), ReloadError> {
         start::check(&options)?;
-        let authenticator = with_trust(Authenticator::new(&options.auth)?, &options);
+        let mut vouched = current.vouched.clone();
+        vouched.reload(&options)?;
+        let (accounts, logins) = view(&current.settings.accounts, &options, &vouched)?;
         let mut changes = changes::between(&current.options, &options, self.port)?;
         let doors = Doors::new(&options, self.websocket)?;
         changes.certificates(
             current.settings.transports.chains(),
             doors.transports.chains(),
         );
-        let settings = self.settings(current, &options, authenticator, doors);
+        let settings = self.settings(current, &options, accounts, logins, doors);
         let program = self.program.get();
         let log = program
             .filter(|_| changes.log)
@@ -196,7 +277,7 @@ impl Reloader {
         for line in &changes.lines {
             log::info!("{line}");
         }
-        self.hand_over(&settings)?;
+        self.hand_over(&settings, None)?;
         if current.options.client.max_connections != options.client.max_connections {
             self.close_surplus(options.client.max_connections.unwrap_or(0));
         }
@@ -218,7 +299,11 @@ impl Reloader {
             config_load: shards::wall_time(),
             ..ServerFacts::clone(&self.facts.now())
         });
-        *current = Current { options, settings };
+        *current = Current {
+            options,
+            settings,
+            vouched,
+        };
         log::info!("Reloaded server configuration {digest}");
         Ok(())
     }
@@ -228,28 +313,35 @@ impl Reloader {
         &self,
         current: &Current,
         options: &Options,
-        authenticator: Authenticator,
+        accounts: Accounts,
+        logins: Logins,
         doors: Doors,
     ) -> Arc<Settings> {
         let mut info = (*current.settings.info).clone();
-        identity::update(&mut info, options, &authenticator, self.port);
+        identity::update(&mut info, options, &logins.client, self.port);
         Arc::new(start::settings(
             current.settings.number + 1,
             options,
             self.shared.shards.0.len(),
             Arc::new(info),
-            Arc::new(authenticator),
+            Arc::new(accounts),
+            logins,
             doors,
         ))
     }
 
     /// Gives the settings to the shards; returns when all run under them.
-    fn hand_over(&self, settings: &Arc<Settings>) -> Result<(), ReloadError> {
+    fn hand_over(
+        &self,
+        settings: &Arc<Settings>,
+        changed: Option<Arc<[AccountId]>>,
+    ) -> Result<(), ReloadError> {
         let posts = &self.shared.shards.0;
         let (taken, receiver) = sync_channel(posts.len());
         let first = posts.first().ok_or(ReloadError::Ending)?;
         first.send(Control::Settings(NewSettings {
             settings: Arc::clone(settings),
+            changed,
             taken,
         }));
         for _ in posts {

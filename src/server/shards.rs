@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::ids::{Listener, ShardId};
@@ -10,6 +10,7 @@ use crate::io::Socket;
 use crate::io::executor::{self, ShardThread};
 use crate::io::ring::Ring;
 use crate::shard::core::Core;
+use crate::shard::internal::Mail;
 use crate::shard::settings::Settings;
 use crate::shard::turn::{Parts, Shard};
 use crate::shard::verify::VerifierThreads;
@@ -25,9 +26,10 @@ const TURNS_PER_YIELD: u32 = 256;
 pub(super) fn wire(
     shards: usize,
     max_connections: Option<usize>,
+    services: SyncSender<Mail>,
 ) -> std::io::Result<Wired<Socket>> {
     let verifier = Arc::new(VerifierThreads::start(VERIFIER_THREADS)?);
-    wiring::wire(shards, max_connections, verifier)
+    wiring::wire(shards, max_connections, verifier, services)
 }
 
 /// Starts one shard and waits until it runs.

@@ -7,10 +7,14 @@ use std::time::Instant;
 
 use super::handle::{ServerHandle, Shared};
 use super::lame_duck::LameDuck;
+use super::operator::{ClaimsService, Directory, Logins, OperatorError, Vouched, view};
 use super::reload::Reloader;
-use super::transports::{Doors, listen_websocket, with_trust};
+use super::system::callout::CalloutService;
+use super::system::envelope::Envelope;
+use super::system::services::{self, Service};
+use super::transports::{Doors, listen_websocket};
 use super::{identity, shards};
-use crate::auth::authenticate::{AuthConfigError, Authenticator};
+use crate::accounts::registry::Accounts;
 use crate::ids::Listener;
 use crate::io::probe::{self, ProbeError};
 use crate::io::{executor, socket};
@@ -19,7 +23,7 @@ use crate::listener::tls::TlsLoadError;
 use crate::ops::banner;
 use crate::ops::http::facts::{CurrentFacts, ServerFacts};
 use crate::ops::http::{Monitor, MonitorError};
-use crate::options::Options;
+use crate::options::{Options, ResolverOptions};
 use crate::protocol::info::ServerInfo;
 use crate::shard::budget::output_share;
 use crate::shard::settings::Settings;
@@ -30,9 +34,9 @@ pub enum StartError {
     /// The machine lacks something.
     #[error(transparent)]
     Machine(#[from] ProbeError),
-    /// The `authorization` block contradicts itself.
+    /// Accounts, users or operators contradict themselves.
     #[error(transparent)]
-    Auth(#[from] AuthConfigError),
+    Operator(#[from] OperatorError),
     /// The client address cannot be listened on (PROC-7).
     #[error("{}", banner::listen_failure(host, *port, cause))]
     Listen {
@@ -156,8 +160,9 @@ impl Builder {
 
 fn start(options: Options) -> Result<ServerHandle, StartError> {
     check(&options)?;
-    let authenticator = Authenticator::new(&options.auth)?;
-    let authenticator = Arc::new(with_trust(authenticator, &options));
+    let (vouched, directory) = Vouched::new(&options)?;
+    let (accounts, logins) = view(&Accounts::default(), &options, &vouched)?;
+    let accounts = Arc::new(accounts);
     let cpus = executor::allowed_cpus();
     let asked = options.shards.unwrap_or(cpus.len());
     let shards = asked.clamp(1, limits::SHARDS_MAX);
@@ -168,9 +173,11 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     let websocket = listen_websocket(&options)?;
     let websocket_address = websocket.as_ref().map(|(_, address)| *address);
     let doors = Doors::new(&options, websocket_address)?;
+    let keys = Arc::new(identity::ServerKeys::new());
     let info = Arc::new(identity::info(
+        &keys,
         &options,
-        &authenticator,
+        &logins.client,
         client_address.port(),
     ));
     let settings = Arc::new(settings(
@@ -178,10 +185,12 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         &options,
         shards,
         Arc::clone(&info),
-        authenticator,
+        accounts,
+        logins,
         doors,
     ));
-    let (posts, ends) = shards::wire(shards, options.client.max_connections)
+    let (to_services, messages) = services::queue();
+    let (posts, ends) = shards::wire(shards, options.client.max_connections, to_services)
         .map_err(|cause| StartError::Shard { shard: 0, cause })?;
     let lame_duck = LameDuck {
         duration: options.lame_duck_duration,
@@ -208,6 +217,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
             Arc::clone(&facts),
             client_address.port(),
             websocket_address,
+            vouched,
         )),
         shared,
         threads: Vec::with_capacity(shards),
@@ -219,7 +229,21 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     };
     if let Some((listener, _)) = monitor {
         let ready = Arc::clone(&handle.shared.ready);
-        handle.monitor = Some(Monitor::start(listener, facts, handle.figures(), ready)?);
+        handle.monitor = Some(Monitor::start(
+            listener,
+            Arc::clone(&facts),
+            handle.figures(),
+            ready,
+        )?);
+    }
+    // Before the shards run: their first turn has the subscriptions.
+    let envelope = Arc::new(Envelope::new(Arc::clone(&facts)));
+    let mut services = own_services(&settings, directory, &handle.reloader, &facts, &envelope);
+    let posts = handle.shared.shards.0.clone();
+    services.push(Box::new(CalloutService::new(keys, envelope, posts)));
+    if let Some(first) = handle.shared.shards.0.first() {
+        services::start(services, messages, first)
+            .map_err(|cause| StartError::Shard { shard: 0, cause })?;
     }
     // With fewer shards than CPUs the scheduler finds them a free one better than we could.
     let pin = shards == cpus.len() && executor::may_pin();
@@ -245,13 +269,41 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     Ok(handle)
 }
 
+/// What the server answers as a client of itself.
+fn own_services(
+    settings: &Settings,
+    directory: Option<Directory>,
+    reloader: &Arc<Reloader>,
+    facts: &Arc<CurrentFacts>,
+    envelope: &Arc<Envelope>,
+) -> Vec<Box<dyn Service>> {
+    let Some(system) = settings.accounts.system() else {
+        return Vec::new();
+    };
+    let options = &facts.now().options;
+    let mut services: Vec<Box<dyn Service>> = Vec::new();
+    if let Some(ResolverOptions::Full(at) | ResolverOptions::Cache(at)) = &options.operator.resolver
+        && let Some(directory) = directory
+    {
+        services.push(Box::new(ClaimsService::new(
+            directory,
+            (&options.operator, at),
+            (system, settings.accounts.name(system)),
+            Arc::clone(reloader),
+            Arc::clone(envelope),
+        )));
+    }
+    services
+}
+
 /// The view of the shards that options come to.
 pub(super) fn settings(
     number: u64,
     options: &Options,
     shards: usize,
     info: Arc<ServerInfo>,
-    authenticator: Arc<Authenticator>,
+    accounts: Arc<Accounts>,
+    logins: Logins,
     doors: Doors,
 ) -> Settings {
     Settings {
@@ -265,8 +317,9 @@ pub(super) fn settings(
         trace: options.log.trace,
         trace_headers: options.log.trace_headers,
         max_traced_msg_len: options.log.max_traced_msg_len,
-        authenticator,
-        websocket_authenticator: doors.websocket_authenticator,
+        accounts,
+        authenticator: logins.client,
+        websocket_authenticator: logins.websocket,
         transports: doors.transports,
     }
 }

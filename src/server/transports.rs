@@ -4,10 +4,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use super::start::{StartError, listen};
-use crate::auth::authenticate::{AuthConfigError, Authenticator};
+use crate::auth::authenticate::Authenticator;
 use crate::listener::tls::{self, TlsLoadError};
 use crate::ops::banner;
 use crate::options::{AuthOptions, Options, TlsOptions, WebSocketOptions};
+use crate::shard::settings::Settings;
 use crate::transport::settings::TransportSettings;
 use crate::transport::websocket::origin::{Origin, Origins};
 use crate::transport::websocket::settings::WebSocketSettings;
@@ -44,16 +45,14 @@ pub(super) fn websocket_host(websocket: &WebSocketOptions) -> &str {
 pub(super) struct Doors {
     /// TLS, WebSocket and the like.
     pub transports: Arc<TransportSettings>,
-    /// Who may come by WebSocket, where that is not decided by the rest (WS-11).
-    pub websocket_authenticator: Option<Arc<Authenticator>>,
 }
 
 impl Doors {
     /// As the options say; `websocket` is where that listener really is.
     ///
     /// # Errors
-    /// What is wrong with certificates or users.
-    pub fn new(options: &Options, websocket: Option<SocketAddr>) -> Result<Self, StartError> {
+    /// What is wrong with certificates.
+    pub fn new(options: &Options, websocket: Option<SocketAddr>) -> Result<Self, TlsLoadError> {
         let settings = match websocket {
             Some(address) => Some(Arc::new(websocket_settings(&options.websocket, address)?)),
             None => None,
@@ -66,9 +65,14 @@ impl Doors {
         };
         Ok(Self {
             transports: Arc::new(transports),
-            websocket_authenticator: websocket_authenticator(options)?
-                .map(|it| Arc::new(with_trust(it, options))),
         })
+    }
+
+    /// Those in force.
+    pub fn unchanged(settings: &Settings) -> Self {
+        Self {
+            transports: Arc::clone(&settings.transports),
+        }
     }
 }
 
@@ -87,21 +91,21 @@ pub(super) fn with_trust(authenticator: Authenticator, options: &Options) -> Aut
     )
 }
 
-/// A name, token or `no_auth_user` of the `websocket` block takes the place of those outside it;
-/// the users are the same.
-fn websocket_authenticator(options: &Options) -> Result<Option<Authenticator>, AuthConfigError> {
+/// Who may come by WebSocket where that is not decided by the rest (WS-11): a name, token or
+/// `no_auth_user` of the `websocket` block takes the place of those outside it; the users are the
+/// same.
+pub(super) fn websocket_auth(options: &Options) -> Option<AuthOptions> {
     let own = &options.websocket;
     if own.username.is_none() && own.token.is_none() && own.no_auth_user.is_none() {
-        return Ok(None);
+        return None;
     }
-    let auth = AuthOptions {
+    Some(AuthOptions {
         username: own.username.clone(),
         password: own.password.clone(),
         token: own.token.clone(),
         no_auth_user: own.no_auth_user.clone(),
         ..options.auth.clone()
-    };
-    Authenticator::new(&auth).map(Some)
+    })
 }
 
 fn websocket_settings(

@@ -22,11 +22,15 @@ impl Core {
         if connection.closing() {
             return;
         }
-        let counted = connection.counted;
-        if counted && self.local.settings.limits.max_closed_clients > 0 {
+        let is_client = connection.is_client;
+        if is_client && self.local.settings.limits.max_closed_clients > 0 {
             self.remember(index, reason); // with its subscriptions, so before they go
         }
         self.drop_subscriptions(index);
+        if let Some(slot) = self.local.connections.at(index).map(|it| it.slot) {
+            self.abandon_replies(slot);
+        }
+        self.leave_account(index, reason);
         self.release_sources(index);
         let now = self.local.now;
         let Some(connection) = self.local.connections.at(index) else {
@@ -37,8 +41,9 @@ impl Core {
         connection.deadlines.ping = NEVER;
         connection.deadlines.stall = NEVER;
         connection.deadlines.transport = NEVER;
+        connection.deadlines.expiry = NEVER;
         self.local.departed += u64::from(connection.admitted);
-        self.local.counters.connections -= u64::from(counted);
+        self.local.counters.connections -= u64::from(is_client);
         connection.partial = Vec::new();
         connection.backlog = Backlog::default();
         if !reason.flushes() {
@@ -46,7 +51,7 @@ impl Core {
         } else if let Some(transport) = &mut connection.transport {
             transport.end(reason.websocket_status(), reason.text());
             if transport.has_output() && !std::mem::replace(&mut connection.dirty, true) {
-                self.local.dirty.push(index);
+                self.local.dirty.push_back(index);
             }
         }
         if !connection.has_output() || !reason.flushes() {
@@ -55,7 +60,7 @@ impl Core {
             connection.deadlines.linger = now + limits::LINGER_MAX;
             self.local.arm(index);
         }
-        if counted {
+        if is_client {
             self.local.debug(index, || {
                 format!("Client connection closed: {}", reason.text())
             });
@@ -64,7 +69,7 @@ impl Core {
 
     /// Keeps what monitoring shows of a connection that ends.
     fn remember(&mut self, index: u32, reason: CloseReason) {
-        let (now, wall) = (self.local.now, self.local.wall);
+        let (now, wall, shard) = (self.local.now, self.local.wall, self.local.id);
         let Local {
             connections,
             subscriptions,
@@ -74,12 +79,12 @@ impl Core {
         let Some(connection) = connections.at(index) else {
             return;
         };
-        let mut report = query::describe(connection, wall, now);
+        let mut report = query::describe(connection, shard, wall, now);
         report.closed = Some((wall, reason.text()));
         let kept = connection.sids.iter().take(limits::CLOSED_SUBSCRIPTIONS);
         report.subscriptions_list = kept
             .filter_map(|&id| subscriptions.get(id))
-            .map(|it| query::subscription(it, connection.cid))
+            .map(|it| query::subscription(it, &connection.tenant.name, connection.cid))
             .collect();
         closed.push(report);
     }
@@ -119,7 +124,7 @@ impl Core {
             return self.close(index, CloseReason::WriteError);
         }
         if more && !std::mem::replace(&mut connection.dirty, true) {
-            local.dirty.push(index);
+            local.dirty.push_back(index);
         }
         if let Some(since) = late_since {
             self.recovered(index, since, bytes);
@@ -165,6 +170,7 @@ impl Core {
     /// Does everything that is due.
     pub fn tick(&mut self) {
         let now = self.local.now;
+        self.expire_replies();
         while let Some((at, slot)) = self.local.timers.expire(now) {
             let Some(connection) = self.local.connections.of(slot) else {
                 continue;
@@ -195,6 +201,9 @@ impl Core {
         }
         if is_due(|it| it.deadlines.auth, self) {
             self.auth_due(index);
+        }
+        if is_due(|it| it.deadlines.expiry, self) {
+            self.expiry_due(index);
         }
         if is_due(|it| it.deadlines.ping, self) {
             self.ping_due(index);

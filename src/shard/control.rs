@@ -6,8 +6,10 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
 use std::time::Duration;
 
 use crate::auth::authenticate::PasswordCheck;
-use crate::ids::{ConnectionId, Listener, PeerAddress, ShardId, Slot};
+use crate::auth::jwt::user::UserClaims;
+use crate::ids::{AccountId, ConnectionId, Listener, PeerAddress, ShardId, Slot};
 use crate::io::wake::Waker;
+use crate::shard::internal::InternalAction;
 use crate::shard::report::{Query, ShardReport};
 use crate::shard::settings::Settings;
 
@@ -35,12 +37,25 @@ pub enum Control<S> {
         /// Does it match?
         matches: bool,
     },
+    /// An auth service has answered (AUTH-83).
+    Answered {
+        /// Connection it was asked about.
+        slot: Slot,
+        /// Account it was asked in.
+        asked: AccountId,
+        /// Its answer, or why there is none.
+        answer: Box<Result<UserClaims, String>>,
+    },
+    /// The server acts as a client of itself. Only on shard 0.
+    Internal(InternalAction),
     /// Answer with figures.
     Query(Query, SyncSender<(ShardId, ShardReport)>),
     /// Go on under these settings.
     Settings(NewSettings),
     /// Close that many clients: there are more than there may be now (CFG-95).
     CloseSurplus(u64),
+    /// Close these clients: their account may not have them any more (AUTH-56).
+    CloseOverAccountLimit(Arc<[ConnectionId]>),
     /// Stop accepting and tell the clients that this server goes away.
     LameDuck,
     /// Close the clients one by one over this time.
@@ -57,6 +72,9 @@ pub enum Control<S> {
 pub struct NewSettings {
     /// The settings.
     pub settings: Arc<Settings>,
+    /// Accounts that are not as before, where nothing else has changed; `None` where anything may
+    /// have.
+    pub changed: Option<Arc<[AccountId]>>,
     /// Told by each shard once it runs under them and has judged its connections anew. Has room
     /// for all of them.
     pub taken: SyncSender<()>,

@@ -1,11 +1,13 @@
 //! The core of one shard: a complete single-threaded server without sockets, clocks or threads.
 //! Bytes, batches and time go in; output, batches and effects come out.
 //!
-//! It is split in two so that a delivery list can be walked while connections change: `interest`
-//! says who receives, [`Local`] is everything else.
+//! It is split in two so that a delivery list can be walked while connections change: `tables`
+//! say who receives, [`Local`] is everything else.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -13,20 +15,24 @@ use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, Holds, NEVER};
 use crate::connection::registry::{Connections, Subscriptions};
 use crate::delivery::outbound::{Chunk, ChunkPool};
-use crate::ids::{ConnectionId, Listener, PeerAddress, ShardId, Slot, SubscriptionId};
+use crate::ids::{AccountId, ConnectionId, Listener, PeerAddress, ShardId, Slot, SubscriptionId};
 use crate::limits;
 use crate::mesh::batch::Batch;
 use crate::mesh::claim::Claims;
 use crate::mesh::peers::Peers;
 use crate::protocol::parser::Limits;
 use crate::protocol::{encode, error_text};
-use crate::routing::interest::{Interest, InterestChange};
+use crate::routing::interest::InterestChange;
 use crate::shard::budget::OutputSeen;
 use crate::shard::closed::ClosedConnections;
 use crate::shard::effects::{Effect, Level};
+use crate::shard::internal::InternalSubscriptions;
 use crate::shard::lame_duck::GradualClose;
 use crate::shard::report::Counters;
+use crate::shard::services::Services;
 use crate::shard::settings::Settings;
+use crate::shard::shadows::Shadows;
+use crate::shard::tables::Tables;
 use crate::shard::timers::Timers;
 use crate::shard::transport::Handshakes;
 use crate::time::{Nanos, WallTime};
@@ -34,16 +40,18 @@ use crate::transport::transport::{Codec, Transport};
 
 /// One shard's state.
 pub struct Core {
-    pub(super) interest: Interest,
+    pub(super) tables: Tables,
     pub(super) local: Local,
 }
 
-/// Everything of a shard but its interest.
+/// Everything of a shard but its tables of accounts.
 pub struct Local {
     pub(super) id: ShardId,
     pub(super) settings: Arc<Settings>,
     pub(super) connections: Connections,
     pub(super) subscriptions: Subscriptions,
+    /// Those of the server itself.
+    pub(super) internal: InternalSubscriptions,
     pub(super) peers: Peers,
     pub(super) claims: Claims,
     pub(super) pool: ChunkPool,
@@ -58,9 +66,17 @@ pub struct Local {
     /// [`Counters::output`] when this turn began.
     turn_began_at: u64,
     /// Connections with new output.
-    pub(super) dirty: Vec<u32>,
+    pub(super) dirty: VecDeque<u32>,
+    /// The next send is that of the connection that has waited longest, not shortest.
+    oldest_next: bool,
     /// Connections that may be read on.
     pub(super) ready: Vec<Slot>,
+    /// Shadows by the subscription they stand for.
+    pub(super) shadows: HashMap<SubscriptionId, Shadows, ahash::RandomState>,
+    /// Requests to other accounts that wait for answers.
+    pub(super) services: Services,
+    /// Scratch: buffers for subjects and messages made here. As many as are in use at once.
+    pub(super) scratch: Vec<Vec<u8>>,
     /// Scratch: connections whose stall ends.
     pub(super) unstalled: Vec<Slot>,
     /// Connections to close when the message in hand has been delivered.
@@ -92,13 +108,15 @@ impl Core {
         let closed = ClosedConnections::new(settings.limits.max_closed_clients);
         let mut secret = ChaCha12Rng::from_seed(seed);
         let random = secret.next_u64() | 1; // xorshift must not start at zero
-        Self {
-            interest: Interest::new(),
+        let accounts = Arc::clone(&settings.accounts);
+        let mut core = Self {
+            tables: Tables::default(),
             local: Local {
                 id,
                 settings,
                 connections: Connections::default(),
                 subscriptions: Subscriptions::default(),
+                internal: InternalSubscriptions::default(),
                 peers: Peers::new(id, shards),
                 claims: Claims::default(),
                 pool: ChunkPool::default(),
@@ -110,8 +128,12 @@ impl Core {
                 wall: WallTime(0),
                 last_turn: Nanos(0),
                 turn_began_at: 0,
-                dirty: Vec::new(),
+                dirty: VecDeque::new(),
+                oldest_next: false,
                 ready: Vec::new(),
+                shadows: HashMap::default(),
+                services: Services::default(),
+                scratch: Vec::new(),
                 unstalled: Vec::new(),
                 doomed: Vec::new(),
                 expired: Vec::new(),
@@ -125,7 +147,9 @@ impl Core {
                 secret,
                 random,
             },
-        }
+        };
+        core.install_services(None, &accounts);
+        core
     }
 
     /// Sets the time of this turn.
@@ -164,12 +188,17 @@ impl Core {
             headers: false,
         };
         let transport = Transport::new(listener, &local.settings.transports);
+        let accounts = &local.settings.accounts;
+        let Some(tenant) = accounts.get(AccountId::GLOBAL) else {
+            unreachable!("every view has the global account");
+        };
         let slot = local.connections.insert(|slot| {
-            let mut connection = Connection::new(slot, cid, address, limits, wall, now);
+            let tenant = Arc::clone(tenant);
+            let mut connection = Connection::new(slot, cid, address, tenant, limits, wall, now);
             connection.listener = listener;
             connection.transport = transport;
             connection.admitted = !refused;
-            connection.counted = false;
+            connection.is_client = false;
             connection
         });
         self.begin(slot.index);
@@ -181,7 +210,7 @@ impl Core {
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
-        connection.counted = true;
+        connection.is_client = true;
         let admitted = connection.admitted;
         self.local.counters.total_connections += u64::from(admitted);
         self.local.counters.connections += 1;
@@ -200,10 +229,18 @@ impl Core {
     }
 
     /// The next connection with output to send, and that output. Empty when there is no more.
+    ///
+    /// A turn may send to fewer than there are. So it goes from both ends: what is new does not
+    /// wait behind a fan-out to thousands, and that one does not wait for ever.
     pub fn next_send(&mut self) -> Option<(u32, Box<Chunk>)> {
         self.close_doomed();
         let local = &mut self.local;
-        while let Some(index) = local.dirty.pop() {
+        loop {
+            local.oldest_next = !local.oldest_next;
+            let index = match local.oldest_next {
+                true => local.dirty.pop_front(),
+                false => local.dirty.pop_back(),
+            }?;
             let (now, write_deadline) = (local.now, local.settings.limits.write_deadline);
             let Some(connection) = local.connections.at(index) else {
                 continue;
@@ -230,7 +267,6 @@ impl Core {
                 return Some((index, chunk));
             }
         }
-        None
     }
 
     /// The next thing to be done outside.
@@ -245,6 +281,7 @@ impl Core {
             .next()
             .into_iter()
             .chain(self.next_gradual_close())
+            .chain(self.local.services.due())
             .min()
     }
 
@@ -298,6 +335,7 @@ impl Core {
     pub(super) fn interest_changed(
         &mut self,
         index: u32,
+        account: AccountId,
         pattern: &[u8],
         queue: Option<&[u8]>,
         change: InterestChange,
@@ -308,7 +346,7 @@ impl Core {
             InterestChange::Queue { count } => count,
         };
         let peers = &mut self.local.peers;
-        peers.broadcast_interest(pattern, queue, weight);
+        peers.broadcast_interest(account, pattern, queue, weight);
         if let Some(connection) = self.local.connections.at(index) {
             connection.interest_mark = peers.interest_sent();
         }
@@ -345,7 +383,7 @@ impl Local {
         write(&mut connection.outbound.queue(&mut self.pool).bytes);
         let (slot, pending) = (connection.slot, connection.outbound.pending());
         if !std::mem::replace(&mut connection.dirty, true) {
-            self.dirty.push(index);
+            self.dirty.push_back(index);
         }
         if pending > limits::receiver_high(self.settings.limits.max_pending) {
             self.pressed(index, pending, Some((self.id, slot)));
@@ -361,6 +399,19 @@ impl Local {
         if next < connection.deadlines.armed {
             connection.deadlines.armed = next;
             self.timers.arm(next, connection.slot);
+        }
+    }
+
+    /// An empty buffer, to be given back by [`Local::give_back`].
+    pub(super) fn buffer(&mut self) -> Vec<u8> {
+        self.scratch.pop().unwrap_or_default()
+    }
+
+    /// Takes a buffer back for the next one who needs it.
+    pub(super) fn give_back(&mut self, mut buffer: Vec<u8>) {
+        if buffer.capacity() <= limits::SCRATCH_KEPT_MAX {
+            buffer.clear();
+            self.scratch.push(buffer);
         }
     }
 

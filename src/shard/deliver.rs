@@ -4,16 +4,25 @@ use bytes::Bytes;
 
 use crate::connection::close_reason::CloseReason;
 use crate::delivery::outbound::{Chunk, SHARED_PAYLOAD_MIN};
-use crate::ids::{ShardId, Slot};
+use crate::ids::{AccountId, ShardId, Slot};
 use crate::limits;
 use crate::mesh::claim::Claim;
 use crate::protocol::encode;
 use crate::protocol::op::Publish;
 use crate::routing::interest::Member;
 use crate::shard::core::Local;
+use crate::shard::services::Hop;
 
 /// A message on its way to its receivers on this shard.
 pub(super) struct Message<'a> {
+    /// Account its subject is in.
+    pub account: AccountId,
+    /// It came through a service import: stream imports do not take it on.
+    pub crossed: bool,
+    /// It comes through a stream import.
+    pub renamed: bool,
+    /// The service import it came through last.
+    pub hop: Option<&'a Hop<'a>>,
     pub subject: &'a [u8],
     pub reply: Option<&'a [u8]>,
     /// Bytes of `body` that are its header; `None` without one.
@@ -37,6 +46,7 @@ impl<'a> Message<'a> {
     /// What a connection published.
     #[inline]
     pub(super) fn published(
+        account: AccountId,
         publish: &Publish<'a>,
         source: Option<(ShardId, Slot)>,
         claim: Option<Claim>,
@@ -45,6 +55,10 @@ impl<'a> Message<'a> {
         let header_len = (publish.header_len > 0).then_some(publish.header_len);
         let as_sent = publish.has_header == header_len.is_some();
         Self {
+            account,
+            crossed: false,
+            renamed: false,
+            hop: None,
             subject: publish.subject,
             reply: publish.reply,
             header_len,
@@ -119,8 +133,11 @@ impl Local {
         let Some(subscription) = self.subscriptions.get_mut(member.subscription) else {
             return false;
         };
+        if subscription.shadow.is_some() {
+            return self.deliver_shadow(member, queue, message);
+        }
         let Some(connection) = self.connections.at(member.connection) else {
-            return false;
+            return self.deliver_internal(member, message);
         };
         if connection.closing() {
             return false;
@@ -142,8 +159,9 @@ impl Local {
         {
             return false;
         }
-        subscription.delivered += 1;
-        if subscription.max > 0 {
+        // What an import brings does not count towards the end of a subscription, as in stock.
+        subscription.delivered += u64::from(!message.renamed);
+        if subscription.max > 0 && !message.renamed {
             if subscription.delivered > subscription.max {
                 return false; // its end is noted already
             }
@@ -177,7 +195,7 @@ impl Local {
         }
         let pending = connection.outbound.pending();
         if !std::mem::replace(&mut connection.dirty, true) {
-            self.dirty.push(member.connection);
+            self.dirty.push_back(member.connection);
         }
         if self.settings.trace {
             let sid: smallvec::SmallVec<[u8; 16]> = subscription.sid().into();

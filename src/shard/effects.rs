@@ -2,6 +2,7 @@
 
 use crate::auth::authenticate::PasswordCheck;
 use crate::ids::Slot;
+use crate::shard::internal::{InternalMessage, Question};
 
 /// Weight of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,10 @@ pub enum Effect {
     Close(u32),
     /// Check a password on another thread; the answer comes back as a control message.
     Verify(Slot, PasswordCheck),
+    /// Have an auth service asked; the answer comes back as a control message.
+    Ask(Box<Question>),
+    /// Hand a message to one of the server's own services.
+    Internal(Box<InternalMessage>),
     /// Write a line to the log.
     Log(Level, String),
 }

@@ -49,7 +49,9 @@ impl Core {
         if connection.closing() {
             return;
         }
-        connection.backlog.push(&bytes[used..]);
+        connection
+            .backlog
+            .push(&bytes[used..], &mut self.local.pool);
         if connection.backlog.len() > limits::BACKLOG_MAX
             && !std::mem::replace(&mut connection.paused, true)
         {
@@ -76,7 +78,7 @@ impl Core {
         if connection.closing() {
             return true;
         }
-        backlog.advance(used);
+        backlog.advance(used, &mut self.local.pool);
         connection.backlog = backlog;
         if connection.takes_input() && std::mem::take(&mut connection.paused) {
             self.local.effects.push(Effect::Resume(slot.index));

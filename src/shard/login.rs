@@ -9,13 +9,14 @@ use crate::auth::cache::PublishCache;
 use crate::auth::responses::Responses;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, Holds, NEVER, Owed, PendingCheck, Phase};
-use crate::ids::{GLOBAL_ACCOUNT, Listener, Slot};
+use crate::ids::{AccountId, Listener, Slot};
 use crate::limits;
 use crate::protocol::{encode, error_text};
 use crate::shard::core::Core;
 use crate::shard::effects::{Effect, Level};
 use crate::shard::settings::Settings;
 use crate::shard::transport::shape_info;
+use crate::time::WallTime;
 use std::sync::Arc;
 
 /// What `allowed_connection_types` calls a client of this listener (AUTH-8).
@@ -93,12 +94,14 @@ impl Core {
         info.client_id = connection.cid.0;
         info.client_ip = connection.address.ip().to_string();
         info.ldm = lame_duck;
-        if !connection.nonce.is_empty() {
+        info.max_payload = i32::try_from(connection.limits.max_payload).unwrap_or(i32::MAX);
+        if !connection.nonce.is_empty() && !connected {
             info.nonce = String::from_utf8_lossy(&connection.nonce).into_owned();
         }
         if connected {
             info.connect_info = true;
-            info.remote_account = GLOBAL_ACCOUNT.into();
+            info.acc_is_sys = settings.accounts.system() == Some(connection.account);
+            info.remote_account = connection.tenant.name.to_string();
             info.auth_required = settings.authenticator(connection.listener).required();
         } else {
             let authenticator = settings.authenticator(connection.listener);
@@ -130,8 +133,7 @@ impl Core {
         // Where certificates say who clients are, nobody stands for those who say nothing.
         let maps = settings.transports.maps(connection.listener);
         if !maps && let Some(user) = authenticator.no_auth_user(kind) {
-            self.authenticated(index, Some(user));
-            return true;
+            return self.authenticated(index, Some(user));
         }
         self.authentication_failed(index, RefuseReason::Credentials);
         false
@@ -172,6 +174,7 @@ impl Core {
 
     fn authenticate(&mut self, index: u32) {
         let settings = Arc::clone(&self.local.settings);
+        let wall = self.local.wall;
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
@@ -180,10 +183,15 @@ impl Core {
             Ok(proxy) => connection.proxy = proxy,
             Err(reason) => return self.authentication_failed(index, reason),
         }
-        let credentials = credentials(connection, &settings);
+        let credentials = credentials(connection, &settings, wall);
         let decision = authenticator.begin(&credentials, &connection.nonce);
         let slot = connection.slot;
         self.decided(slot, decision);
+    }
+
+    /// Goes on with a connection that an auth service has let in.
+    pub(super) fn let_in(&mut self, slot: Slot, user: Arc<User>) {
+        self.decided(slot, Decision::Accept(Some(user)));
     }
 
     /// Acts on a decision about a login.
@@ -193,11 +201,13 @@ impl Core {
         }
         match decision {
             Decision::Accept(user) => {
-                self.authenticated(slot.index, user);
-                self.connected(slot.index);
+                if self.authenticated(slot.index, user) {
+                    self.connected(slot.index);
+                }
             }
             Decision::Refuse(reason) => self.authentication_failed(slot.index, reason),
             Decision::Verify(check) => self.verify(slot, check, false),
+            Decision::Ask(ask) => self.ask_service(slot, *ask),
         }
     }
 
@@ -234,10 +244,15 @@ impl Core {
         }
     }
 
-    /// The connection is `user` from now on; `None` where nobody asks who it is.
-    pub(super) fn authenticated(&mut self, index: u32, user: Option<Arc<User>>) {
+    /// The connection is `user` from now on; `None` where nobody asks who it is. False if its
+    /// account has no room for it.
+    pub(super) fn authenticated(&mut self, index: u32, user: Option<Arc<User>>) -> bool {
+        let account = user.as_ref().map_or(AccountId::GLOBAL, |user| user.account);
+        if !self.enter_account(index, account) {
+            return false;
+        }
         let Some(connection) = self.local.connections.at(index) else {
-            return;
+            return false;
         };
         let permissions = user.as_ref().and_then(|user| user.permissions.as_deref());
         connection.publish_cache = permissions.map(|_| Box::new(PublishCache::new()));
@@ -247,7 +262,9 @@ impl Core {
         connection.phase = Phase::Open;
         connection.deadlines.auth = NEVER;
         connection.user = user;
+        self.limit_by_token(index);
         self.name_by_certificate(index);
+        true
     }
 
     /// The rest of a CONNECT after the credentials were found good.
@@ -279,9 +296,14 @@ impl Core {
         let who = who_tried(connection);
         self.local
             .log(Level::Error, index, &format!("authentication error{who}"));
+        if let RefuseReason::Untrusted(why) = reason {
+            self.local.debug(index, || why.into());
+        }
         self.send_error(index, error_text::AUTHORIZATION_VIOLATION);
         let reason = match reason {
-            RefuseReason::Credentials => CloseReason::AuthenticationFailure,
+            RefuseReason::Credentials | RefuseReason::Untrusted(_) => {
+                CloseReason::AuthenticationFailure
+            }
             RefuseReason::ProxyRequired => CloseReason::ProxyRequired,
             RefuseReason::ProxyNotTrusted => CloseReason::ProxyNotTrusted,
         };
@@ -403,7 +425,11 @@ impl Core {
 }
 
 /// What a connection has presented.
-pub(super) fn credentials<'a>(connection: &'a Connection, settings: &Settings) -> Credentials<'a> {
+pub(super) fn credentials<'a>(
+    connection: &'a Connection,
+    settings: &Settings,
+    now: WallTime,
+) -> Credentials<'a> {
     let options = &connection.options;
     let certificate = if settings.transports.maps(connection.listener) {
         CertificateProof::Maps(connection.certificate.as_deref())
@@ -419,6 +445,9 @@ pub(super) fn credentials<'a>(connection: &'a Connection, settings: &Settings) -
         connection_type: connection_type(connection.listener),
         certificate,
         proxied: connection.proxy.is_some(),
+        jwt: &options.jwt,
+        address: Some(connection.address.ip()),
+        now,
     }
 }
 

@@ -1,23 +1,35 @@
 //! One core and all it owns: the pure parts joined, and the loop that feeds them.
 
 pub mod budget;
+mod callout;
 mod closed;
 mod closing;
 pub mod control;
 pub mod core;
 mod deliver;
 pub mod effects;
+mod expiry;
+#[cfg(test)]
+mod import_tests;
 mod input;
+pub mod internal;
 mod lame_duck;
+mod latency;
 mod login;
+mod mapping;
 pub mod patience;
 mod publish;
 mod query;
 mod reload;
 mod remote;
 pub mod report;
+mod request_info;
+mod services;
 pub mod settings;
+mod shadows;
 mod subscribe;
+mod tables;
+mod tenancy;
 mod timers;
 mod tracing;
 mod transport;

@@ -1,18 +1,21 @@
 //! PUB and HPUB: what is checked, who receives, and what the publisher hears.
 
-use crate::auth::permissions::Permissions;
-use crate::ids::{ShardId, Slot};
+use crate::accounts::replies;
+use crate::ids::{AccountId, ShardId, Slot};
 use crate::mesh::batch::{Body, Names, RemoteMessage};
 use crate::mesh::claim::Claim;
-use crate::protocol::op::{ClientOp, Publish};
-use crate::protocol::parser::{self, Progress};
+use crate::protocol::op::Publish;
+use crate::protocol::parser;
 use crate::protocol::{encode, error_text};
-use crate::routing::interest::{Delivery, QueueDelivery};
+use smallvec::SmallVec;
+
+use crate::routing::interest::{Delivery, Handler, QueueDelivery};
 use crate::routing::queue_group::Pick;
 use crate::routing::subject;
 use crate::shard::core::{Core, Local};
 use crate::shard::deliver::Message;
 use crate::shard::query;
+use crate::shard::report::Volume;
 
 /// Reply subjects a client may not name: they are the server's own (CORE-48).
 const RESERVED_REPLIES: [&[u8]; 3] = [b"_R_.", b"$JS.ACK.", b"_GR_."];
@@ -43,28 +46,37 @@ impl Core {
         if !connection.publishes_freely() || self.local.settings.trace {
             return 0;
         }
-        let (limits, slot) = (connection.limits, connection.slot);
+        let (limits, slot, account) = (connection.limits, connection.slot, connection.account);
         let no_responders = connection.options.no_responders;
+        let checked = connection.publish_cache.is_some();
+        let mut allowed: &[u8] = b"";
+        let before = self.local.counters.sent();
+        let table = self.tables.of(account);
         let source = Some((self.local.id, slot));
         let (mut used, mut msgs, mut bytes) = (0, 0, 0);
         let mut unanswered = None;
         let mut asked_elsewhere = false;
-        while let Ok(Progress::Op {
-            op: ClientOp::Publish(publish),
-            used: length,
-        }) = parser::next_op(&input[used..], &limits)
-        {
+        while let Some((publish, length)) = parser::common_publish(&input[used..], &limits) {
             if may_be_reserved(publish.subject) || publish.reply.is_some_and(may_be_reserved) {
                 break;
+            }
+            let delivery = table.interest.lookup(publish.subject);
+            if !delivery.handlers.is_empty() {
+                break;
+            }
+            if checked && publish.subject != allowed {
+                if !self.local.is_allowed(index, publish.subject) {
+                    break;
+                }
+                allowed = publish.subject;
             }
             used += length;
             msgs += 1;
             bytes += publish.body.len() as u64;
-            let delivery = self.interest.lookup(publish.subject);
             let mut routed = Routed::Nobody;
             if !delivery.is_nobody() {
                 let claim = self.local.claim(no_responders, publish.reply);
-                let mut message = Message::published(&publish, source, claim);
+                let mut message = Message::published(account, &publish, source, claim);
                 routed = self.local.fan_out(delivery, &mut message);
                 asked_elsewhere |= claim.is_some() && routed == Routed::Elsewhere;
             }
@@ -78,6 +90,8 @@ impl Core {
                 break;
             }
         }
+        table.sent_since(before, &self.local.counters);
+        table.figures.received = table.figures.received.plus(Volume { msgs, bytes });
         self.local.counters.in_msgs += msgs;
         self.local.counters.in_bytes += bytes;
         if let Some(connection) = self.local.connections.at(index) {
@@ -99,16 +113,34 @@ impl Core {
         let now = self.local.now;
         self.local.counters.in_msgs += 1;
         self.local.counters.in_bytes += size;
-        let id = self.local.id;
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
         connection.traffic.in_msgs += 1;
         connection.traffic.in_bytes += size;
         connection.keep_alive.last_in = now;
+        let account = connection.account;
+        let figures = &mut self.tables.of(account).figures;
+        figures.received = figures.received.plus(Volume {
+            msgs: 1,
+            bytes: size,
+        });
         if connection.options.pedantic && !subject::is_valid_literal(publish.subject) {
             self.send_error(index, error_text::INVALID_PUBLISH_SUBJECT);
         }
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        if connection.tenant.mappings.is_empty() {
+            self.publish_to(index, account, publish);
+        } else {
+            self.publish_mapped(index, account, publish);
+        }
+    }
+
+    /// The rest of a publish: everything from here on concerns the subject it really goes to.
+    pub(super) fn publish_to(&mut self, index: u32, account: AccountId, publish: &Publish<'_>) {
+        let id = self.local.id;
         if !self.may_publish(index, publish) {
             return;
         }
@@ -125,8 +157,11 @@ impl Core {
         {
             return self.answer_user_info(index, reply);
         }
+        if publish.subject.starts_with(replies::PREFIX) && publish.subject.ends_with(b".T") {
+            self.introduce_responder(slot, account, publish.subject);
+        }
         let claim = self.local.claim(no_responders, publish.reply);
-        let mut message = Message::published(publish, Some((id, slot)), claim);
+        let mut message = Message::published(account, publish, Some((id, slot)), claim);
         match (self.route(&mut message), publish.reply) {
             (Routed::Nobody, Some(reply)) => self.no_responders(index, publish.subject, reply),
             (Routed::Elsewhere, _) if claim.is_some() => {
@@ -152,32 +187,17 @@ impl Core {
     /// May this connection publish this? If not it is told.
     fn may_publish(&mut self, index: u32, publish: &Publish<'_>) -> bool {
         let now = self.local.now;
-        let Some(connection) = self.local.connections.at(index) else {
-            return false;
-        };
         let reserved = may_be_reserved(publish.subject)
             && RESERVED_SUBJECTS
                 .iter()
                 .any(|prefix| publish.subject.starts_with(prefix));
-        let permitted = match connection
-            .user
-            .as_ref()
-            .and_then(|user| user.permissions.as_ref())
-        {
-            None => true,
-            Some(permissions) => {
-                let permissions: &Permissions = permissions;
-                let cached = connection
-                    .publish_cache
-                    .as_mut()
-                    .is_some_and(|cache| cache.allowed(permissions, publish.subject));
-                cached
-                    || connection
-                        .responses
-                        .as_mut()
-                        .is_some_and(|responses| responses.take(publish.subject, now))
-            }
-        };
+        let permitted = self.local.is_allowed(index, publish.subject)
+            || self
+                .local
+                .connections
+                .at(index)
+                .and_then(|connection| connection.responses.as_mut())
+                .is_some_and(|responses| responses.take(publish.subject, now));
         if reserved || !permitted {
             let mut text = Vec::new();
             error_text::publish_violation(&mut text, publish.subject);
@@ -199,8 +219,20 @@ impl Core {
 
     /// Hands a message to everybody interested, here and on other shards.
     pub(super) fn route(&mut self, message: &mut Message<'_>) -> Routed {
-        self.local
-            .fan_out(self.interest.lookup(message.subject), message)
+        let before = self.local.counters.sent();
+        let table = self.tables.of(message.account);
+        let delivery = table.interest.lookup(message.subject);
+        let handlers = SmallVec::<[Handler; 4]>::from_slice(&delivery.handlers);
+        let routed = self.local.fan_out(delivery, message);
+        table.sent_since(before, &self.local.counters);
+        if handlers.is_empty() {
+            return routed;
+        }
+        // What is given back must not count twice: of several ways none is asked about.
+        if routed != Routed::Nobody || handlers.len() > 1 {
+            message.claim = None;
+        }
+        routed.or(self.hand_over(&handlers, message))
     }
 
     /// Tells a requester that nobody is there (CORE-71).
@@ -211,7 +243,8 @@ impl Core {
         if !connection.options.no_responders {
             return;
         }
-        let delivery = self.interest.lookup(reply);
+        let interest = &mut self.tables.of(connection.account).interest;
+        let delivery = interest.lookup(reply);
         let Some(member) = delivery
             .plain
             .iter()
@@ -235,9 +268,14 @@ impl Core {
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
+        let account = connection.account;
         let body = query::user_info(connection, &settings, wall);
         let mut digits = encode::Decimal::new();
         let mut message = Message {
+            account,
+            crossed: false,
+            renamed: false,
+            hop: None,
             subject: reply,
             reply: None,
             header_len: None,
@@ -255,6 +293,21 @@ impl Core {
 }
 
 impl Local {
+    /// May this connection publish there by its lists alone?
+    fn is_allowed(&mut self, index: u32, subject: &[u8]) -> bool {
+        let Some(connection) = self.connections.at(index) else {
+            return false;
+        };
+        let user = connection.user.as_ref();
+        match user.and_then(|user| user.permissions.as_deref()) {
+            None => true,
+            Some(permissions) => connection
+                .publish_cache
+                .as_mut()
+                .is_some_and(|cache| cache.allowed(permissions, subject)),
+        }
+    }
+
     /// What a request carries whose requester is to hear if nobody receives it (CORE-71).
     fn claim(&mut self, no_responders: bool, reply: Option<&[u8]>) -> Option<Claim> {
         (no_responders && reply.is_some()).then(|| self.claims.issue())
@@ -272,6 +325,12 @@ impl Local {
 
     /// Walks a delivery list.
     pub(super) fn fan_out(&mut self, delivery: &Delivery, message: &mut Message<'_>) -> Routed {
+        if let Some(member) = delivery.only() {
+            return match self.deliver(member, None, message) {
+                true => Routed::Here,
+                false => Routed::Nobody,
+            };
+        }
         let remote_shards = delivery.remote_plain.count_ones() as usize;
         message.share_for(delivery.plain.len() + delivery.queues.len() + remote_shards);
         let message = &*message;
@@ -358,6 +417,8 @@ impl Local {
             shards &= !bit;
             let remote = RemoteMessage {
                 source,
+                account: message.account,
+                crossed: message.crossed,
                 home: home.filter(|&home| home != self.id),
                 claim: claim.and_then(|claim| claim.part(shards.count_ones(), parts)),
                 subject: message.subject,
@@ -405,6 +466,17 @@ pub(super) enum Routed {
     Elsewhere,
     /// There is nobody.
     Nobody,
+}
+
+impl Routed {
+    /// Of two ways the same message went.
+    pub(super) fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Here, _) | (_, Self::Here) => Self::Here,
+            (Self::Elsewhere, _) | (_, Self::Elsewhere) => Self::Elsewhere,
+            (Self::Nobody, Self::Nobody) => Self::Nobody,
+        }
+    }
 }
 
 /// What became of a queue group's copy.

@@ -6,12 +6,12 @@ use serde_json::json;
 
 use crate::connection::connection::Connection;
 use crate::connection::registry::Subscription;
-use crate::ids::ConnectionId;
-use crate::ids::GLOBAL_ACCOUNT;
+use crate::ids::{ConnectionId, ShardId};
 use crate::shard::core::Core;
+use crate::shard::internal::INTERNAL;
 use crate::shard::report::{
-    ConnectionQuery, ConnectionReport, Counters, Query, ShardReport, ShownCertificate,
-    SubscriptionReport, TlsReport, TransportReport,
+    AccountReport, ConnectionQuery, ConnectionReport, Counters, Query, ShardReport,
+    ShownCertificate, SubscriptionReport, TlsReport, TransportReport,
 };
 use crate::shard::settings::Settings;
 use crate::time::{Nanos, WallTime};
@@ -39,8 +39,21 @@ impl Core {
                     let at = cids.binary_search_by_key(&index, |&(index, _)| index);
                     at.map_or(ConnectionId(0), |at| cids[at].1)
                 };
+                let accounts = &self.local.settings.accounts;
                 report.subscriptions = subscriptions
-                    .map(|it| subscription(it, cid(it.connection)))
+                    .filter(|it| it.connection != INTERNAL)
+                    .map(|it| subscription(it, accounts.name(it.account), cid(it.connection)))
+                    .collect();
+            }
+            Query::Accounts => {
+                let accounts = &self.local.settings.accounts;
+                let tables = self.tables.iter();
+                report.accounts = tables
+                    .map(|(id, table)| AccountReport {
+                        account: accounts.name(id).into(),
+                        figures: table.figures,
+                        routing: table.interest.stats(),
+                    })
                     .collect();
             }
         }
@@ -49,7 +62,7 @@ impl Core {
 
     /// The shard's totals.
     pub fn counters(&self) -> Counters {
-        let routing = self.interest.stats();
+        let routing = self.tables.stats();
         Counters {
             inserts: routing.inserts,
             removes: routing.removes,
@@ -68,12 +81,12 @@ impl Core {
         if wanted.open {
             let open = self.local.connections.iter().filter(|it| !it.closing());
             for connection in open.filter(|it| is_wanted(it.cid)) {
-                let mut described = describe(connection, wall, now);
+                let mut described = describe(connection, self.local.id, wall, now);
                 if wanted.subscriptions {
                     let ids = connection.sids.iter();
                     described.subscriptions_list = ids
                         .filter_map(|&id| self.local.subscriptions.get(id))
-                        .map(|it| subscription(it, connection.cid))
+                        .map(|it| subscription(it, &connection.tenant.name, connection.cid))
                         .collect();
                 }
                 report.connections.push(described);
@@ -115,11 +128,17 @@ fn transport(connection: &Connection) -> TransportReport {
 }
 
 /// A connection as monitoring shows it.
-pub(super) fn describe(connection: &Connection, wall: WallTime, now: Nanos) -> ConnectionReport {
+pub(super) fn describe(
+    connection: &Connection,
+    shard: ShardId,
+    wall: WallTime,
+    now: Nanos,
+) -> ConnectionReport {
     let idle = now.since(connection.keep_alive.last_in).as_nanos() as u64;
     let options = &connection.options;
     ConnectionReport {
         cid: connection.cid,
+        shard,
         address: connection.address,
         start: connection.start,
         last_activity: WallTime(wall.0.saturating_sub(idle)),
@@ -140,16 +159,20 @@ pub(super) fn describe(connection: &Connection, wall: WallTime, now: Nanos) -> C
             .user
             .as_ref()
             .map_or_else(|| Arc::from(""), |user| Arc::clone(&user.name)),
-        account: GLOBAL_ACCOUNT.into(),
+        account: Arc::clone(&connection.tenant.name),
         subscriptions_list: Vec::new(),
     }
 }
 
 /// A subscription as monitoring shows it.
-pub(super) fn subscription(it: &Subscription, cid: ConnectionId) -> SubscriptionReport {
+pub(super) fn subscription(
+    it: &Subscription,
+    account: &str,
+    cid: ConnectionId,
+) -> SubscriptionReport {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned().into_boxed_str();
     SubscriptionReport {
-        account: GLOBAL_ACCOUNT.into(),
+        account: account.into(),
         subject: text(it.subject()),
         queue: it.queue.as_deref().map(text),
         sid: text(it.sid()),
@@ -171,8 +194,8 @@ pub(super) fn user_info(connection: &Connection, settings: &Settings, wall: Wall
     let user = connection.user.as_ref();
     let mut data = json!({
         "user": user.map_or("", |user| &user.name),
-        "account": GLOBAL_ACCOUNT,
-        "account_name": GLOBAL_ACCOUNT,
+        "account": &*connection.tenant.name,
+        "account_name": &*connection.tenant.name,
     });
     if let Some(permissions) = user.and_then(|user| user.permissions.as_ref()) {
         data["permissions"] = permissions.describe();

@@ -10,7 +10,7 @@ use crate::auth::authenticate::{Authenticator, Decision, RefuseReason};
 use crate::auth::recheck::Recheck;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, Holds, NEVER, Phase};
-use crate::ids::{Slot, SubscriptionId};
+use crate::ids::{AccountId, Slot, SubscriptionId};
 use crate::protocol::error_text;
 use crate::shard::core::Core;
 use crate::shard::effects::{Effect, Level};
@@ -18,21 +18,27 @@ use crate::shard::login::credentials;
 use crate::shard::settings::Settings;
 
 impl Core {
-    /// Goes on under these settings.
-    pub fn take_settings(&mut self, settings: Arc<Settings>) {
+    /// Goes on under these settings. `changed` are the accounts that are not as before; everything
+    /// may be another where it is `None`.
+    pub fn take_settings(&mut self, settings: Arc<Settings>, changed: Option<&[AccountId]>) {
         debug_assert!(
             settings.number > self.local.settings.number,
             "views come in their order"
         );
         let before = std::mem::replace(&mut self.local.settings, settings);
+        let accounts = Arc::clone(&self.local.settings.accounts);
+        self.install_services(Some(&before.accounts), &accounts);
         let limits = &self.local.settings.limits;
-        let (control_line, payload) = (limits.max_control_line, limits.max_payload);
+        let control_line = limits.max_control_line;
         let open = self.local.connections.iter().filter(|it| !it.closing());
-        let slots: Vec<Slot> = open.map(|it| it.slot).collect();
+        let concerned = open.filter(|it| changed.is_none_or(|all| all.contains(&it.account)));
+        let slots: Vec<Slot> = concerned.map(|it| it.slot).collect();
         for slot in slots {
             if let Some(connection) = self.local.connections.of(slot) {
                 connection.limits.max_control_line = control_line;
-                connection.limits.max_payload = payload;
+            }
+            if !self.renew_account(slot.index) {
+                continue;
             }
             self.recheck(slot, Some(&before));
         }
@@ -42,6 +48,7 @@ impl Core {
     /// found its credentials good; `None` if that is not known.
     pub(super) fn recheck(&mut self, slot: Slot, before: Option<&Settings>) {
         let settings = Arc::clone(&self.local.settings);
+        let wall = self.local.wall;
         let Some(connection) = self.local.connections.of(slot) else {
             return;
         };
@@ -68,7 +75,7 @@ impl Core {
             Ok(proxy) => connection.proxy = proxy,
             Err(reason) => return self.authentication_failed(slot.index, reason),
         }
-        let presented = credentials(connection, &settings);
+        let presented = credentials(connection, &settings, wall);
         let nobody = Authenticator::default();
         let before = before.map(|it| &**it.authenticator(connection.listener));
         let before = before.unwrap_or(&nobody);
@@ -76,6 +83,7 @@ impl Core {
         match authenticator.recheck(before, user, &presented, &connection.nonce) {
             Recheck::Decided(Decision::Verify(check)) => self.verify(slot, check, true),
             Recheck::Decided(decision) => self.rechecked(slot, decision),
+            Recheck::Expelled(refused) => self.expel(slot.index, &refused),
             Recheck::Gone => self.close(slot.index, CloseReason::ClientClosed),
         }
     }
@@ -101,6 +109,8 @@ impl Core {
             Decision::Accept(user) => user,
             Decision::Refuse(reason) => return self.authentication_failed(index, reason),
             Decision::Verify(check) => return self.verify(slot, check, true),
+            // Its subscriptions are in the account it was in: it comes back, and is asked about.
+            Decision::Ask(_) => return self.close(index, CloseReason::ClientClosed),
         };
         let settings = &self.local.settings;
         let Some(connection) = self.local.connections.of(slot) else {
@@ -108,14 +118,23 @@ impl Core {
         };
         let authenticator = settings.authenticator(connection.listener);
         let lists = |user| authenticator.lists(user);
-        let max = settings.limits.max_subscriptions;
-        let limited = user.as_ref().is_some_and(lists);
-        self.authenticated(index, user);
+        let limited = user
+            .as_ref()
+            .is_some_and(|user| lists(user) || user.issued.is_some());
+        let account = user.as_ref().map_or(AccountId::GLOBAL, |user| user.account);
+        // Its subscriptions are in the old one: it comes back, and is in the new.
+        if connection.account != account {
+            return self.close(index, CloseReason::ClientClosed);
+        }
+        if !self.authenticated(index, user) {
+            return;
+        }
         let Some(connection) = self.local.connections.of(slot) else {
             return;
         };
         // Stock looks at the limit anew only for those in `users`, and asks for less than it, not
         // for no more (CORE-56).
+        let max = connection.max_subscriptions;
         if limited && max.is_some_and(|max| connection.sids.len() >= max) {
             self.complain(index, error_text::MAXIMUM_SUBSCRIPTIONS);
             return self.close(index, CloseReason::MaximumSubscriptionsExceeded);

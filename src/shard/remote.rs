@@ -1,11 +1,13 @@
 //! What other shards tell us.
 
+use crate::accounts::replies::PREFIX;
 use crate::ids::{ShardId, Slot};
 use crate::mesh::batch::{Batch, Body, Item, RemoteMessage};
 use crate::mesh::claim::Claim;
+use crate::routing::interest::Handler;
 use crate::shard::core::Core;
 use crate::shard::deliver::Message;
-use crate::shard::publish::{Choice, NOBODY, RemoteChoices};
+use crate::shard::publish::{Choice, NOBODY, RemoteChoices, Routed};
 
 impl Core {
     /// Applies a batch of another shard in its order, from `place` on, until this turn has put out
@@ -24,15 +26,21 @@ impl Core {
         while let Some(item) = items.next() {
             match item {
                 Item::Interest {
+                    account,
                     pattern,
                     queue,
                     weight,
                 } => {
-                    self.interest.set_remote(from, pattern, queue, weight);
+                    let interest = &mut self.tables.of(account).interest;
+                    interest.set_remote(from, pattern, queue, weight);
                     self.local.peers.applied(from);
                 }
                 Item::Mark => self.local.peers.applied(from),
-                Item::Message(message) => self.deliver_remote(from, &message),
+                Item::About(publisher) => self.local.services.publisher_is(from, publisher),
+                Item::Message(message) => {
+                    self.deliver_remote(from, &message);
+                    self.local.services.publisher_was(from);
+                }
                 Item::Undelivered {
                     source,
                     claim,
@@ -58,6 +66,10 @@ impl Core {
         let home = remote.home.unwrap_or(from);
         let source = (remote.source != NOBODY).then_some((home, remote.source));
         let mut message = Message {
+            account: remote.account,
+            crossed: remote.crossed,
+            renamed: false,
+            hop: None,
             subject: remote.subject,
             reply: remote.reply,
             header_len: remote.header_len,
@@ -73,7 +85,11 @@ impl Core {
             claim: remote.claim,
         };
         let mut delivered = false;
-        let delivery = self.interest.lookup(remote.subject);
+        let before = self.local.counters.sent();
+        let table = self.tables.of(remote.account);
+        let delivery = table.interest.lookup(remote.subject);
+        // Requests have gone over where they were published.
+        let answers = remote.plain && delivery.handlers.contains(&Handler::Replies);
         if remote.plain {
             message.share_for(delivery.plain.len());
             for &member in &delivery.plain {
@@ -97,6 +113,10 @@ impl Core {
                 }
             }
         }
+        table.sent_since(before, &self.local.counters);
+        if answers {
+            delivered |= self.answer(&message) != Routed::Nobody;
+        }
         let claim = remote.claim.filter(|_| !delivered);
         if !choices.is_empty() {
             self.local.forward(0, &choices, &message, tried, claim);
@@ -115,7 +135,18 @@ impl Core {
 
     /// Part of a request came back: the requester is told once there is nobody left (CORE-71).
     fn undelivered(&mut self, requester: Slot, part: Claim, subject: &[u8], reply: &[u8]) {
-        if self.local.claims.give_back(part) && self.local.connections.of(requester).is_some() {
+        if !self.local.claims.give_back(part) {
+            return;
+        }
+        let passed = match reply.starts_with(PREFIX) {
+            true => self.give_up_reply(reply),
+            false => None,
+        };
+        let (subject, reply) = match &passed {
+            Some((subject, reply)) => (&subject[..], &reply[..]),
+            None => (subject, reply),
+        };
+        if self.local.connections.of(requester).is_some() {
             self.no_responders(requester.index, subject, reply);
         }
     }

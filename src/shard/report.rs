@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::auth::certificate::ShownCertificate;
-use crate::ids::{ConnectionId, Listener, PeerAddress};
+use crate::ids::{ConnectionId, Listener, PeerAddress, ShardId};
+use crate::routing::interest::RoutingStats;
 use crate::time::WallTime;
 
 /// A question put to every shard.
@@ -17,6 +18,8 @@ pub enum Query {
     Connections(ConnectionQuery),
     /// Counters and every subscription, for `/subsz`.
     Subscriptions,
+    /// Counters and those of each account.
+    Accounts,
 }
 
 /// Which connections to report and how much of each.
@@ -43,6 +46,77 @@ pub struct ShardReport {
     pub connections: Vec<ConnectionReport>,
     /// Subscriptions, if asked for; unordered.
     pub subscriptions: Vec<SubscriptionReport>,
+    /// Accounts that did something on this shard, if asked for; unordered.
+    pub accounts: Vec<AccountReport>,
+}
+
+/// One account on one shard.
+#[derive(Debug, Clone)]
+pub struct AccountReport {
+    /// Its name.
+    pub account: Arc<str>,
+    /// Counts.
+    pub figures: AccountFigures,
+    /// Counts of its interest.
+    pub routing: RoutingStats,
+}
+
+/// What an account does on a shard.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AccountFigures {
+    /// Connections open now.
+    pub connections: u64,
+    /// Subscriptions now.
+    pub subscriptions: u64,
+    /// From its clients.
+    pub received: Volume,
+    /// Delivered of its subjects.
+    pub sent: Volume,
+    /// Connections closed as slow consumers.
+    pub slow_consumers: u64,
+}
+
+impl AccountFigures {
+    /// Of two shards together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            connections: self.connections + other.connections,
+            subscriptions: self.subscriptions + other.subscriptions,
+            received: self.received.plus(other.received),
+            sent: self.sent.plus(other.sent),
+            slow_consumers: self.slow_consumers + other.slow_consumers,
+        }
+    }
+}
+
+/// Messages and their bytes, headers included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// Messages.
+    pub msgs: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl Volume {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            msgs: self.msgs + other.msgs,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+
+    /// What came since `before`, an earlier count of the same.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            msgs: self.msgs - before.msgs,
+            bytes: self.bytes - before.bytes,
+        }
+    }
 }
 
 /// Totals of one shard since its start. `in` is from clients, `out` is to clients.
@@ -85,6 +159,15 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// What went out.
+    #[inline]
+    pub fn sent(&self) -> Volume {
+        Volume {
+            msgs: self.out_msgs,
+            bytes: self.out_bytes,
+        }
+    }
+
     /// Bytes put out, heads of messages included, roughly.
     pub fn output(&self) -> u64 {
         self.out_bytes + 32 * self.out_msgs
@@ -119,6 +202,8 @@ impl Counters {
 pub struct ConnectionReport {
     /// Server-wide number.
     pub cid: ConnectionId,
+    /// Shard that serves it, or served it last.
+    pub shard: ShardId,
     /// Peer's address.
     pub address: PeerAddress,
     /// When it was accepted.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::accounts::registry::Accounts;
 use crate::auth::authenticate::Authenticator;
 use crate::ids::Listener;
 use crate::options::ClientLimits;
@@ -19,6 +20,8 @@ pub struct Settings {
     pub limits: ClientLimits,
     /// INFO as every client gets it; what differs by connection is filled in.
     pub info: Arc<ServerInfo>,
+    /// All accounts.
+    pub accounts: Arc<Accounts>,
     /// Who may connect.
     pub authenticator: Arc<Authenticator>,
     /// Who may connect by WebSocket, where it is not the same (WS-11).

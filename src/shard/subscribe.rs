@@ -38,6 +38,8 @@ impl Core {
             return self.complain(index, &text);
         }
         let filtered = permissions.is_some_and(|it| it.filters_deliveries_of(pattern, queue));
+        let account = connection.account;
+        let imports = !connection.tenant.stream_imports.is_empty();
         let limits = &self.local.settings.limits;
         if let Some(max) = limits.max_subscription_tokens
             && subject::token_count(pattern) > usize::from(max)
@@ -46,7 +48,7 @@ impl Core {
             error_text::too_many_tokens(&mut text, pattern);
             return self.complain(index, &text);
         }
-        if limits
+        if connection
             .max_subscriptions
             .is_some_and(|max| connection.sids.len() >= max)
         {
@@ -62,7 +64,7 @@ impl Core {
             if !subject::is_valid_pattern(pattern) {
                 return self.send_error(index, error_text::INVALID_SUBJECT);
             }
-            let mut subscription = Subscription::new(index, pattern, queue, sid);
+            let mut subscription = Subscription::new(index, account, pattern, queue, sid);
             subscription.filtered = filtered;
             let id = self
                 .local
@@ -73,8 +75,13 @@ impl Core {
                 subscription: id,
                 connection: index,
             };
-            let change = self.interest.insert_local(pattern, queue, member);
-            self.interest_changed(index, pattern, queue, change);
+            let table = self.tables.of(account);
+            table.figures.subscriptions += 1;
+            let change = table.interest.insert_local(pattern, queue, member);
+            self.interest_changed(index, account, pattern, queue, change);
+            if imports {
+                self.add_shadows(id);
+            }
         }
         self.acknowledge(index);
     }
@@ -119,14 +126,20 @@ impl Core {
         let Some(subscription) = self.local.subscriptions.remove(id, &mut connection.sids) else {
             return;
         };
+        if !self.local.shadows.is_empty() {
+            self.remove_shadows(id);
+        }
         self.local.counters.subscriptions -= 1;
         let member = Member {
             subscription: id,
             connection: index,
         };
         let (pattern, queue) = (subscription.subject(), subscription.queue.as_deref());
-        let change = self.interest.remove_local(pattern, queue, member);
-        self.interest_changed(index, pattern, queue, change);
+        let account = subscription.account;
+        let table = self.tables.of(account);
+        table.figures.subscriptions -= 1;
+        let change = table.interest.remove_local(pattern, queue, member);
+        self.interest_changed(index, account, pattern, queue, change);
     }
 
     /// Ends all subscriptions of a connection.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::auth::authenticate::CertificateNames;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, NEVER, Phase, WebSocketClient};
-use crate::ids::{Listener, Slot};
+use crate::ids::{AccountId, Listener, Slot};
 use crate::limits;
 use crate::protocol::error_text;
 use crate::protocol::info::ServerInfo;
@@ -79,6 +79,13 @@ impl Core {
             return;
         };
         let is_client = connection.listener == Listener::Client;
+        if is_client {
+            // Until it says who it is it is nobody's in particular.
+            self.join(index, AccountId::GLOBAL);
+        }
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
         match &connection.transport {
             None => {
                 self.start_clocks(index);
@@ -166,7 +173,7 @@ impl Core {
         };
         let outcome = transport.receive(bytes, &mut context, &mut plain);
         if transport.has_output() && !std::mem::replace(&mut connection.dirty, true) {
-            local.dirty.push(index);
+            local.dirty.push_back(index);
         }
         match outcome {
             Ok(progress) => {
@@ -240,12 +247,12 @@ impl Core {
             }));
         }
         if progress.opened {
-            self.open(index, progress.plain);
+            self.protocol_begins(index, progress.plain);
         }
     }
 
     /// The protocol begins.
-    fn open(&mut self, index: u32, plain: bool) {
+    fn protocol_begins(&mut self, index: u32, plain: bool) {
         let settings = Arc::clone(&self.local.settings);
         let Some(connection) = self.local.connections.at(index) else {
             return;
@@ -273,7 +280,10 @@ impl Core {
         };
         // What was held back until now may leave.
         if !std::mem::replace(&mut connection.dirty, true) {
-            self.local.dirty.push(index);
+            self.local.dirty.push_back(index);
+        }
+        if !is_client {
+            self.join(index, AccountId::GLOBAL);
         }
         self.start_clocks(index);
         if !greeted {
@@ -303,7 +313,7 @@ impl Core {
         if error != TransportError::Throttled {
             connection.outbound.discard(&mut local.pool);
         }
-        let counted = connection.counted;
+        let is_client = connection.is_client;
         let established = connection.deadlines.transport == NEVER;
         let address = connection.address;
         let mut plainly = |level, text| local.effects.push(Effect::Log(level, text));
@@ -324,7 +334,7 @@ impl Core {
                     .log(Level::Error, index, &format!("read error: {error}"));
                 self.close(index, CloseReason::ReadError);
             }
-            TransportError::Tls(error) if !counted => {
+            TransportError::Tls(error) if !is_client => {
                 plainly(
                     Level::Error,
                     format!("websocket: http: TLS handshake error from {address}: {error}"),
@@ -385,7 +395,7 @@ impl Core {
             return;
         };
         match transport.expire(allow_non_tls) {
-            Expired::Plain => self.open(index, true),
+            Expired::Plain => self.protocol_begins(index, true),
             Expired::SendInfo(patience) => {
                 connection.deadlines.transport = now + patience;
                 self.send_info(index, false);

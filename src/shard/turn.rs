@@ -16,7 +16,8 @@ use crate::mesh::ring::{Consumer, Producer};
 use crate::shard::control::{Control, Inbox, NewSettings, Post};
 use crate::shard::core::Core;
 use crate::shard::effects::{Effect, Level};
-use crate::shard::patience::Patience;
+use crate::shard::internal::Mail;
+use crate::shard::patience::{LOOK_AROUND_MAX, Patience};
 use crate::shard::report::{Query, ShardReport};
 use crate::shard::verify::Verifier;
 use crate::time::Nanos;
@@ -26,8 +27,6 @@ const SLEEP_MAX: Duration = Duration::from_secs(10);
 /// Longest time to let go of connections at the end. Each has its own, shorter, time to take its
 /// last bytes; this one only matters when the whole thread gets no CPU.
 const ENDING_MAX: Duration = Duration::from_secs(2);
-/// Longest time a shard waits awake where that has paid: about what waking up would take.
-const LOOK_AROUND_MAX: Duration = Duration::from_micros(30);
 /// Pauses of the processor between two looks.
 const LOOK_AROUND_PAUSE: u32 = 8;
 /// Longest wait for a shard that takes no batches because it is busy.
@@ -65,6 +64,8 @@ pub struct Parts<S> {
     pub posts: Vec<Post<S>>,
     /// Where passwords are checked.
     pub verifier: Arc<dyn Verifier<S>>,
+    /// Where messages for the server's own services go.
+    pub services: SyncSender<Mail>,
     /// Bytes a turn puts out, about: [`limits::TURN_OUTPUT`], or less to try the bound itself.
     pub turn_output: u64,
 }
@@ -131,8 +132,9 @@ impl<D: Driver> Shard<D> {
         }
         let idle_since = now;
         if self.patience.looks_around() {
-            let found = self.look_around(idle_since);
-            self.patience.looked_around(found);
+            let until = idle_since + LOOK_AROUND_MAX;
+            let (found, at) = self.look_around(until);
+            self.patience.looked_around(found, at.since(idle_since));
             if found {
                 return self.turn(None);
             }
@@ -147,16 +149,14 @@ impl<D: Driver> Shard<D> {
         self.patience.rested(self.core.now().since(idle_since));
     }
 
-    /// Waits awake for a little while. True if there is something to do.
-    fn look_around(&mut self, since: Nanos) -> bool {
+    /// Waits awake for something to do. Says whether something came, and when it stopped.
+    fn look_around(&mut self, until: Nanos) -> (bool, Nanos) {
         self.driver.submit();
-        let until = since + LOOK_AROUND_MAX;
         loop {
-            if self.mail_waits() || self.driver.ready() {
-                return true;
-            }
-            if self.driver.now() >= until {
-                return false;
+            let found = self.mail_waits() || self.driver.ready();
+            let now = self.driver.now();
+            if found || now >= until {
+                return (found, now);
             }
             for _ in 0..LOOK_AROUND_PAUSE {
                 std::hint::spin_loop();
@@ -224,7 +224,10 @@ impl<D: Driver> Shard<D> {
         // While a batch waits for a shard that has no room for it nothing leaves for clients: a PONG
         // must not arrive before the messages it follows are where their receivers are.
         if !self.congested() {
-            while let Some((connection, chunk)) = self.core.next_send() {
+            for _ in 0..limits::TURN_SENDS {
+                let Some((connection, chunk)) = self.core.next_send() else {
+                    break;
+                };
                 self.driver.send(connection, chunk);
             }
         }
@@ -330,9 +333,18 @@ impl<D: Driver> Shard<D> {
                 check,
                 matches,
             } => self.core.verified(slot, check, matches),
+            Control::Answered {
+                slot,
+                asked,
+                answer,
+            } => self.core.answered(slot, asked, *answer),
+            Control::Internal(action) => self.core.act(action),
             Control::Query(query, answer) => self.questions.push((query, answer)),
             Control::Settings(new) => self.take_settings(new),
             Control::CloseSurplus(count) => self.core.close_surplus(count),
+            Control::CloseOverAccountLimit(surplus) => {
+                self.core.close_over_account_limit(&surplus);
+            }
             Control::LameDuck => {
                 self.driver.stop_accepting();
                 self.core.announce_lame_duck();
@@ -355,7 +367,8 @@ impl<D: Driver> Shard<D> {
                 }
             }
         }
-        self.core.take_settings(new.settings);
+        self.core
+            .take_settings(new.settings, new.changed.as_deref());
         self.taken.push(new.taken);
     }
 
@@ -373,6 +386,9 @@ impl<D: Driver> Shard<D> {
                 let Some((mut batch, place)) = next.or_else(|| Some((link.from.pop()?, 0))) else {
                     break;
                 };
+                if place == 0 && batch.inviting {
+                    self.patience.invite();
+                }
                 let shard = ShardId(at as u8);
                 if let Some(place) = self.core.apply(shard, &batch, place, enough) {
                     link.unfinished = Some((batch, place));
@@ -395,7 +411,8 @@ impl<D: Driver> Shard<D> {
                 continue;
             }
             let spare = || link.spare.pop().unwrap_or_default();
-            if let Some(batch) = self.core.take_batch(shard, spare) {
+            if let Some(mut batch) = self.core.take_batch(shard, spare) {
+                batch.inviting = self.patience.tries();
                 // Interest alone can wait until the other wakes: it reads the mesh before it acts.
                 let wake = batch.urgent || link.to.len() >= limits::MESH_SLOTS / 2;
                 let pushed = link.to.try_push(batch);
@@ -424,6 +441,19 @@ impl<D: Driver> Shard<D> {
                         check,
                         &self.parts.posts[usize::from(self.id.0)],
                     );
+                }
+                Effect::Internal(message) => {
+                    // Nobody answers, or he is far behind: the requester's patience ends.
+                    let _ = self.parts.services.try_send(Mail::Message(message));
+                }
+                Effect::Ask(question) => {
+                    let slot = question.slot;
+                    let asked = question.ask.account;
+                    let mail = Mail::Question(question);
+                    if self.parts.services.try_send(mail).is_err() {
+                        let why = "too many logins wait for the auth service";
+                        self.core.answered(slot, asked, Err(why.into()));
+                    }
                 }
                 Effect::Log(level, line) => log(level, &line),
             }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 
 use crate::io::wake::Waker;
 use crate::limits;
@@ -9,6 +10,7 @@ use crate::listener::admission::{Admission, ShardLoad};
 use crate::mesh::batch::Batch;
 use crate::mesh::ring::{Consumer, Producer, ring};
 use crate::shard::control::{Inbox, Post, inbox};
+use crate::shard::internal::Mail;
 use crate::shard::turn::{MeshLink, Parts};
 use crate::shard::verify::Verifier;
 
@@ -16,7 +18,7 @@ use crate::shard::verify::Verifier;
 pub type Wired<S> = (Vec<Post<S>>, Vec<Parts<S>>);
 
 /// Connects all shards of a server. The first one accepts connections, at most
-/// `max_connections` at once.
+/// `max_connections` at once. Messages for the server's own services go to `services`.
 ///
 /// # Errors
 /// When the process is out of descriptors.
@@ -24,6 +26,7 @@ pub fn wire<S: Send + 'static>(
     shards: usize,
     max_connections: Option<usize>,
     verifier: Arc<dyn Verifier<S>>,
+    services: SyncSender<Mail>,
 ) -> io::Result<Wired<S>> {
     let wakers = (0..shards)
         .map(|_| Waker::new())
@@ -54,6 +57,7 @@ pub fn wire<S: Send + 'static>(
             admission: admission.take(),
             posts: posts.clone(),
             verifier: Arc::clone(&verifier),
+            services: services.clone(),
             turn_output: crate::limits::TURN_OUTPUT,
         });
     let parts = parts.collect();

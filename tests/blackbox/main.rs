@@ -6,7 +6,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod accounts;
 mod auth;
+mod callout;
 mod command_line;
 mod config;
 mod connect;
@@ -16,16 +18,20 @@ mod framing;
 mod headers;
 mod hostile;
 mod hostile_scale;
+mod imports;
 mod lame_duck;
 mod limits;
 mod logging;
+mod mappings;
 mod monitoring;
+mod operator;
 mod options;
 mod permissions;
 mod process;
 mod proxy;
 mod queues;
 mod reload;
+mod resolver;
 mod subjects;
 mod tls;
 mod undelivered;

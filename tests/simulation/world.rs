@@ -79,6 +79,7 @@ impl World {
                 ..Default::default()
             },
             info: Arc::new(ServerInfo::default()),
+            accounts: Arc::default(),
             authenticator: Arc::new(Authenticator::new(&AuthOptions::default()).expect("open")),
             auth_timeout: Duration::from_secs(2),
             transports: Arc::default(),
@@ -90,8 +91,13 @@ impl World {
             max_traced_msg_len: 0,
         });
         let count = 1 + chance.below(4);
-        let (posts, parts) =
-            wiring::wire(count, Some(1000), Arc::new(NoPasswords)).expect("descriptors");
+        let (posts, parts) = wiring::wire(
+            count,
+            Some(1000),
+            Arc::new(NoPasswords),
+            std::sync::mpsc::sync_channel(1).0,
+        )
+        .expect("descriptors");
         // Turns that are cut short almost at once, or a little later, or never.
         let turn_output = [100, 2_000, u64::MAX][chance.below(3)];
         let shards = parts.into_iter().enumerate().map(|(at, mut parts)| {
@@ -289,6 +295,7 @@ impl World {
         let (taken, _) = std::sync::mpsc::sync_channel(self.shards.len());
         self.posts[0].send(Control::Settings(NewSettings {
             settings: Arc::clone(&self.settings),
+            changed: None,
             taken,
         }));
     }

@@ -7,6 +7,7 @@ pub mod client;
 pub mod directory;
 pub mod http;
 pub mod server;
+pub mod signer;
 pub mod tls;
 pub mod websocket;
 

@@ -6,8 +6,11 @@ use std::time::Duration;
 use super::error::{Origin, ProblemKind};
 use super::report::{Report, TextsError, strict_duration, type_in};
 use super::value::{Map, Node, Value};
+use crate::auth::jwt::token::is_public_key;
+use crate::ids::GLOBAL_ACCOUNT;
 use crate::options::{
-    AuthOptions, PermissionsOptions, ResponsePermission, SubjectPermission, UserOptions,
+    AuthOptions, CalloutOptions, PermissionsOptions, ResponsePermission, SubjectPermission,
+    UserOptions,
 };
 
 /// Kinds of connection a user may be bound to (AUTH-8).
@@ -66,9 +69,9 @@ pub fn read(report: &mut Report, value: &Value) -> Option<Authorization> {
                 default_permissions = permissions(report, value);
                 block.has_default_permissions = true;
             }
-            "auth_callout" | "auth_hook" => refuse(report, value, "auth_callout"),
+            "auth_callout" | "auth_hook" => block.options.callout = callout(report, value),
             "proxy_required" => {
-                options.proxy_required = report.keep(value, value.boolean()) == Some(true);
+                block.options.proxy_required = report.keep(value, value.boolean()) == Some(true);
             }
             _ => report.unknown_field(key, value),
         }
@@ -123,10 +126,57 @@ fn non_empty(report: &mut Report, value: &Value) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// Starting without these would let in somebody who should be kept out, see [`super::keys`].
-fn refuse(report: &mut Report, value: &Value, what: &'static str) {
-    let cure = "remove it to start without this protection";
-    report.error(value, ProblemKind::NotEnforced { what, cure });
+/// The service that decides about users (AUTH-80).
+fn callout(report: &mut Report, value: &Value) -> Option<CalloutOptions> {
+    let map = report.map(
+        "Expected authorization callout to be a map/struct, got ",
+        value,
+    )?;
+    let mut options = CalloutOptions {
+        account: GLOBAL_ACCOUNT.into(),
+        ..CalloutOptions::default()
+    };
+    for (key, value) in map.iter() {
+        let name = String::from_utf8_lossy(key).to_lowercase();
+        let what = TextsError {
+            in_array: "Expected auth_users field to be an array of strings, got ",
+            alone: "Expected auth_users field to be an array, got ",
+        };
+        let text = |report: &mut Report| report.keep(value, value.text().map(str::to_owned));
+        match name.as_str() {
+            "issuer" => options.issuer = text(report)?,
+            "account" | "acc" => options.account = text(report)?,
+            "xkey" | "key" => options.xkey = text(report),
+            "auth_users" | "users" => options.auth_users = report.texts(what, value)?,
+            "allowed_accounts" => options.allowed_accounts = report.texts(what, value)?,
+            _ => report.unknown_field_in(
+                ("Unknown field ", " parsing authorization callout"),
+                key,
+                value,
+            ),
+        }
+    }
+    let problem = if options.issuer.is_empty() {
+        ProblemKind::Stock("Authorization callouts require an issuer to be specified")
+    } else if !is_public_key(&options.issuer, 'A') {
+        ProblemKind::Value {
+            before: "Expected callout user to be a valid public account nkey, got ",
+            value: format!("{:?}", options.issuer),
+            after: "",
+        }
+    } else if options.auth_users.is_empty() {
+        ProblemKind::Stock("Authorization callouts require authorized users to be specified")
+    } else if let Some(xkey) = options.xkey.as_ref().filter(|it| !is_public_key(it, 'X')) {
+        ProblemKind::Value {
+            before: "Expected callout xkey to be a valid public xkey, got ",
+            value: format!("{xkey:?}"),
+            after: "",
+        }
+    } else {
+        return Some(options);
+    };
+    report.error(value, problem);
+    None
 }
 
 /// Reads `users`, of an account too.

@@ -169,7 +169,6 @@ impl Changes {
                 format!("Reloaded: proxies trusted keys [{keys}] were {what}")
             });
         }
-        self.tell(old.ocsp != new.ocsp, || "Reloaded: ocsp".to_owned());
     }
 
     /// The certificates in the files, of clients and of WebSocket, before and after.
@@ -191,6 +190,16 @@ fn shown_websocket(it: &WebSocketOptions) -> String {
     let digest = Sha256::digest(format!("{it:?}"));
     let digest = data_encoding::HEXLOWER.encode(&digest[..6]);
     format!("{{{}:{} {digest}}}", it.host, it.port)
+}
+
+/// Tokens by their last characters, which are of the signature: enough to tell them apart.
+fn shown_tokens(tokens: &[String]) -> String {
+    let ends = tokens.iter().map(|it| {
+        let mut end: Vec<char> = it.chars().rev().take(16).collect();
+        end.reverse();
+        end.into_iter().collect::<String>()
+    });
+    ends.collect::<Vec<_>>().join(" ")
 }
 
 /// Must be the same in both.
@@ -284,6 +293,15 @@ impl Changes {
         fixed("SystemAccount", old, new, |it| match &*it.system_account {
             "$SYS" => String::new(), // the default, which stock knows as none
             name => name.to_owned(),
+        })?;
+        fixed("TrustedOperators", old, new, |it| {
+            shown_tokens(&it.operator.operators)
+        })?;
+        fixed("TrustedKeys", old, new, |it| {
+            it.operator.trusted_keys.join(" ")
+        })?;
+        fixed("AccountResolver", old, new, |it| {
+            format!("{:?}", it.operator.resolver)
         })?;
         fixed("NoSystemAccount", old, new, |it| it.no_system_account)?;
         let (before, after) = (&old.auth, &new.auth);

@@ -3,25 +3,25 @@
 //! Three kinds: keys that act today; keys of features to come, whose blocks are checked and noted
 //! as inactive; and keys that protect. The rule for the last: a key whose absence would let in
 //! somebody who should be kept out is refused with an error, never ignored, because a server that
-//! starts open is worse than one that does not start. These are users in `accounts` (beside those
-//! of the system account), `operator`, `resolver`, `trusted_keys` and `auth_callout`.
+//! starts open is worse than one that does not start. That is `ocsp_peer` of a `tls` block.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::ProblemKind;
 use super::report::{Report, strict_duration, type_in};
 use super::value::{Map, Node, Value};
-use super::{authorization, duration, inactive, listen, table, tls, websocket};
+use super::{
+    accounts, authorization, duration, inactive, listen, mappings, operator, table, tls, websocket,
+};
+use crate::ids::{GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
 use crate::limits::SHARDS_MAX;
-use crate::options::{Options, WriteTimeoutPolicy};
+use crate::options::{AccountOptions, OcspMode, Options, WriteTimeoutPolicy};
 use crate::transport::settings::HANDSHAKE_TIMEOUT;
 
 /// Nanoseconds of the least `lame_duck_duration` a file may set (CFG-45).
 const LAME_DUCK_MIN: i64 = 30_000_000_000;
-
-/// What a protecting key says to do.
-const REMOVE: &str = "remove it to start without this protection";
 
 /// What the keys of a file say, and what is to be said about them.
 pub struct Keys<'r> {
@@ -60,17 +60,53 @@ pub fn read(map: &Map, tls_off: bool, options: &mut Options, report: &mut Report
             keys.report.error(value, kind);
         }
     }
+    let last = |name: &str| {
+        let mut all = map.iter();
+        let wanted = all.find(|(key, _)| key.eq_ignore_ascii_case(name.as_bytes()));
+        wanted.map(|(_, value)| value)
+    };
     // A client that negotiates TLS has that much longer for its CONNECT (CORE-58).
     let says_timeout = |block: &Value| match &block.node {
         Node::Map(map) => map.find("timeout").is_some(),
         _ => false,
     };
     if let Some(tls) = &keys.options.tls
-        && !map.find("authorization").is_some_and(says_timeout)
+        && !last("authorization").is_some_and(says_timeout)
     {
         let handshake = tls.timeout.unwrap_or(HANDSHAKE_TIMEOUT);
         keys.options.auth.timeout = handshake + Duration::from_secs(1);
     }
+    if let Some(value) = last("accounts") {
+        accounts::read(keys.report, value, keys.options);
+    }
+    let mut system = None;
+    operator::complete(Arc::make_mut(&mut keys.options.operator), &mut system);
+    if let Some(system) = system
+        && keys.options.system_account == SYSTEM_ACCOUNT
+    {
+        keys.options.system_account = system;
+    }
+    open_global(map, keys.options);
+}
+
+/// Who names a system account and has nothing else in the way of users goes on with everybody
+/// else in `$G`, as before.
+fn open_global(map: &Map, options: &mut Options) {
+    let names = |key: &&str| {
+        map.iter()
+            .any(|(it, _)| it.eq_ignore_ascii_case(key.as_bytes()))
+    };
+    let system = &options.system_account;
+    let named = options.accounts.iter().any(|it| it.name == *system);
+    let mut others = options
+        .accounts
+        .iter()
+        .filter(|it| it.name != GLOBAL_ACCOUNT);
+    let alone = others.all(|it| it.name == *system);
+    let open = named && alone && options.auth.no_auth_user.is_none() && !names(&"authorization");
+    // Stock's name is random; this one is the same each time the file is read.
+    let digest = options.config_digest.rsplit(':').next().unwrap_or_default();
+    options.auth.open_global = open.then(|| format!("nats-{digest:.8}"));
 }
 
 impl Keys<'_> {
@@ -141,7 +177,22 @@ impl Keys<'_> {
             "proxy_protocol" => options.proxy_protocol = value.boolean()?,
             "websocket" | "ws" => options.websocket = websocket::read(self.report, value),
             "allow_non_tls" => options.allow_non_tls = value.boolean()?,
-            "ocsp" => options.ocsp = tls::read_ocsp(self.report, value),
+            "ocsp" => {
+                options.ocsp = tls::read_ocsp(self.report, value);
+                if options.ocsp.mode != OcspMode::Never {
+                    self.report.inactive(name);
+                }
+            }
+            "mappings" => {
+                let mappings = mappings::read(self.report, value);
+                options.accounts.push(AccountOptions {
+                    name: GLOBAL_ACCOUNT.to_owned(),
+                    mappings,
+                    ..AccountOptions::default()
+                });
+            }
+            // Read after all others.
+            "accounts" => {}
             "no_auth_user" => options.auth.no_auth_user = filled(value)?,
             // Read before all others.
             "system_account" => {}
@@ -229,9 +280,26 @@ impl Keys<'_> {
             }
             "no_header_support" => client.no_header_support = value.boolean()?,
             "no_fast_producer_stall" => client.no_fast_producer_stall = value.boolean()?,
+            _ if self.operator(known, value)? => {}
             _ => return self.dormant(known, name, value),
         }
         Ok(())
+    }
+
+    /// Keys of operator mode. True if it was one.
+    fn operator(&mut self, known: &str, value: &Value) -> Result<bool, ProblemKind> {
+        let report = &mut *self.report;
+        let options = Arc::make_mut(&mut self.options.operator);
+        match known {
+            "operator" => operator::operators(report, value, options),
+            "resolver" => operator::resolver(report, value, options),
+            "resolver_preload" => operator::preload(report, value, options),
+            "resolver_pinned_accounts" => operator::pinned(report, value, options),
+            "trusted_keys" => operator::trusted_keys(report, value, options),
+            "default_sentinel" => options.default_sentinel = filled(value)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 
     /// Keys of features to come, and keys nobody knows.
@@ -240,54 +308,20 @@ impl Keys<'_> {
         // Whether the key would do something in stock; a feature switched off is no news.
         let mut noted = true;
         match known {
-            "cluster" => inactive::links::cluster(report, value),
+            "cluster" => {
+                inactive::links::cluster(report, value);
+                if let Node::Map(map) = &value.node
+                    && let Some(name) = map.find("name")
+                {
+                    self.options.cluster_name = name.text().ok().map(str::to_owned);
+                }
+            }
             "gateway" => inactive::links::gateway(report, value),
             "leafnodes" => inactive::links::leafnodes(report, value),
             "mqtt" => inactive::listeners::mqtt(report, value),
             "jetstream" => noted = inactive::jetstream::jetstream(report, value),
-            "mappings" => inactive::accounts::mappings(report, value),
-            "accounts" => {
-                if inactive::accounts::accounts(report, value, &self.options.system_account) {
-                    let what = "users in accounts";
-                    let cure = "move them to the authorization block, or leave only the users of \
-                                the system account";
-                    return Err(ProblemKind::NotEnforced { what, cure });
-                }
-            }
             "ocsp_cache" => tls::check::ocsp_cache(report, value),
-            "operator" => {
-                return Err(not_enforced("operator"));
-            }
-            "resolver" => {
-                return Err(not_enforced("resolver"));
-            }
-            "trusted_keys" => return Err(not_enforced("trusted_keys")),
-            "default_sentinel" => {
-                value.text()?;
-                return Err(ProblemKind::Stock(
-                    "default sentinel requires operators and accounts",
-                ));
-            }
             "resolver_tls" => tls::check::tls(report, name, value),
-            "resolver_preload" => {
-                let text = "preload should be a map of account_public_key:account_jwt";
-                let Node::Map(map) = &value.node else {
-                    return Err(ProblemKind::Stock(text));
-                };
-                for (_, jwt) in map.iter() {
-                    if !matches!(jwt.node, Node::String(_)) {
-                        let text = "preload map value should be a string JWT";
-                        report.error(jwt, ProblemKind::Stock(text));
-                    }
-                }
-            }
-            "resolver_pinned_accounts" => {
-                let what = super::report::TextsError {
-                    in_array: "error parsing resolver_pinned_accounts: unsupported type in array ",
-                    alone: "error parsing resolver_pinned_accounts: unsupported type ",
-                };
-                report.texts(what, value);
-            }
             "https" => {
                 let (_, port) = listen::parse(value)?;
                 noted = port != 0;
@@ -354,10 +388,6 @@ impl Keys<'_> {
         }
         Ok(())
     }
-}
-
-fn not_enforced(what: &'static str) -> ProblemKind {
-    ProblemKind::NotEnforced { what, cure: REMOVE }
 }
 
 /// Empty text means the default, as in stock.

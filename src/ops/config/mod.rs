@@ -4,15 +4,20 @@
 //! `lexer` -> `parser` -> tree of `value`s -> `keys` -> options. Nothing of a file is taken when
 //! anything in it is wrong, and all that is wrong is reported at once.
 
+pub mod accounts;
 pub mod authorization;
 pub mod changes;
 pub mod digest;
 pub mod duration;
 pub mod error;
+mod exports;
+mod imports;
 mod inactive;
 mod keys;
 pub mod lexer;
 mod listen;
+mod mappings;
+mod operator;
 pub mod parser;
 mod report;
 pub mod table;

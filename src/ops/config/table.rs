@@ -119,28 +119,36 @@ pub const KEYS: &[Key] = &[
         "false",
         No,
     ),
-    dormant(&["accounts"]),
-    dormant(&["mappings", "maps"]),
-    dormant(&[
-        "operator",
-        "operators",
-        "roots",
-        "root",
-        "root_operators",
-        "root_operator",
-    ]),
-    dormant(&["resolver", "account_resolver", "accounts_resolver"]),
+    key(&["accounts"], NONE, Yes),
+    key(&["mappings", "maps"], NONE, Yes),
+    key(
+        &[
+            "operator",
+            "operators",
+            "roots",
+            "root",
+            "root_operators",
+            "root_operator",
+        ],
+        NONE,
+        No,
+    ),
+    key(
+        &["resolver", "account_resolver", "accounts_resolver"],
+        NONE,
+        No,
+    ),
     dormant(&["resolver_tls"]),
-    dormant(&["resolver_preload"]),
-    dormant(&["resolver_pinned_accounts"]),
-    dormant(&["trusted_keys", "trusted"]),
-    dormant(&["default_sentinel"]),
+    key(&["resolver_preload"], NONE, Yes),
+    key(&["resolver_pinned_accounts"], NONE, Yes),
+    key(&["trusted_keys", "trusted"], NONE, No),
+    key(&["default_sentinel"], NONE, Yes),
     key(&["proxies"], NONE, Yes),
     key(&["proxy_protocol"], "false", No),
     // Encryption.
     key(&["tls"], NONE, Yes),
     key(&["allow_non_tls"], "false", No),
-    key(&["ocsp"], NONE, Yes),
+    dormant(&["ocsp"]),
     dormant(&["ocsp_cache"]),
     // Other servers, other protocols, storage.
     dormant(&["cluster"]),
@@ -191,7 +199,6 @@ mod tests {
         ("proxy_protocol", "true"),
         ("tls", "{ timeout: 5 }"),
         ("allow_non_tls", "true"),
-        ("ocsp", "false"),
         ("websocket", "{ port: 8080, no_tls: true }"),
         ("listen", "127.0.0.1:4333"),
         ("port", "4333"),
@@ -236,9 +243,17 @@ mod tests {
         ("lame_duck_grace_period", "\"3s\""),
         ("feature_flags", "{js_ack_fc_v2: true}"),
         ("authorization", "{token: t}"),
+        ("accounts", "{A: {}}"),
+        ("mappings", "{a: b}"),
         ("no_auth_user", "u"),
         ("system_account", "X"),
         ("no_system_account", "true"),
+        ("operator", "OPERATOR"), // stands for a token
+        ("resolver", "MEMORY"),
+        ("resolver_preload", "{A: x}"),
+        ("resolver_pinned_accounts", "[A]"),
+        ("trusted_keys", "[O]"),
+        ("default_sentinel", "x"),
     ];
 
     fn options(text: &str) -> Options {
@@ -248,6 +263,19 @@ mod tests {
             config_digest: String::new(),
             ..configured.options
         }
+    }
+
+    /// The token of an operator that vouches for itself.
+    fn operator() -> String {
+        let key = nkeys::KeyPair::new_operator();
+        let claims = serde_json::json!({
+            "iss": key.public_key(),
+            "sub": key.public_key(),
+            "iat": 1_700_000_000,
+            "name": "O",
+            "nats": {"type": "operator", "version": 2},
+        });
+        crate::auth::jwt::token::encode(&key, &claims).expect("it has a seed")
     }
 
     #[test]
@@ -289,6 +317,7 @@ mod tests {
         for key in KEYS.iter().filter(|key| key.reload != Inactive) {
             let changed = CHANGED.iter().find(|(name, _)| *name == key.names[0]);
             let (name, value) = changed.expect(key.names[0]);
+            let value = value.replace("OPERATOR", &operator());
             let (old, new) = (options(""), options(&format!("{name}: {value}")));
             assert_ne!(old, new, "{name}");
             let answer = changes::between(&old, &new, 4222);

@@ -161,7 +161,9 @@ pub fn validate(options: &Options) -> Result<(), ProblemKind> {
         let text = "websocket authentication token not compatible with presence of users/nkeys";
         return Err(ProblemKind::Stock(text));
     }
-    if !websocket.cookies.jwt.is_empty() {
+    let operator = &options.operator;
+    let trusts = !operator.operators.is_empty() || !operator.trusted_keys.is_empty();
+    if !websocket.cookies.jwt.is_empty() && !trusts {
         return other(format!(
             "trusted operators or trusted keys configuration is required for JWT authentication \
              via cookie {:?}",

@@ -1,4 +1,7 @@
-//! `/accountz` and `/accstatz`: the accounts there are, `$G` and the system account (MON-30..32).
+//! `/accountz` and `/accstatz`: the accounts there are (MON-30..32).
+
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -8,7 +11,8 @@ use super::format;
 use super::query::{BadRequest, Parameters};
 use super::subsz::SublistStats;
 use crate::ids::GLOBAL_ACCOUNT;
-use crate::shard::report::{Counters, Figures, Query};
+use crate::routing::interest::RoutingStats;
+use crate::shard::report::{AccountFigures, Counters, Figures, Query, Volume};
 
 #[derive(Serialize)]
 pub(super) struct Accountz<'a> {
@@ -89,15 +93,10 @@ pub(super) fn accountz<'a>(
         account_detail: None,
     };
     if wanted.is_empty() {
-        let all = [GLOBAL_ACCOUNT, system];
-        answer.accounts = Some(all.into_iter().filter(|name| !name.is_empty()).collect());
+        answer.accounts = Some(names(facts));
     } else if is_account(facts, wanted) {
         let is_system = wanted == system;
-        let counters = if is_system {
-            Counters::default()
-        } else {
-            totals(figures)
-        };
+        let report = of_accounts(figures).remove(wanted).unwrap_or_default();
         answer.account_detail = Some(AccountInfo {
             account_name: wanted.into(),
             update_time: format::time(facts.start),
@@ -106,15 +105,15 @@ pub(super) fn accountz<'a>(
             complete: true,
             jetstream_enabled: false,
             leafnode_connections: 0,
-            client_connections: counters.connections,
-            subscriptions: counters.subscriptions,
+            client_connections: report.figures.connections,
+            subscriptions: report.figures.subscriptions,
             imports: if is_system || system.is_empty() {
                 Vec::new()
             } else {
                 system_imports(wanted, system)
             },
             name_tag: wanted.into(),
-            sublist_stats: SublistStats::of(&counters),
+            sublist_stats: SublistStats::of_account(&report.figures, &report.routing),
         });
     } else {
         return Err(BadRequest(format!("Account {wanted} does not exist")));
@@ -164,34 +163,27 @@ pub(super) fn accstatz<'a>(
     parameters: &Parameters,
 ) -> Result<Accstatz<'a>, BadRequest> {
     let unused = parameters.bool("unused")?;
-    let counters = totals(figures);
-    let stat = |name: &'a str, counters: &Counters| AccountStat {
-        acc: name,
-        name,
-        conns: counters.connections,
-        leafnodes: 0,
-        total_conns: counters.connections,
-        num_subscriptions: counters.subscriptions,
-        sent: DataStats {
-            msgs: counters.out_msgs,
-            bytes: counters.out_bytes,
-            ..DataStats::default()
-        },
-        received: DataStats {
-            msgs: counters.in_msgs,
-            bytes: counters.in_bytes,
-            ..DataStats::default()
-        },
-        slow_consumers: counters.slow_consumers,
+    let reports = of_accounts(figures);
+    let data = |volume: Volume| DataStats {
+        msgs: volume.msgs,
+        bytes: volume.bytes,
+        ..DataStats::default()
     };
-    let mut account_statz = Vec::new();
-    if unused || counters.connections > 0 {
-        account_statz.push(stat(GLOBAL_ACCOUNT, &counters));
-    }
-    let system = system_account(facts);
-    if unused && !system.is_empty() {
-        account_statz.push(stat(system, &Counters::default()));
-    }
+    let stat = |name: &'a str| {
+        let counts = reports.get(name).copied().unwrap_or_default().figures;
+        (unused || counts.connections > 0).then(|| AccountStat {
+            acc: name,
+            name,
+            conns: counts.connections,
+            leafnodes: 0,
+            total_conns: counts.connections,
+            num_subscriptions: counts.subscriptions,
+            sent: data(counts.sent),
+            received: data(counts.received),
+            slow_consumers: counts.slow_consumers,
+        })
+    };
+    let account_statz = names(facts).into_iter().filter_map(stat).collect();
     Ok(Accstatz {
         server_id: &facts.info.server_id,
         now: format::time(format::now()),
@@ -201,7 +193,38 @@ pub(super) fn accstatz<'a>(
 
 /// Is there an account of this name?
 pub(super) fn is_account(facts: &ServerFacts, name: &str) -> bool {
-    !name.is_empty() && (name == GLOBAL_ACCOUNT || name == system_account(facts))
+    names(facts).contains(&name)
+}
+
+/// All accounts, `$G` and the system's first.
+fn names(facts: &ServerFacts) -> Vec<&str> {
+    let mut names = vec![GLOBAL_ACCOUNT];
+    let configured = facts.options.accounts.iter().map(|it| it.name.as_str());
+    for name in std::iter::once(system_account(facts)).chain(configured) {
+        if !name.is_empty() && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// What all shards together say of one account.
+#[derive(Clone, Copy, Default)]
+pub(super) struct OfAccount {
+    pub figures: AccountFigures,
+    pub routing: RoutingStats,
+}
+
+/// What all shards together say of each account that did something.
+pub(super) fn of_accounts(figures: &dyn Figures) -> HashMap<Arc<str>, OfAccount> {
+    let mut all: HashMap<Arc<str>, OfAccount> = HashMap::new();
+    let reports = figures.ask(Query::Accounts);
+    for report in reports.into_iter().flat_map(|it| it.accounts) {
+        let sum = all.entry(report.account).or_default();
+        sum.figures = sum.figures.plus(report.figures);
+        sum.routing = sum.routing.plus(report.routing);
+    }
+    all
 }
 
 fn system_account(facts: &ServerFacts) -> &str {

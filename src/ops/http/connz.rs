@@ -73,6 +73,9 @@ struct ConnInfo {
     name_tag: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     proxy: Option<ProxyInfo>,
+    /// Ours; shown only to who asks with `shard=1`, because stock has no such field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shard: Option<u8>,
 }
 
 /// One subscription in full (MON-22).
@@ -122,6 +125,7 @@ struct Request {
     sort: Sort,
     auth: bool,
     subs: Subs,
+    shard: bool,
     page: Page,
     cid: u64,
     state: State,
@@ -214,6 +218,7 @@ impl Request {
             sort,
             auth,
             subs,
+            shard: parameters.bool("shard")?,
             page,
             cid,
             state,
@@ -230,7 +235,8 @@ impl Request {
             open: self.state != State::Closed,
             closed: self.state != State::Open,
             subscriptions: self.subs != Subs::No || self.filters_subject(),
-            cid: (self.cid > 0).then_some(ConnectionId(self.cid)),
+            // Whoever asks for an account, too, is told how many it has.
+            cid: (self.cid > 0 && self.account.is_empty()).then_some(ConnectionId(self.cid)),
         }
     }
 
@@ -241,6 +247,9 @@ impl Request {
 
     fn keeps(&self, report: &ConnectionReport) -> bool {
         // An open connection found by its number is shown whoever it belongs to.
+        if self.cid > 0 && report.cid.0 != self.cid {
+            return false;
+        }
         if self.cid > 0 && report.closed.is_none() {
             return true;
         }
@@ -309,6 +318,7 @@ impl Request {
             // Stock leaves it out for what was in the global account and is closed.
             name_tag: (self.auth && !(in_global && report.closed.is_some()))
                 .then(|| Box::from(&*report.account)),
+            shard: self.shard.then_some(report.shard.0),
         }
     }
 }
@@ -387,14 +397,12 @@ pub(super) fn connz<'a>(
 impl Request {
     /// Connections in the wanted state before anything else is asked of them, save the account.
     fn total(&self, reports: &[ShardReport], closed_max: usize) -> usize {
-        if self.cid > 0 {
-            // The shards sent one row at most; they count the rest. All clients are in `$G`.
-            let has_clients = self.account.is_empty() || self.account == GLOBAL_ACCOUNT;
+        if self.cid > 0 && self.account.is_empty() {
+            // The shards sent one row at most; they count the rest.
             let sum = |count: fn(&ShardReport) -> u64| reports.iter().map(count).sum::<u64>();
             let open = sum(|report| report.counters.connections);
             let closed = sum(|report| report.closed).min(closed_max as u64);
             return match self.state {
-                _ if !has_clients => 0,
                 State::Open => open as usize,
                 State::Closed => closed as usize,
                 State::Any => (open + closed) as usize,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::time::WallTime;
 
 /// RFC 3339 in UTC with as many digits of the second as there are.
-pub(super) fn time(at: WallTime) -> String {
+pub fn time(at: WallTime) -> String {
     jiff::Timestamp::from_nanosecond(i128::from(at.0))
         .unwrap_or_default()
         .to_string()

@@ -4,7 +4,7 @@
 mod accounts;
 mod connz;
 pub mod facts;
-mod format;
+pub mod format;
 mod healthz;
 mod index;
 mod jetstream;

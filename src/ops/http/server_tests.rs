@@ -11,11 +11,13 @@ use serde_json::Value;
 
 use super::Monitor;
 use super::facts::{CurrentFacts, ServerFacts};
-use crate::ids::ConnectionId;
+use crate::ids::{ConnectionId, ShardId};
 use crate::options::Options;
 use crate::protocol::info::ServerInfo;
+use crate::routing::interest::RoutingStats;
 use crate::shard::report::{
-    ConnectionReport, Counters, Figures, Query, ShardReport, SubscriptionReport, TransportReport,
+    AccountFigures, AccountReport, ConnectionReport, Counters, Figures, Query, ShardReport,
+    SubscriptionReport, TransportReport, Volume,
 };
 use crate::time::WallTime;
 
@@ -66,6 +68,31 @@ impl Fake {
                     }
                 }
             }
+            Query::Accounts => {
+                let counters = &report.counters;
+                report.accounts.push(AccountReport {
+                    account: "$G".into(),
+                    figures: AccountFigures {
+                        connections: counters.connections,
+                        subscriptions: counters.subscriptions,
+                        received: Volume {
+                            msgs: counters.in_msgs,
+                            bytes: counters.in_bytes,
+                        },
+                        sent: counters.sent(),
+                        slow_consumers: counters.slow_consumers,
+                    },
+                    routing: RoutingStats {
+                        inserts: counters.inserts,
+                        removes: counters.removes,
+                        matches: counters.matches,
+                        cache_hits: counters.cache_hits,
+                        cache_entries: counters.cache_entries,
+                        max_fanout: counters.max_fanout,
+                        total_fanout: counters.total_fanout,
+                    },
+                });
+            }
             Query::Subscriptions => {
                 report.subscriptions = own()
                     .filter(is_open)
@@ -90,6 +117,7 @@ fn connection(cid: u64, user: &str, lang: &str) -> ConnectionReport {
     };
     ConnectionReport {
         cid: ConnectionId(cid),
+        shard: ShardId((cid % 2) as u8),
         address: ([127, 0, 0, 1], 40_000).into(),
         start: WallTime(cid * 1_000_000_000),
         last_activity: WallTime(cid * 1_000_000_000 + 500),
@@ -410,6 +438,15 @@ fn mon_018_rows_are_sorted_as_asked() {
         assert_eq!(site.cids(&query), expected, "{sort}");
     }
     assert_eq!(site.json("/connz?cid=3")["connections"][0]["rtt"], "0s");
+}
+
+#[test]
+fn mon_020_the_shard_is_shown_only_to_who_asks() {
+    let site = Site::start(Options::default(), vec![connection(3, "c", "")]);
+    let first = |query: &str| site.json(query)["connections"][0]["shard"].clone();
+    assert_eq!(first("/connz"), serde_json::Value::Null);
+    assert_eq!(first("/connz?shard=0"), serde_json::Value::Null);
+    assert_eq!(first("/connz?shard=1"), 1);
 }
 
 #[test]

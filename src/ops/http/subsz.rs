@@ -2,13 +2,14 @@
 
 use serde::Serialize;
 
+use super::accounts::of_accounts;
 use super::connz::SubDetail;
 use super::facts::ServerFacts;
 use super::format::{self, Number};
 use super::query::{BadRequest, Page, Parameters};
-use crate::ids::GLOBAL_ACCOUNT;
+use crate::routing::interest::RoutingStats;
 use crate::routing::subject::{is_valid_literal, pattern_matches};
-use crate::shard::report::{Counters, Figures, Query, SubscriptionReport};
+use crate::shard::report::{AccountFigures, Counters, Figures, Query, SubscriptionReport};
 
 #[derive(Serialize)]
 pub(super) struct Subsz<'a> {
@@ -37,6 +38,21 @@ pub(super) struct SublistStats {
 }
 
 impl SublistStats {
+    /// Of one account.
+    pub(super) fn of_account(figures: &AccountFigures, routing: &RoutingStats) -> Self {
+        Self::of(&Counters {
+            subscriptions: figures.subscriptions,
+            inserts: routing.inserts,
+            removes: routing.removes,
+            matches: routing.matches,
+            cache_hits: routing.cache_hits,
+            cache_entries: routing.cache_entries,
+            max_fanout: routing.max_fanout,
+            total_fanout: routing.total_fanout,
+            ..Counters::default()
+        })
+    }
+
     /// Of all shards together.
     pub(super) fn of(counters: &Counters) -> Self {
         let ratio = |part: u64, whole: u64| {
@@ -72,17 +88,24 @@ pub(super) fn subsz<'a>(
         let text = format!("invalid test subject, must be valid publish subject: {test}");
         return Err(BadRequest(text));
     }
-    let known = account.is_empty() || account == GLOBAL_ACCOUNT;
-    let reports = match (known, listed) {
-        (false, _) => Vec::new(),
-        (true, false) => figures.ask(Query::Counters),
-        (true, true) => figures.ask(Query::Subscriptions),
+    let reports = if listed {
+        figures.ask(Query::Subscriptions)
+    } else {
+        figures.ask(Query::Counters)
     };
-    let counters = Counters::sum(reports.iter().map(|report| &report.counters));
+    let stats = if account.is_empty() {
+        SublistStats::of(&Counters::sum(
+            reports.iter().map(|report| &report.counters),
+        ))
+    } else {
+        let of = of_accounts(figures).remove(account).unwrap_or_default();
+        SublistStats::of_account(&of.figures, &of.routing)
+    };
     let (list, total) = if listed {
         let mut all: Vec<SubscriptionReport> = reports
             .into_iter()
             .flat_map(|report| report.subscriptions)
+            .filter(|it| account.is_empty() || *it.account == *account)
             .filter(|it| test.is_empty() || pattern_matches(it.subject.as_bytes(), test.as_bytes()))
             .collect();
         // In an order that stays the same from page to page.
@@ -100,7 +123,7 @@ pub(super) fn subsz<'a>(
     Ok(Subsz {
         server_id: &facts.info.server_id,
         now: format::time(format::now()),
-        stats: SublistStats::of(&counters),
+        stats,
         total,
         offset: page.offset,
         limit: page.limit,

@@ -33,6 +33,12 @@ pub fn read_unchecked(report: &mut Report, value: &Value) -> Option<TlsOptions> 
         return None;
     };
     let options = options(map);
+    if options.ocsp_peer {
+        let what = "ocsp_peer";
+        let cure = "remove it to start without asking whether certificates were revoked";
+        report.error(value, ProblemKind::NotEnforced { what, cure });
+        return None;
+    }
     if let Err(error) = listener::tls::load(&options) {
         let found = error.to_string();
         report.error(value, ProblemKind::TypeIn { text: "", found });

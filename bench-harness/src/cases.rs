@@ -1,0 +1,243 @@
+//! What is run in one call: scenarios with the number of shards and the placement each needs.
+
+use serde::Serialize;
+
+use crate::placement::Placement;
+use crate::reqrep::Inbox;
+use crate::scenario::Scenario;
+
+/// A scenario with its server's shape.
+#[derive(Debug, Clone, Serialize)]
+pub struct Case {
+    /// The load.
+    pub scenario: Scenario,
+    /// Threads each server is given.
+    pub shards: usize,
+    /// Where the sides of a pair sit.
+    pub placement: Placement,
+}
+
+impl Case {
+    /// Title in the table.
+    pub fn title(&self) -> String {
+        let shards = match self.shards {
+            1 => "1 shard".to_owned(),
+            count => format!("{count} shards"),
+        };
+        format!(
+            "{}, {shards}{}",
+            self.scenario.title(),
+            self.placement.words()
+        )
+    }
+}
+
+/// A set with a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Set {
+    /// Every figure of the README's table; some five minutes with three rounds of a second.
+    Standard,
+    /// The six that say most; half a minute.
+    Quick,
+    /// Every scenario, tiny: does it run?
+    Smoke,
+}
+
+impl Set {
+    /// The cases in it.
+    pub fn cases(self) -> Vec<Case> {
+        match self {
+            Self::Standard => standard(),
+            Self::Quick => quick(),
+            Self::Smoke => smoke(),
+        }
+    }
+}
+
+const fn on(shards: usize, scenario: Scenario) -> Case {
+    Case {
+        scenario,
+        shards,
+        placement: Placement::Any,
+    }
+}
+
+const fn across(scenario: Scenario) -> Case {
+    Case {
+        scenario,
+        shards: 2,
+        placement: Placement::Across,
+    }
+}
+
+const fn publish(publishers: usize, size: usize) -> Scenario {
+    Scenario::Pub { publishers, size }
+}
+
+const fn pubsub(size: usize) -> Scenario {
+    Scenario::Pubsub { size }
+}
+
+const PAIRS: Scenario = Scenario::Pairs {
+    pairs: 4,
+    size: 128,
+};
+
+const FANOUT: Scenario = Scenario::Fanout {
+    subscribers: 100,
+    size: 128,
+};
+
+const fn reqrep(outstanding: usize) -> Scenario {
+    Scenario::Reqrep {
+        outstanding,
+        pairs: 1,
+        size: 128,
+        inbox: Inbox::Unique,
+        asleep: false,
+    }
+}
+
+/// The same with clients that sleep while they wait.
+const SLEEPERS: Scenario = Scenario::Reqrep {
+    outstanding: 10,
+    pairs: 1,
+    size: 128,
+    inbox: Inbox::Unique,
+    asleep: true,
+};
+
+fn standard() -> Vec<Case> {
+    let fanin = Scenario::Fanin {
+        publishers: 10,
+        size: 128,
+    };
+    let open = Scenario::Open {
+        rate: 10_000,
+        pairs: 1,
+        size: 128,
+    };
+    let churn = Scenario::Churn {
+        rate: 10_000,
+        size: 128,
+    };
+    let many = |subscribers| Scenario::Many {
+        subjects: 1_000_000,
+        subscribers,
+        size: 16,
+    };
+    let slow = Scenario::Slow {
+        subscribers: 1000,
+        rate: 50,
+        size: 128,
+    };
+    let idle = Scenario::Idle { connections: 5000 };
+    vec![
+        on(1, publish(1, 16)),
+        on(1, publish(4, 16)),
+        on(2, publish(4, 16)),
+        on(4, publish(4, 16)),
+        on(1, publish(1, 1024)),
+        on(1, pubsub(128)),
+        across(pubsub(128)),
+        on(1, pubsub(64 * 1024)),
+        on(1, PAIRS),
+        on(2, PAIRS),
+        on(4, PAIRS),
+        on(1, fanin),
+        on(1, FANOUT),
+        on(1, reqrep(1)),
+        on(1, reqrep(10)),
+        on(1, reqrep(100)),
+        across(reqrep(1)),
+        across(reqrep(10)),
+        across(reqrep(100)),
+        on(1, SLEEPERS),
+        across(SLEEPERS),
+        on(1, open),
+        on(1, churn),
+        on(1, many(0)),
+        on(1, many(1)),
+        on(1, slow),
+        on(4, idle),
+    ]
+}
+
+fn quick() -> Vec<Case> {
+    vec![
+        on(1, publish(1, 16)),
+        on(1, pubsub(128)),
+        on(2, PAIRS),
+        on(1, FANOUT),
+        on(1, reqrep(10)),
+        across(reqrep(10)),
+    ]
+}
+
+fn smoke() -> Vec<Case> {
+    let size = 128;
+    let scenarios = [
+        publish(2, 16),
+        pubsub(size),
+        pubsub(64 * 1024),
+        PAIRS,
+        Scenario::Fanin {
+            publishers: 3,
+            size,
+        },
+        Scenario::Fanout {
+            subscribers: 20,
+            size,
+        },
+        reqrep(10),
+        Scenario::Open {
+            rate: 1000,
+            pairs: 2,
+            size,
+        },
+        Scenario::Churn { rate: 1000, size },
+        Scenario::Many {
+            subjects: 10_000,
+            subscribers: 1,
+            size,
+        },
+        Scenario::Slow {
+            subscribers: 20,
+            rate: 100,
+            size,
+        },
+        Scenario::Idle { connections: 100 },
+    ];
+    let mut cases: Vec<Case> = scenarios.map(|scenario| on(2, scenario)).into();
+    cases.push(across(reqrep(10)));
+    cases.push(Case {
+        placement: Placement::Same,
+        ..across(pubsub(size))
+    });
+    cases
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::mem::discriminant;
+
+    use super::*;
+
+    #[test]
+    fn titles_are_unique_and_smoke_has_every_scenario() {
+        for set in [Set::Standard, Set::Quick, Set::Smoke] {
+            let cases = set.cases();
+            let titles: HashSet<String> = cases.iter().map(Case::title).collect();
+            assert_eq!(titles.len(), cases.len(), "{set:?}");
+        }
+        let kinds = |set: Set| -> HashSet<_> {
+            let cases = set.cases();
+            cases
+                .iter()
+                .map(|case| discriminant(&case.scenario))
+                .collect()
+        };
+        assert_eq!(kinds(Set::Smoke), kinds(Set::Standard));
+    }
+}

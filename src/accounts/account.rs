@@ -1,0 +1,76 @@
+//! One account: what is fixed about it, and what its connections share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::export::{ServiceExport, StreamExport};
+use super::import::{ServiceImport, StreamImport};
+use super::mapping::Mappings;
+use crate::ids::AccountId;
+use crate::options::AccountLimits;
+
+/// An account as one view of the registry has it. Read only, shared by all shards.
+#[derive(Debug)]
+pub struct Account {
+    /// Its number.
+    pub id: AccountId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// What it may use at most.
+    pub limits: AccountLimits,
+    /// Where messages of its clients go instead.
+    pub mappings: Mappings,
+    /// Streams others may have.
+    pub stream_exports: Vec<StreamExport>,
+    /// Services others may ask.
+    pub service_exports: Vec<Arc<ServiceExport>>,
+    /// Streams of others.
+    pub stream_imports: Vec<Arc<StreamImport>>,
+    /// Services of others.
+    pub service_imports: Vec<Arc<ServiceImport>>,
+    /// What it uses now; the same from one view to the next.
+    pub usage: Arc<Usage>,
+}
+
+impl Account {
+    /// An account nobody uses yet.
+    pub(super) fn new(id: AccountId, name: &str) -> Self {
+        Self {
+            id,
+            name: name.into(),
+            limits: AccountLimits::default(),
+            mappings: Mappings::default(),
+            stream_exports: Vec::new(),
+            service_exports: Vec::new(),
+            stream_imports: Vec::new(),
+            service_imports: Vec::new(),
+            usage: Arc::default(),
+        }
+    }
+}
+
+/// What all shards together use of an account. Touched when connections come and go, never by
+/// messages.
+#[derive(Debug, Default)]
+pub struct Usage {
+    connections: AtomicU32,
+}
+
+impl Usage {
+    /// Counts one more connection, if there may be one more (CORE-16).
+    pub fn enter(&self, max: Option<u32>) -> bool {
+        let add = |now: u32| (max.is_none_or(|max| now < max)).then_some(now + 1);
+        let order = (Ordering::AcqRel, Ordering::Acquire);
+        self.connections.fetch_update(order.0, order.1, add).is_ok()
+    }
+
+    /// One connection less.
+    pub fn leave(&self) {
+        self.connections.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Connections now.
+    pub fn connections(&self) -> u32 {
+        self.connections.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,110 @@
+//! An auth service is asked about a connection, and answers (AUTH-81).
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use crate::auth::authenticate::RefuseReason;
+use crate::auth::callout::Ask;
+use crate::auth::jwt::user::UserClaims;
+use crate::connection::connection::{Connection, Holds};
+use crate::ids::{AccountId, Listener, Slot};
+use crate::shard::core::Core;
+use crate::shard::effects::{Effect, Level};
+use crate::shard::internal::Question;
+use crate::shard::login::credentials;
+
+impl Core {
+    /// Has an auth service asked; the connection waits.
+    pub(super) fn ask_service(&mut self, slot: Slot, ask: Ask) {
+        let (shard, patience) = (self.local.id, self.local.settings.auth_timeout);
+        let Some(connection) = self.local.connections.of(slot) else {
+            return;
+        };
+        connection.holds.add(Holds::VERIFY);
+        let question = Question {
+            shard,
+            slot,
+            patience,
+            client_info: client_info(connection),
+            connect_opts: connect_options(connection),
+            ask,
+        };
+        self.local.effects.push(Effect::Ask(Box::new(question)));
+    }
+
+    /// The auth service has answered, or has not in time.
+    pub fn answered(&mut self, slot: Slot, asked: AccountId, answer: Result<UserClaims, String>) {
+        let (settings, wall) = (Arc::clone(&self.local.settings), self.local.wall);
+        let Some(connection) = self.local.connections.of(slot) else {
+            return;
+        };
+        if !connection.holds.remove(Holds::VERIFY) || connection.closing() {
+            return;
+        }
+        let go_on = !connection.holds.any();
+        let authenticator = settings.authenticator(connection.listener);
+        let presented = credentials(connection, &settings, wall);
+        let user = answer.and_then(|claims| authenticator.answered(asked, claims, &presented));
+        if go_on {
+            self.local.ready.push(slot);
+        }
+        match user {
+            Ok(user) => self.let_in(slot, user),
+            Err(why) => {
+                self.local.log(Level::Warn, slot.index, &why);
+                self.authentication_failed(slot.index, RefuseReason::Credentials);
+            }
+        }
+    }
+}
+
+/// Only what is there.
+fn filled(fields: &[(&str, &str)]) -> Map<String, Value> {
+    let there = fields.iter().filter(|(_, text)| !text.is_empty());
+    there
+        .map(|&(name, text)| (name.to_owned(), text.into()))
+        .collect()
+}
+
+fn client_info(connection: &Connection) -> Value {
+    let options = &connection.options;
+    let names = [&options.nkey, &options.user, &options.auth_token];
+    let user = names.into_iter().find(|it| !it.is_empty());
+    let mut info = filled(&[
+        ("host", &connection.address.ip().to_string()),
+        ("user", user.map_or("", |it| it)),
+        ("name", &options.name),
+        ("kind", "Client"),
+        (
+            "type",
+            match connection.listener {
+                Listener::Client => "nats",
+                Listener::WebSocket => "websocket",
+            },
+        ),
+    ]);
+    info.insert("id".into(), connection.cid.0.into());
+    if !options.sig.is_empty() {
+        let nonce = String::from_utf8_lossy(&connection.nonce);
+        info.insert("nonce".into(), nonce.into());
+    }
+    Value::Object(info)
+}
+
+fn connect_options(connection: &Connection) -> Value {
+    let options = &connection.options;
+    let mut fields = filled(&[
+        ("jwt", &options.jwt),
+        ("nkey", &options.nkey),
+        ("sig", &options.sig),
+        ("auth_token", &options.auth_token),
+        ("user", &options.user),
+        ("pass", &options.pass),
+        ("name", &options.name),
+        ("lang", &options.lang),
+        ("version", &options.version),
+    ]);
+    fields.insert("protocol".into(), json!(options.protocol));
+    Value::Object(fields)
+}

@@ -1,0 +1,211 @@
+//! The server as a client of itself: subscriptions nobody's connection has, and messages nobody's
+//! connection publishes (MON-40).
+//!
+//! All of them are on shard 0, which tells the others of their interest as of any other. What
+//! arrives leaves the shard as an effect: whoever answers may read files and ask the shards, and
+//! so must not run on one of them.
+
+use std::time::Duration;
+
+use hashbrown::HashTable;
+use serde_json::Value;
+
+use crate::auth::callout::Ask;
+use crate::connection::registry::Subscription;
+use crate::ids::{AccountId, ShardId, Slot, SubscriptionId};
+use crate::protocol::encode;
+use crate::routing::interest::{InterestChange, Member};
+use crate::routing::subject;
+use crate::shard::core::{Core, Local};
+use crate::shard::deliver::Message;
+use crate::shard::effects::Effect;
+
+/// Stands for the connection of a subscription of the server itself. No connection is ever there.
+pub const INTERNAL: u32 = u32::MAX;
+
+/// Which of the server's services a subscription belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServiceId(pub u32);
+
+/// What the server wants of its own account of subjects.
+#[derive(Debug)]
+pub enum InternalAction {
+    /// Receive what is published on a pattern.
+    Subscribe {
+        /// Account the pattern is in.
+        account: AccountId,
+        /// Pattern; an invalid one is ignored.
+        pattern: Box<[u8]>,
+        /// Queue group.
+        queue: Option<Box<[u8]>>,
+        /// Who gets it.
+        service: ServiceId,
+    },
+    /// Publish.
+    Publish(InternalPublish),
+}
+
+/// A message for one of the server's services.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InternalMessage {
+    /// Service whose subscription it arrived on.
+    pub service: ServiceId,
+    /// Account it was published in.
+    pub account: AccountId,
+    /// Its subject.
+    pub subject: Box<[u8]>,
+    /// Where an answer is awaited.
+    pub reply: Option<Box<[u8]>>,
+    /// Header block, with `NATS/1.0` and the empty line; empty without one.
+    pub header: Box<[u8]>,
+    /// Its payload.
+    pub payload: Box<[u8]>,
+    /// Connection that published it, and its shard; `None` for the server itself.
+    pub requester: Option<(ShardId, Slot)>,
+}
+
+/// A message the server itself publishes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct InternalPublish {
+    /// Account of its subject.
+    pub account: AccountId,
+    /// Its subject.
+    pub subject: Box<[u8]>,
+    /// Where an answer is awaited.
+    pub reply: Option<Box<[u8]>>,
+    /// Header block, with `NATS/1.0` and the empty line; empty without one.
+    pub header: Box<[u8]>,
+    /// Its payload.
+    pub payload: Box<[u8]>,
+}
+
+/// A question of a shard to an auth service.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// Who wants to know.
+    pub shard: ShardId,
+    /// Of which connection.
+    pub slot: Slot,
+    /// Where and how to ask.
+    pub ask: Ask,
+    /// How long to wait for the answer.
+    pub patience: Duration,
+    /// `client_info` of the question.
+    pub client_info: Value,
+    /// `connect_opts` of the question.
+    pub connect_opts: Value,
+}
+
+/// What shards leave for the server's own services.
+#[derive(Debug)]
+pub enum Mail {
+    /// A message on one of their subscriptions.
+    Message(Box<InternalMessage>),
+    /// A question to an auth service.
+    Question(Box<Question>),
+}
+
+/// The server's own subscriptions on this shard.
+#[derive(Default)]
+pub(super) struct InternalSubscriptions {
+    sids: HashTable<SubscriptionId>,
+    /// So that no two have the same sid.
+    made: u64,
+}
+
+impl Core {
+    /// Does what the server wants done.
+    pub fn act(&mut self, action: InternalAction) {
+        match action {
+            InternalAction::Subscribe {
+                account,
+                pattern,
+                queue,
+                service,
+            } => self.subscribe_internal(account, &pattern, queue.as_deref(), service),
+            InternalAction::Publish(publish) => self.publish_internal(&publish),
+        }
+    }
+
+    fn subscribe_internal(
+        &mut self,
+        account: AccountId,
+        pattern: &[u8],
+        queue: Option<&[u8]>,
+        service: ServiceId,
+    ) {
+        if !subject::is_valid_pattern(pattern) {
+            return;
+        }
+        let own = &mut self.local.internal;
+        own.made += 1;
+        let sid = format!("{}.{}", service.0, own.made);
+        let subscription = Subscription::new(INTERNAL, account, pattern, queue, sid.as_bytes());
+        let id = self.local.subscriptions.insert(subscription, &mut own.sids);
+        let member = Member {
+            subscription: id,
+            connection: INTERNAL,
+        };
+        let table = self.tables.of(account);
+        let change = table.interest.insert_local(pattern, queue, member);
+        if change != InterestChange::None {
+            self.interest_changed(INTERNAL, account, pattern, queue, change);
+        }
+    }
+
+    /// Publishes a message of the server itself.
+    pub fn publish_internal(&mut self, publish: &InternalPublish) {
+        let body = [&*publish.header, &*publish.payload].concat();
+        let (mut header_digits, mut digits) = (encode::Decimal::new(), encode::Decimal::new());
+        let header_len = publish.header.len();
+        let mut message = Message {
+            account: publish.account,
+            crossed: false,
+            renamed: false,
+            hop: None,
+            subject: &publish.subject,
+            reply: publish.reply.as_deref(),
+            header_len: (header_len > 0).then_some(header_len),
+            header_size_text: header_digits.format(header_len),
+            size_text: digits.format(body.len()),
+            body: &body,
+            shared: None,
+            tail: b"",
+            source: None,
+            claim: None,
+        };
+        self.route(&mut message);
+        self.after_delivery();
+    }
+}
+
+impl Local {
+    /// Takes a message for a subscription whose connection is not there: one of the server's own,
+    /// or of a connection that has just gone. False if nobody has it.
+    #[cold]
+    pub(super) fn deliver_internal(&mut self, member: Member, message: &Message<'_>) -> bool {
+        if member.connection != INTERNAL {
+            return false;
+        }
+        let Some(subscription) = self.subscriptions.get(member.subscription) else {
+            return false;
+        };
+        let service = subscription.sid().split(|&byte| byte == b'.').next();
+        let service = service.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+        let Some(service) = service else {
+            return false;
+        };
+        let (header, payload) = message.body.split_at(message.header_len.unwrap_or(0));
+        self.effects
+            .push(Effect::Internal(Box::new(InternalMessage {
+                service: ServiceId(service),
+                account: message.account,
+                subject: message.subject.into(),
+                reply: message.reply.map(Into::into),
+                header: header.into(),
+                payload: payload.into(),
+                requester: message.source,
+            })));
+        true
+    }
+}
