@@ -246,6 +246,9 @@ impl Core {
                 continue;
             };
             connection.dirty = false;
+            if connection.released {
+                continue; // its transport may have had more to say
+            }
             let chunk = match &mut connection.transport {
                 None => connection.outbound.start_send(),
                 Some(transport) => {

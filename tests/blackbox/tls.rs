@@ -537,3 +537,55 @@ fn auth_025_who_is_mapped_elsewhere_has_no_empty_password_here() {
     assert_eq!(client.closed(), ["-ERR 'Authorization Violation'"]);
     server.client_with("{\"user\":\"other\",\"pass\":\"pw\"}");
 }
+
+/// Peers that leave at every step, politely or not: nothing of it reaches others.
+#[test]
+fn core_078_peers_that_leave_at_any_step() {
+    let authority = Authority::new();
+    let pair = authority.server().config();
+    let mut server = Server::with_config(&format!(
+        "tls {{ {pair}, timeout: 0.2 }}
+         websocket {{ listen: \"127.0.0.1:-1\", tls {{ {pair} }} }}"
+    ));
+    let dialer = authority.client();
+    let config = dialer.config();
+    let mut stays = connect(&server, &dialer);
+    for round in 0..300 {
+        let web = round % 2 == 0;
+        let mut client = if web {
+            Client::dial(server.websocket_address())
+        } else {
+            server.open()
+        };
+        let socket = client.socket().try_clone().expect("another handle");
+        if round % 3 == 0 {
+            // No end but a reset.
+            rustix::net::sockopt::set_socket_linger(&socket, Some(std::time::Duration::ZERO))
+                .expect("an option");
+        }
+        match round % 7 {
+            0 => drop(client),
+            1 => client.send_until_closed([0x16, 3, 1]),
+            2 => client.send_until_closed("GET / HTTP/1.1\r\n"),
+            step => {
+                let wire = socket.try_clone().expect("another handle");
+                let Ok(mut stream) = dialer.handshake(&config, wire) else {
+                    panic!("a handshake fails");
+                };
+                let _ = match step {
+                    3 => Ok(()),
+                    4 => {
+                        stream.conn.send_close_notify();
+                        stream.conn.complete_io(&mut stream.sock).map(drop)
+                    }
+                    5 => std::io::Write::write_all(&mut stream, b"GET / HT"),
+                    _ => std::io::Write::write_all(&mut stream, b"nonsense\r\n\r\n"),
+                };
+            }
+        }
+    }
+    assert!(server.is_running());
+    stays.quietly("SUB a 1\r\n");
+    connect(&server, &dialer).quietly("PUB a 1\r\nx\r\n");
+    assert_eq!(stays.message().payload, b"x");
+}
