@@ -7,7 +7,7 @@ MONITOR ?= 8222
 STOCK ?= .tools/stock/bin/nats-server
 # wirediff.py compares raw sessions with two servers; it is not part of this repository.
 WIREDIFF ?= ../shared/wirediff/wirediff.py
-WIREDIFF_PROFILES = default,small,nohdr,auth,token,bcrypt,nkey,subs,conns,ping,mon
+WIREDIFF_PROFILES = default,small,nohdr,auth,token,bcrypt,nkey,subs,conns,ping,mon,tls,tlsmix,a2_tls,a2_tlsv,a2_tlsm,a2_tlsf,a2_tlsa,a2_tls13,a2_tlsn,a2_proxy,a2_ws,a2_wso,a2_wsl,a2_wsc,a2_wsck,a2_wstk,a2_wsna,a2_wstls
 
 .PHONY: run build test fmt clippy doc unit interop bench bench-quick bench-micro soak wirediff loom hostile fuzz clean
 
@@ -32,8 +32,9 @@ doc:
 unit:
 	$(CARGO) test --workspace
 
-interop: ## The official clients and tools: needs Go and its module proxy
-	$(CARGO) test --test interop_cli --test interop_python --test interop_rust -- --include-ignored
+interop: ## The official clients and tools, in a browser too: needs Go with its module proxy, node, npm and chromium
+	@for it in node npm chromium; do command -v $$it >/dev/null || { echo "$$it is missing. Cure: apt-get install nodejs npm chromium"; exit 1; }; done
+	$(CARGO) test --test interop_cli --test interop_javascript --test interop_python --test interop_rust -- --include-ignored
 
 $(STOCK):
 	$(PYTHON) -m venv .tools/stock
@@ -69,13 +70,13 @@ hostile: ## Ten thousands of hostile connections, as many as `ulimit -Hn` allows
 	$(CARGO) test --release --test blackbox hostile_scale -- --ignored --nocapture --test-threads=1
 
 # Sanitizer flags are nightly's; the variable lets the installed compiler take them.
-fuzz: ## Fuzz the client parser and the configuration parser, a minute each
+fuzz: ## Fuzz the parsers of clients, configurations and transports, a minute each
 	@command -v cargo-fuzz >/dev/null || { echo "cargo-fuzz is missing. Cure: cargo install cargo-fuzz"; exit 1; }
-	mkdir -p tests/fuzz/generated/client_parser tests/fuzz/generated/config_parser tests/fuzz/generated/token
-	cd tests/fuzz && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir . client_parser generated/client_parser corpus/client_parser -- -max_total_time=60
-	cd tests/fuzz && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir . config_parser generated/config_parser corpus/config_parser -- -max_total_time=60
-	cd tests/fuzz && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir . token generated/token corpus/token -- -max_total_time=60
+	mkdir -p $(foreach it,client_parser config_parser token transports,tests/fuzz/generated/$(it))
+	cd tests/fuzz && for it in client_parser config_parser token transports; do \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir . $$it generated/$$it corpus/$$it -- -max_total_time=60 || exit 1; \
+	done
 
 clean:
 	$(CARGO) clean
-	rm -rf .tools .venv
+	rm -rf .tools .venv .interop_javascript

@@ -28,6 +28,16 @@ pub type IpAddr = std::net::IpAddr;
 /// Address and port of a peer: data, not a socket.
 pub type PeerAddress = std::net::SocketAddr;
 
+/// Which listener accepted a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Listener {
+    /// The port of plain NATS clients.
+    #[default]
+    Client,
+    /// The port of WebSocket clients.
+    WebSocket,
+}
+
 /// An account's number: the same on every shard, given out by the one writer of control state, and
 /// never given to another account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

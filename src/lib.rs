@@ -16,5 +16,6 @@ pub mod routing;
 pub mod server;
 pub mod shard;
 pub mod time;
+pub mod transport;
 
 pub use server::{ReloadError, Server, ServerHandle, StartError};

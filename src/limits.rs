@@ -83,6 +83,13 @@ pub const FIRST_PING: Duration = Duration::from_secs(2);
 /// A round trip older than this is measured again (CORE-59).
 pub const RTT_VALID: Duration = Duration::from_secs(3600);
 
+/// TLS handshake steps of a shard in one turn. One with an RSA key takes about a millisecond; the
+/// others wait until those who are connected have been served.
+pub const HANDSHAKES_PER_TURN: u32 = 2;
+
+/// Room for one turn's plaintext that is kept: what one receive brings, several times over.
+pub const PLAIN_KEPT_MAX: usize = 256 * 1024;
+
 /// Bytes of output a shard may always have waiting, however small the memory budget: below that
 /// one large message would close its receivers.
 pub const OUTPUT_SHARE_MIN: u64 = 4 * 1024 * 1024;

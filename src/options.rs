@@ -3,12 +3,17 @@
 //! The configuration file and the command line are turned into this by `ops::config`; a program
 //! that embeds the server fills it by hand or through [`crate::Server::builder`].
 
+mod listeners;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::SYSTEM_ACCOUNT;
+pub use listeners::{
+    CookieNames, HandshakeFirst, OcspMode, OcspOptions, TlsOptions, WebSocketOptions,
+};
 
 /// Every setting of a server that acts today.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +30,18 @@ pub struct Options {
     pub shards: Option<usize>,
     /// Monitoring over HTTP.
     pub monitor: MonitorOptions,
+    /// TLS of the client port (CORE-78).
+    pub tls: Option<TlsOptions>,
+    /// Clients may do without it (CORE-82).
+    pub allow_non_tls: bool,
+    /// Staples of our certificates (CORE-88).
+    pub ocsp: OcspOptions,
+    /// Connections may begin with a PROXY header (CORE-91).
+    pub proxy_protocol: bool,
+    /// Public nkeys of proxies that vouch for clients (CORE-92).
+    pub trusted_proxies: Vec<String>,
+    /// WebSocket clients.
+    pub websocket: WebSocketOptions,
     /// Log output.
     pub log: LogOptions,
     /// Where the process id is written (CFG-32).
@@ -95,6 +112,15 @@ pub struct Rates {
     pub subscriptions: Option<u64>,
     /// Connections made.
     pub connections: Option<u64>,
+}
+
+/// A certificate chain and its key, PEM.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PathPair {
+    /// The chain, leaf first.
+    pub certificate: PathBuf,
+    /// The leaf's private key.
+    pub key: PathBuf,
 }
 
 /// Monitoring listener (CFG-23..25).
@@ -199,6 +225,8 @@ pub struct AuthOptions {
     pub open_global: Option<String>,
     /// Time a connection has for its CONNECT.
     pub timeout: Duration,
+    /// The single user and the token only through a trusted proxy (CORE-93).
+    pub proxy_required: bool,
     /// The service that decides about users (AUTH-80).
     pub callout: Option<CalloutOptions>,
 }
@@ -462,6 +490,12 @@ impl Default for Options {
                 http_port: 0,
                 http_base_path: String::new(),
             },
+            tls: None,
+            allow_non_tls: false,
+            ocsp: OcspOptions::default(),
+            proxy_protocol: false,
+            trusted_proxies: Vec::new(),
+            websocket: WebSocketOptions::default(),
             log: LogOptions::default(),
             pid_file: None,
             ports_file_dir: None,
@@ -537,6 +571,7 @@ impl Default for AuthOptions {
             no_auth_user: None,
             open_global: None,
             timeout: Duration::from_secs(2),
+            proxy_required: false,
             callout: None,
         }
     }

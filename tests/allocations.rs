@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ramjet::accounts::registry::Accounts;
 use ramjet::auth::authenticate::Authenticator;
-use ramjet::ids::{ConnectionId, ShardId};
+use ramjet::ids::{ConnectionId, Listener, ShardId};
 use ramjet::mesh::batch::Batch;
 use ramjet::options::{
     AccountOptions, AuthOptions, ClientLimits, DestinationOptions, ExportOptions, ImportOptions,
@@ -107,6 +107,8 @@ impl Shards {
                 },
                 Arc::default(),
             ),
+            transports: Arc::default(),
+            websocket_authenticator: None,
             debug: false,
             trace: false,
             trace_headers: false,
@@ -131,7 +133,8 @@ impl Shards {
     fn open(&mut self, shard: usize, says: &str) -> u32 {
         self.next_cid += 1;
         let address = ([127, 0, 0, 1], 4222).into();
-        let connection = self.cores[shard].accept(ConnectionId(self.next_cid), address, false);
+        let cid = ConnectionId(self.next_cid);
+        let connection = self.cores[shard].accept(cid, address, Listener::Client, false);
         self.cores[shard].receive(connection, says.as_bytes());
         for _ in 0..4 {
             self.turn();

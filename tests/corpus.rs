@@ -11,6 +11,8 @@ mod client_parser;
 mod config_parser;
 #[path = "fuzz/checks/token.rs"]
 mod token;
+#[path = "fuzz/checks/transports.rs"]
+mod transports;
 
 /// Calls `check` with the bytes of each file in the target's corpus.
 fn replay(target: &str, check: impl Fn(&[u8])) {
@@ -40,4 +42,9 @@ fn config_parser() {
 #[test]
 fn token() {
     replay("token", token::check);
+}
+
+#[test]
+fn transports() {
+    replay("transports", transports::check);
 }

@@ -4,6 +4,13 @@
 //! installed into `.venv` beside `Cargo.toml`, and again when `requirements.txt` changes.
 //! `RAMJET_TEST_SERVER=/path/to/nats-server` runs the same cases against another server.
 
+#[expect(
+    dead_code,
+    reason = "only certificates are made here; servers are the script's"
+)]
+#[path = "support/mod.rs"]
+mod support;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,11 +22,18 @@ fn official_python_client() {
     let python = environment(&project.join(".venv"), &scripts.join("requirements.txt"));
     let server = std::env::var("RAMJET_TEST_SERVER")
         .unwrap_or_else(|_| env!("CARGO_BIN_EXE_ramjet").to_owned());
+    let authority = support::tls::Authority::new();
+    let (pair, client) = (authority.server(), authority.issue("client", |_| {}));
     // -B: no byte code beside the sources.
     let mut command = Command::new(python);
     run(command
         .arg("-B")
         .arg(scripts.join("main.py"))
+        .env("RAMJET_TEST_CA", authority.ca())
+        .env("RAMJET_TEST_CERT", pair.cert)
+        .env("RAMJET_TEST_KEY", pair.key)
+        .env("RAMJET_TEST_CLIENT_CERT", client.cert)
+        .env("RAMJET_TEST_CLIENT_KEY", client.key)
         .env("RAMJET_TEST_SERVER", server));
 }
 

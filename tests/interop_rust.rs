@@ -23,6 +23,7 @@ use nkeys::KeyPair;
 use rustix::process::Signal;
 use support::PATIENCE;
 use support::server::Server;
+use support::tls::Authority;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 /// "secret", at the lowest cost.
@@ -383,4 +384,68 @@ async fn the_payload_limit_is_told_and_kept() {
         .await
         .expect("just fits");
     assert_eq!(next(&mut subscriber).await.payload.len(), 1024);
+}
+
+/// What was said to oneself comes back, whatever is between.
+async fn echoes(client: Client) {
+    let mut subscriber = client.subscribe("echo").await.expect("subscribes");
+    let large: Vec<u8> = (0..300_000_u32).map(|at| (at % 251) as u8).collect();
+    for payload in [b"small".to_vec(), large] {
+        let sent = payload.clone().into();
+        client.publish("echo", sent).await.expect("publishes");
+        assert!(next(&mut subscriber).await.payload == payload);
+    }
+}
+
+#[tokio::test]
+async fn tls_before_and_after_info() {
+    let authority = Authority::new();
+    let (pair, ca) = (authority.server().config(), authority.ca());
+    for first in [false, true] {
+        let server = Server::with_config(&format!("tls {{ {pair}, handshake_first: {first} }}"));
+        let mut options = ConnectOptions::new()
+            .require_tls(true)
+            .add_root_certificates(ca.clone().into());
+        if first {
+            options = options.tls_first();
+        }
+        let url = format!("tls://localhost:{}", server.address().port());
+        echoes(in_time(options.connect(url)).await.expect("connects")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_is_asked_for_and_names_the_user() {
+    let authority = Authority::new();
+    let (pair, ca) = (authority.server().config(), authority.ca());
+    let server = Server::with_config(&format!(
+        "tls {{ {pair}, ca_file: {ca:?}, verify_and_map: true }}
+         authorization {{ users: [ {{user: \"me.test\"}} ] }}"
+    ));
+    let url = format!("tls://localhost:{}", server.address().port());
+    let with = |pair: &support::tls::Pair| {
+        ConnectOptions::new()
+            .add_root_certificates(ca.clone().into())
+            .add_client_certificate(pair.cert.clone().into(), pair.key.clone().into())
+    };
+    let [mine, other] = ["me.test", "other.test"].map(|name| {
+        authority.issue(name, |params| {
+            let name = name.try_into().expect("a name");
+            params.subject_alt_names = vec![rcgen::SanType::DnsName(name)];
+        })
+    });
+    let client = in_time(with(&mine).connect(url.clone())).await;
+    echoes(client.expect("connects")).await;
+    let refused = in_time(with(&other).connect(url)).await;
+    assert!(refused.is_err());
+}
+
+#[tokio::test]
+async fn websocket() {
+    let server = Server::with_config(
+        "websocket { listen: \"127.0.0.1:-1\", no_tls: true, compression: true }",
+    );
+    let url = format!("ws://{}", server.websocket_address());
+    let client = in_time(ConnectOptions::new().connect(url)).await;
+    echoes(client.expect("connects")).await;
 }

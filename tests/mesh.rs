@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ramjet::auth::authenticate::Authenticator;
-use ramjet::ids::{ConnectionId, ShardId};
+use ramjet::ids::{ConnectionId, Listener, ShardId};
 use ramjet::mesh::batch::{Batch, Item};
 use ramjet::options::{AuthOptions, ClientLimits};
 use ramjet::protocol::info::ServerInfo;
@@ -46,6 +46,8 @@ impl Shards {
                 },
                 Arc::default(),
             ),
+            transports: Arc::default(),
+            websocket_authenticator: None,
             debug: false,
             trace: false,
             trace_headers: false,
@@ -64,7 +66,12 @@ impl Shards {
     fn client(&mut self, shard: usize, says: &str) -> u32 {
         self.next_cid += 1;
         let address = ([127, 0, 0, 1], 4222).into();
-        let connection = self.cores[shard].accept(ConnectionId(self.next_cid), address, false);
+        let connection = self.cores[shard].accept(
+            ConnectionId(self.next_cid),
+            address,
+            Listener::Client,
+            false,
+        );
         self.says(shard, connection, "CONNECT {\"verbose\":false}\r\n");
         self.says(shard, connection, says);
         connection

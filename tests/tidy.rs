@@ -6,30 +6,39 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders without threads, sockets, files, clocks or randomness.
-const PURE: [&str; 6] = [
+const PURE: [&str; 7] = [
     "accounts",
     "auth",
     "connection",
     "delivery",
     "protocol",
     "routing",
+    "transport",
 ];
 /// Everybody may use these.
 const VOCABULARY: [&str; 4] = ["ids", "limits", "options", "time"];
 /// Who may import whom, besides the vocabulary.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("protocol", &[]),
     ("routing", &[]),
     ("delivery", &[]),
     ("accounts", &["routing"]),
     ("auth", &["accounts", "routing"]),
+    ("transport", &["delivery"]),
     (
         "connection",
-        &["accounts", "auth", "delivery", "protocol", "routing"],
+        &[
+            "accounts",
+            "auth",
+            "delivery",
+            "protocol",
+            "routing",
+            "transport",
+        ],
     ),
     ("mesh", &[]),
     ("io", &["delivery"]),
-    ("listener", &[]),
+    ("listener", &["transport"]),
     (
         "shard",
         &[
@@ -42,13 +51,33 @@ const ARROWS: [(&str, &[&str]); 13] = [
             "mesh",
             "protocol",
             "routing",
+            "transport",
         ],
     ),
-    ("ops", &["accounts", "protocol", "routing", "shard", "auth"]),
+    (
+        "ops",
+        &[
+            "accounts",
+            "protocol",
+            "routing",
+            "shard",
+            "auth",
+            "listener",
+            "transport",
+        ],
+    ),
     (
         "server",
         &[
-            "accounts", "auth", "io", "ops", "protocol", "shard", "listener", "mesh",
+            "accounts",
+            "auth",
+            "io",
+            "ops",
+            "protocol",
+            "shard",
+            "listener",
+            "mesh",
+            "transport",
         ],
     ),
     ("main", &["server", "ops"]),

@@ -4,9 +4,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+pub use super::certificate::{CertificateNames, CertificateProof};
 pub use super::nkey::is_user_nkey;
 pub use super::password::{PasswordCheck, is_bcrypt};
 pub use super::user::User;
+
+use nkeys::KeyPair;
 
 use super::callout::{Ask, Callout};
 use super::jwt::trust::{Presented, Refused, Trust, deny_auth_requests};
@@ -37,6 +40,10 @@ pub struct Credentials<'a> {
     pub sig: &'a str,
     /// How it is connected, as in `allowed_connection_types`.
     pub connection_type: &'a str,
+    /// Its certificate, where that says who the user is.
+    pub certificate: CertificateProof<'a>,
+    /// A trusted proxy vouches for it (CORE-92).
+    pub proxied: bool,
     /// `jwt`.
     pub jwt: &'a str,
     /// Where it comes from.
@@ -66,6 +73,8 @@ pub enum RefuseReason {
     Credentials,
     /// `Proxy Required`: the user may connect only through a proxy, and did not.
     ProxyRequired,
+    /// `Proxy Not Trusted`: a proxy vouches for it that nobody here knows.
+    ProxyNotTrusted,
     /// A token does not hold, for the reason that the debug log is told. To everybody else, wrong
     /// credentials.
     Untrusted(&'static str),
@@ -136,6 +145,12 @@ pub struct Authenticator {
     /// Some hash that is in use: compared with where there is nothing to compare with.
     decoy: Option<Arc<str>>,
     plaintext_passwords: bool,
+    /// Kinds of connection whose certificates are mapped to users.
+    mapping: Vec<&'static str>,
+    /// Keys of proxies that may vouch for clients, with their public spelling.
+    proxies: Vec<(Arc<str>, KeyPair)>,
+    /// The single user, or the token, only through one of those.
+    proxy_required: bool,
     /// Only tokens count.
     trust: Option<Trust>,
     /// An auth service has the last word.
@@ -159,7 +174,10 @@ impl Authenticator {
         options: &AuthOptions,
         accounts: &Accounts,
     ) -> Result<Self, AuthConfigError> {
-        let mut this = Self::default();
+        let mut this = Self {
+            proxy_required: options.proxy_required,
+            ..Self::default()
+        };
         for entry in &options.users {
             let (name, proof) = match &entry.nkey {
                 Some(nkey) if !is_user_nkey(nkey) => return Err(AuthConfigError::BadNkey),
@@ -254,6 +272,39 @@ impl Authenticator {
         Proof::Password(password)
     }
 
+    /// The same, where certificates of these kinds of connection are mapped to users, and proxies
+    /// with these public nkeys may vouch for clients.
+    #[must_use]
+    pub fn with_trust(mut self, mapping: Vec<&'static str>, proxies: &[String]) -> Self {
+        self.mapping = mapping;
+        let pairs = proxies.iter();
+        self.proxies = pairs
+            .filter_map(|key| Some((key.as_str().into(), KeyPair::from_public_key(key).ok()?)))
+            .collect();
+        self
+    }
+
+    /// Which trusted proxy has signed the nonce, if the client shows a signature of one; an error
+    /// if it is nobody's (CORE-92).
+    pub fn proxy(&self, sig: &str, nonce: &[u8]) -> Result<Option<Arc<str>>, RefuseReason> {
+        if sig.is_empty() || self.proxies.is_empty() {
+            return Ok(None);
+        }
+        let signer = self.proxies.iter().find(|(_, key)| signed(key, sig, nonce));
+        match signer {
+            Some((name, _)) => Ok(Some(Arc::clone(name))),
+            None => Err(RefuseReason::ProxyNotTrusted),
+        }
+    }
+
+    pub(super) fn password_users(&self) -> &HashMap<String, Arc<User>> {
+        &self.users
+    }
+
+    pub(super) fn mapping(&self) -> &[&'static str] {
+        &self.mapping
+    }
+
     /// The user of that name, or else nkey, in `users`.
     pub(super) fn listed(&self, name: &str) -> Option<&Arc<User>> {
         self.users.get(name).or_else(|| self.nkeys.get(name))
@@ -283,7 +334,7 @@ impl Authenticator {
 
     /// Do clients need a nonce to sign (CORE-8)?
     pub fn nonce_required(&self) -> bool {
-        self.trust.is_some() || !self.nkeys.is_empty()
+        self.trust.is_some() || !self.nkeys.is_empty() || !self.proxies.is_empty()
     }
 
     /// Is any password not a hash (CFG-76)? An empty one of `users` counts, a token does not.
@@ -385,13 +436,16 @@ impl Authenticator {
             }
         }
         if !self.users.is_empty() {
+            if let CertificateProof::Maps(names) = credentials.certificate {
+                return self.by_certificate(names, credentials);
+            }
             // `no_auth_user` presents its own password, and so fails if that is a hash.
             if let Some(user) = implied
                 && let Proof::Password(password) = &user.proof
             {
                 return if !user.may_use(connection_type) || is_bcrypt(password) {
                     Decision::Refuse(RefuseReason::Credentials)
-                } else if user.proxy_required {
+                } else if user.proxy_required && !credentials.proxied {
                     Decision::Refuse(RefuseReason::ProxyRequired)
                 } else {
                     Decision::Accept(Some(Arc::clone(user)))
@@ -399,12 +453,18 @@ impl Authenticator {
             }
             if !credentials.user.is_empty() {
                 return match self.users.get(credentials.user) {
-                    Some(user) if user.may_use(connection_type) => {
+                    Some(user)
+                        if user.may_use(connection_type)
+                            && (self.is_no_auth_user(user) || !self.needs_certificate(user)) =>
+                    {
                         self.by_password(user, credentials)
                     }
                     _ => self.refuse_slowly(credentials.pass, RefuseReason::Credentials),
                 };
             }
+        }
+        if self.proxy_required && !credentials.proxied {
+            return self.refuse_slowly(credentials.pass, RefuseReason::ProxyRequired);
         }
         if let Some(token) = &self.token {
             let name = credentials.shown_name().unwrap_or(TOKEN_SHOWN);
@@ -424,16 +484,13 @@ impl Authenticator {
         nonce: &[u8],
     ) -> Decision {
         // Who may come without credentials need not sign either.
-        let implied = self
-            .no_auth_user
-            .as_ref()
-            .is_some_and(|it| Arc::ptr_eq(it, user));
+        let implied = self.is_no_auth_user(user);
         let proven = implied
             || matches!(&user.proof, Proof::Signature(Some(key))
                 if signed(key, credentials.sig, nonce));
         if !user.may_use(credentials.connection_type) {
             Decision::Refuse(RefuseReason::Credentials)
-        } else if user.proxy_required {
+        } else if user.proxy_required && !credentials.proxied {
             Decision::Refuse(RefuseReason::ProxyRequired)
         } else if proven {
             Decision::Accept(Some(Arc::clone(user)))
@@ -442,9 +499,14 @@ impl Authenticator {
         }
     }
 
-    fn by_password(&self, user: &Arc<User>, credentials: &Credentials<'_>) -> Decision {
-        // No proxy is trusted yet, so who must come through one cannot come at all (CORE-93).
-        if user.proxy_required {
+    fn is_no_auth_user(&self, user: &Arc<User>) -> bool {
+        let named = self.no_auth_user.as_ref();
+        named.is_some_and(|it| Arc::ptr_eq(it, user))
+    }
+
+    pub(super) fn by_password(&self, user: &Arc<User>, credentials: &Credentials<'_>) -> Decision {
+        // CORE-93.
+        if user.proxy_required && !credentials.proxied {
             return self.refuse_slowly(credentials.pass, RefuseReason::ProxyRequired);
         }
         match &user.proof {
@@ -503,6 +565,7 @@ impl<'a> Credentials<'a> {
             connection_type: self.connection_type,
             address: self.address,
             now: self.now,
+            proxied: self.proxied,
         }
     }
 

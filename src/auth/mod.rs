@@ -3,6 +3,8 @@
 pub mod authenticate;
 pub mod cache;
 pub mod callout;
+pub mod certificate;
+pub mod distinguished_name;
 pub mod jwt;
 pub mod nkey;
 pub mod password;

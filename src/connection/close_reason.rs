@@ -15,6 +15,8 @@ pub enum CloseReason {
     CredentialsRevoked,
     /// Right credentials perhaps, but not through the proxy they are for.
     ProxyRequired,
+    /// Through a proxy that is not trusted.
+    ProxyNotTrusted,
     /// More than `max_pending` queued.
     SlowConsumerPendingBytes,
     /// One write took longer than `write_deadline`.
@@ -47,6 +49,8 @@ pub enum CloseReason {
     Kicked,
     /// `no_responders` without headers.
     NoRespondersRequiresHeaders,
+    /// TLS was not agreed on.
+    TlsHandshakeError,
 }
 
 impl CloseReason {
@@ -59,6 +63,7 @@ impl CloseReason {
             Self::AuthenticationExpired => "Authentication Expired",
             Self::CredentialsRevoked => "Credentials Revoked",
             Self::ProxyRequired => "Proxy Required",
+            Self::ProxyNotTrusted => "Proxy Not Trusted",
             Self::SlowConsumerPendingBytes => "Slow Consumer (Pending Bytes)",
             Self::SlowConsumerWriteDeadline => "Slow Consumer (Write Deadline)",
             Self::WriteError => "Write Error",
@@ -75,6 +80,34 @@ impl CloseReason {
             Self::ServerShutdown => "Server Shutdown",
             Self::Kicked => "Kicked",
             Self::NoRespondersRequiresHeaders => "No Responders Requires Headers",
+            Self::TlsHandshakeError => "TLS Handshake Failure",
+        }
+    }
+
+    /// Status of the close frame a WebSocket client gets (WS-13).
+    pub const fn websocket_status(self) -> u16 {
+        match self {
+            Self::ClientClosed => 1000,
+            Self::AuthenticationTimeout
+            | Self::AuthenticationFailure
+            | Self::SlowConsumerPendingBytes
+            | Self::SlowConsumerWriteDeadline
+            | Self::MaximumConnectionsExceeded
+            | Self::MaximumSubscriptionsExceeded
+            | Self::MaximumAccountConnectionsExceeded
+            | Self::AuthenticationExpired
+            | Self::CredentialsRevoked
+            | Self::MaximumControlLineExceeded => 1008,
+            Self::TlsHandshakeError => 1015,
+            Self::ParseError | Self::ProtocolViolation | Self::BadClientProtocolVersion => 1002,
+            Self::MaximumPayloadExceeded => 1009,
+            Self::WriteError | Self::ReadError | Self::StaleConnection | Self::ServerShutdown => {
+                1001
+            }
+            Self::NoRespondersRequiresHeaders
+            | Self::ProxyRequired
+            | Self::ProxyNotTrusted
+            | Self::Kicked => 1011,
         }
     }
 

@@ -5,18 +5,21 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 use crate::accounts::account::Account;
-use crate::auth::authenticate::User;
+use crate::auth::authenticate::{CertificateNames, User};
 use crate::auth::cache::PublishCache;
 use crate::auth::responses::Responses;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::held::Backlog;
 use crate::connection::rate::ConnectionRates;
 use crate::delivery::outbound::Outbound;
-use crate::ids::{AccountId, ConnectionId, PeerAddress, Slot, SubscriptionId};
+use crate::ids::{AccountId, ConnectionId, Listener, PeerAddress, Slot, SubscriptionId};
 use crate::protocol::connect::ConnectOptions;
 use crate::protocol::log_prefix::{LogIdentity, LogKind, log_prefix};
 use crate::protocol::parser::Limits;
 use crate::time::{Nanos, WallTime};
+use crate::transport::settings::TransportSettings;
+use crate::transport::transport::Transport;
+use crate::transport::websocket::handshake::Cookies;
 
 /// Far enough away never to come.
 pub const NEVER: Nanos = Nanos(u64::MAX);
@@ -111,6 +114,8 @@ pub struct Deadlines {
     pub linger: Nanos,
     /// A publisher held back goes on.
     pub stall: Nanos,
+    /// What comes before the protocol must be over.
+    pub transport: Nanos,
     /// The token of its user, or of its account, counts no more (AUTH-53).
     pub expiry: Nanos,
     /// Earliest entry the timer queue holds for this connection.
@@ -125,6 +130,7 @@ impl Deadlines {
             .min(self.write)
             .min(self.linger)
             .min(self.stall)
+            .min(self.transport)
             .min(self.expiry)
     }
 }
@@ -144,6 +150,32 @@ pub struct KeepAlive {
     pub first_pong_sent: bool,
 }
 
+/// What is known of a client from its HTTP request.
+#[derive(Debug, Default)]
+pub struct WebSocketClient {
+    /// In place of what its CONNECT leaves out (WS-10).
+    pub cookies: Cookies,
+    /// Shown in the log in front of its address (WS-12).
+    pub forwarded_for: Option<String>,
+}
+
+impl WebSocketClient {
+    /// Fills in what a CONNECT has left out (WS-10).
+    pub fn complete(&self, connect: &mut ConnectOptions) {
+        let cookies = &self.cookies;
+        for (field, cookie) in [
+            (&mut connect.jwt, &cookies.jwt),
+            (&mut connect.user, &cookies.user),
+            (&mut connect.pass, &cookies.pass),
+            (&mut connect.auth_token, &cookies.token),
+        ] {
+            if field.is_empty() {
+                field.clone_from(cookie);
+            }
+        }
+    }
+}
+
 /// A client connection.
 pub struct Connection {
     /// Its place in the shard's table.
@@ -156,6 +188,20 @@ pub struct Connection {
     pub start: WallTime,
     /// The same on the shard's clock.
     pub start_at: Nanos,
+    /// The listener it came by.
+    pub listener: Listener,
+    /// What stands between it and the wire; `None` for plain bytes.
+    pub transport: Option<Box<Transport>>,
+    /// Who its certificate says it is.
+    pub certificate: Option<Box<CertificateNames>>,
+    /// Public nkey of the proxy that vouches for it (CORE-92).
+    pub proxy: Option<Arc<str>>,
+    /// What its HTTP request said.
+    pub websocket: Option<Box<WebSocketClient>>,
+    /// It counts among `max_connections`.
+    pub admitted: bool,
+    /// It counts among the clients: not before its WebSocket is one.
+    pub is_client: bool,
     /// How far it has come.
     pub phase: Phase,
     /// CONNECT has been received.
@@ -193,6 +239,8 @@ pub struct Connection {
     /// Bytes received while held, bounded by [`crate::limits::BACKLOG_MAX`] and what the kernel
     /// had received by then.
     pub backlog: Backlog,
+    /// Bytes from the wire that wait for their TLS handshake; bounded like `backlog`.
+    pub early: Vec<u8>,
     /// Why it is held.
     pub holds: Holds,
     /// What the password check under way is for.
@@ -251,6 +299,13 @@ impl Connection {
             address,
             start,
             start_at: now,
+            listener: Listener::Client,
+            transport: None,
+            certificate: None,
+            proxy: None,
+            websocket: None,
+            admitted: true,
+            is_client: true,
             phase: Phase::Open,
             connected: false,
             options: Box::default(),
@@ -268,6 +323,7 @@ impl Connection {
             partial: Vec::new(),
             partial_needed: None,
             backlog: Backlog::default(),
+            early: Vec::new(),
             holds: Holds::default(),
             check: PendingCheck::default(),
             owed: None,
@@ -291,6 +347,7 @@ impl Connection {
                 write: NEVER,
                 linger: NEVER,
                 stall: NEVER,
+                transport: NEVER,
                 expiry: NEVER,
                 armed: NEVER,
             },
@@ -303,7 +360,20 @@ impl Connection {
 
     /// What stands in front of its log lines (CFG-98).
     pub fn log_prefix(&self) -> String {
-        let prefix = log_prefix(self.address, LogKind::Client, self.cid.0);
+        let kind = match self.listener {
+            Listener::Client => LogKind::Client,
+            Listener::WebSocket => LogKind::WebSocket,
+        };
+        let mut prefix = log_prefix(self.address, kind, self.cid.0);
+        let forwarded_for = self.websocket.as_ref().map(|it| &it.forwarded_for);
+        if let Some(Some(ip)) = forwarded_for {
+            let ip = if ip.contains(':') {
+                format!("[{ip}]/")
+            } else {
+                format!("{ip}/")
+            };
+            prefix.insert_str(0, &ip);
+        }
         if !self.connected {
             return prefix;
         }
@@ -328,6 +398,28 @@ impl Connection {
             && !self.options.pedantic
             && self.tenant.mappings.is_empty()
             && self.rates.is_none()
+    }
+
+    /// Has its protocol begun? Not while TLS or WebSocket are agreed on.
+    pub fn protocol_runs(&self) -> bool {
+        self.transport.as_ref().is_none_or(|it| it.is_open())
+    }
+
+    /// Is its certificate none of those that are let in now (CORE-84)?
+    pub fn is_unpinned(&self, settings: &TransportSettings) -> bool {
+        let Some(tls) = self.transport.as_ref().and_then(|it| it.tls()) else {
+            return false;
+        };
+        let now = match self.listener {
+            Listener::Client => settings.tls.as_ref(),
+            Listener::WebSocket => settings.websocket.as_ref().and_then(|it| it.tls.as_ref()),
+        };
+        now.is_some_and(|now| !now.admits(tls.peer_certificates()))
+    }
+
+    /// Is there anything to send, or being sent?
+    pub fn has_output(&self) -> bool {
+        self.outbound.pending() > 0 || self.transport.as_ref().is_some_and(|it| it.has_output())
     }
 
     /// Is it on its way out?

@@ -63,7 +63,22 @@ impl Chunk {
             }))
     }
 
-    fn clear(&mut self) {
+    /// Moves all of `other` behind what is here.
+    pub fn append(&mut self, other: &mut Self) {
+        if self.is_empty() {
+            std::mem::swap(self, other);
+            return;
+        }
+        let from = self.bytes.len();
+        self.bytes.append(&mut other.bytes);
+        let shared = other.shared.drain(..);
+        self.shared
+            .extend(shared.map(|(offset, payload)| (from + offset, payload)));
+        self.shared_len += std::mem::take(&mut other.shared_len);
+    }
+
+    /// Empties it and keeps its memory.
+    pub fn clear(&mut self) {
         self.bytes.clear();
         self.shared.clear();
         self.shared_len = 0;
@@ -149,6 +164,16 @@ impl Outbound {
         };
         self.in_flight = chunk.len();
         Some(chunk)
+    }
+
+    /// What the driver was given has this length after all: its transport has changed it.
+    pub fn begin(&mut self, len: usize) {
+        self.in_flight = len;
+    }
+
+    /// Does anything wait for the driver?
+    pub fn waits(&self) -> bool {
+        self.full_len > 0 || self.filling.as_ref().is_some_and(|chunk| !chunk.is_empty())
     }
 
     /// Is a chunk with the driver?

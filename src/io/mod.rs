@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::delivery::outbound::Chunk;
+use crate::ids::Listener;
 use crate::time::{Nanos, WallTime};
 
 /// A socket on its way from the shard that accepted it to the one that will serve it.
@@ -91,6 +92,8 @@ pub enum Event<S> {
         socket: S,
         /// Its peer.
         address: SocketAddr,
+        /// Which listener.
+        listener: Listener,
     },
     /// Accepting failed for want of something (descriptors, memory); the driver tries again by
     /// itself after a pause.

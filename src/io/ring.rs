@@ -15,6 +15,7 @@ use super::buffers::{Buffers, GROUP};
 use super::wake::Waker;
 use super::{Driver, Event, Received, socket};
 use crate::delivery::outbound::Chunk;
+use crate::ids::Listener;
 use crate::time::{Nanos, WallTime};
 
 /// Submissions the ring holds before it must be entered.
@@ -42,8 +43,7 @@ pub struct Ring {
     ring: IoUring,
     buffers: Buffers,
     connections: Vec<Connection>,
-    listener: Option<TcpListener>,
-    accepting: bool,
+    listeners: Vec<Accepting>,
     waker: Waker,
     wake_count: Box<u64>,
     accept_retry: Box<types::Timespec>,
@@ -51,6 +51,15 @@ pub struct Ring {
     closed: VecDeque<u32>,
     completions: Vec<cqueue::Entry>,
     epoch: Instant,
+}
+
+/// A listener of this ring.
+struct Accepting {
+    kind: Listener,
+    /// `None` once it has stopped.
+    socket: Option<TcpListener>,
+    /// A multishot accept is with the kernel.
+    armed: bool,
 }
 
 #[derive(Default)]
@@ -81,7 +90,11 @@ impl Ring {
     ///
     /// # Errors
     /// When the kernel refuses the ring or its buffers.
-    pub fn new(waker: Waker, listener: Option<TcpListener>, epoch: Instant) -> io::Result<Self> {
+    pub fn new(
+        waker: Waker,
+        listeners: Vec<(Listener, TcpListener)>,
+        epoch: Instant,
+    ) -> io::Result<Self> {
         let mut ring = IoUring::builder()
             .setup_cqsize(COMPLETIONS)
             .setup_single_issuer()
@@ -97,8 +110,14 @@ impl Ring {
             ring,
             buffers,
             connections: Vec::new(),
-            accepting: false,
-            listener,
+            listeners: listeners
+                .into_iter()
+                .map(|(kind, socket)| Accepting {
+                    kind,
+                    socket: Some(socket),
+                    armed: false,
+                })
+                .collect(),
             waker,
             wake_count: Box::new(0),
             accept_retry: Box::new(
@@ -111,7 +130,9 @@ impl Ring {
             epoch,
         };
         this.arm_wake();
-        this.arm_accept();
+        for listener in 0..this.listeners.len() {
+            this.arm_accept(listener);
+        }
         Ok(this)
     }
 
@@ -161,15 +182,16 @@ impl Ring {
         self.push(&entry);
     }
 
-    fn arm_accept(&mut self) {
-        let Some(listener) = &self.listener else {
+    fn arm_accept(&mut self, listener: usize) {
+        let this = &mut self.listeners[listener];
+        let Some(socket) = &this.socket else {
             return;
         };
-        let entry = opcode::AcceptMulti::new(types::Fd(listener.as_raw_fd()))
+        let entry = opcode::AcceptMulti::new(types::Fd(socket.as_raw_fd()))
             .flags(libc::SOCK_CLOEXEC)
             .build()
-            .user_data(op::ACCEPT);
-        self.accepting = true;
+            .user_data(op::ACCEPT | listener as u64);
+        this.armed = true;
         self.push(&entry);
     }
 
@@ -231,8 +253,8 @@ impl Ring {
         match entry.user_data() & op::KIND {
             op::RECEIVE => self.received(connection, entry, events),
             op::SEND => self.sent(connection, entry.result(), events),
-            op::ACCEPT => self.accepted(entry, events),
-            op::ACCEPT_TIMER => self.arm_accept(),
+            op::ACCEPT => self.accepted(connection as usize, entry, events),
+            op::ACCEPT_TIMER => self.arm_accept(connection as usize),
             op::WAKE => {
                 self.arm_wake();
                 events.push(Event::Woken);
@@ -323,22 +345,33 @@ impl Ring {
         self.finish_close(connection, events);
     }
 
-    fn accepted(&mut self, entry: &cqueue::Entry, events: &mut Vec<Event<OwnedFd>>) {
-        self.accepting = cqueue::more(entry.flags());
+    fn accepted(
+        &mut self,
+        listener: usize,
+        entry: &cqueue::Entry,
+        events: &mut Vec<Event<OwnedFd>>,
+    ) {
+        let this = &mut self.listeners[listener];
+        this.armed = cqueue::more(entry.flags());
+        let (kind, armed) = (this.kind, this.armed);
         let result = entry.result();
         if result >= 0 {
             // A peer that reset the connection before we looked has no address: nothing to serve.
             if let Some((socket, address)) = socket::peer_address(socket::adopt(result)) {
-                events.push(Event::Accepted { socket, address });
+                events.push(Event::Accepted {
+                    socket,
+                    address,
+                    listener: kind,
+                });
             }
-            if !self.accepting {
-                self.arm_accept();
+            if !armed {
+                self.arm_accept(listener);
             }
-        } else if self.listener.is_some() && -result != libc::ECANCELED {
+        } else if this.socket.is_some() && -result != libc::ECANCELED {
             events.push(Event::AcceptFailed(io::Error::from_raw_os_error(-result)));
             let entry = opcode::Timeout::new(&raw const *self.accept_retry)
                 .build()
-                .user_data(op::ACCEPT_TIMER);
+                .user_data(op::ACCEPT_TIMER | listener as u64);
             self.push(&entry);
         }
     }
@@ -425,8 +458,11 @@ impl Driver for Ring {
     }
 
     fn stop_accepting(&mut self) {
-        if self.listener.take().is_some() && self.accepting {
-            self.cancel(op::ACCEPT);
+        for listener in 0..self.listeners.len() {
+            let this = &mut self.listeners[listener];
+            if this.socket.take().is_some() && this.armed {
+                self.cancel(op::ACCEPT | listener as u64);
+            }
         }
     }
 

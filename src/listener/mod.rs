@@ -1,3 +1,4 @@
 //! From the network to a shard: who is let in, and who serves them.
 
 pub mod admission;
+pub mod tls;

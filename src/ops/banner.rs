@@ -8,6 +8,8 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use crate::options::{HandshakeFirst, Options};
+
 /// Version of the stock server we are compatible with; clients gate features on it.
 pub const STOCK_VERSION: &str = "2.15.1";
 
@@ -16,6 +18,33 @@ pub const RAMJET_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Last line of a start: every listener accepts.
 pub const READY: &str = "Server is ready";
+
+/// WS-2.
+pub const WEBSOCKET_WITHOUT_TLS: &str =
+    "Websocket not configured with TLS. DO NOT USE IN PRODUCTION!";
+
+/// What is said of the client port once clients can connect.
+pub fn transport_lines(options: &Options) -> Vec<(log::Level, &'static str)> {
+    let mut lines = Vec::new();
+    if options.proxy_protocol {
+        let text = "PROXY protocol enabled for client connections";
+        lines.push((log::Level::Info, text));
+    }
+    let Some(tls) = &options.tls else {
+        return lines;
+    };
+    let first = tls.handshake_first == HandshakeFirst::On;
+    lines.push(if options.allow_non_tls && !first {
+        (log::Level::Info, "TLS available for client connections")
+    } else {
+        (log::Level::Info, "TLS required for client connections")
+    });
+    if first {
+        let text = "Clients that are not using \"TLS Handshake First\" option will fail to connect";
+        lines.push((log::Level::Warn, text));
+    }
+    lines
+}
 
 /// SIGUSR2 took effect.
 pub const LAME_DUCK: &str = "Entering lame duck mode, stop accepting new clients";
@@ -170,6 +199,11 @@ pub fn listen_failure(host: &str, port: i32, cause: &io::Error) -> String {
 pub fn monitor_failure(host: &str, port: i32, cause: &io::Error) -> String {
     let cause = bind_cause(&HostPort(host, port), cause);
     format!("Can't start monitoring: can't listen to the monitor port: {cause}")
+}
+
+/// Why an address cannot be bound; `port` as configured.
+pub fn bind_failure(host: &str, port: i32, cause: &io::Error) -> String {
+    bind_cause(&HostPort(host, port), cause)
 }
 
 /// What harnesses search for, in stock's words.

@@ -28,6 +28,7 @@ pub struct ServerHandle {
     pub(super) reloader: Arc<Reloader>,
     pub(super) monitor: Option<Monitor>,
     pub(super) client_address: SocketAddr,
+    pub(super) websocket_address: Option<SocketAddr>,
     pub(super) monitor_address: Option<SocketAddr>,
     pub(super) lame_duck: LameDuck,
 }
@@ -101,6 +102,11 @@ impl ServerHandle {
     /// Address clients connect to; the real port where the options left it to the kernel.
     pub fn client_address(&self) -> SocketAddr {
         self.client_address
+    }
+
+    /// Address WebSocket clients connect to, if they can.
+    pub fn websocket_address(&self) -> Option<SocketAddr> {
+        self.websocket_address
     }
 
     /// Address of the monitoring endpoints, if they are on.

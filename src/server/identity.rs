@@ -81,6 +81,9 @@ pub(super) fn update(
         None => (options.host.clone(), port),
     };
     info.auth_required = authenticator.required();
+    info.tls_required = options.tls.is_some() && !options.allow_non_tls;
+    info.tls_available = options.tls.is_some() && options.allow_non_tls;
+    info.tls_verify = options.tls.as_ref().is_some_and(|it| it.verify);
     info.max_payload = i32::try_from(options.client.max_payload).unwrap_or(i32::MAX);
 }
 

@@ -10,6 +10,7 @@ pub mod run;
 mod shards;
 mod start;
 pub mod system;
+mod transports;
 
 pub use handle::ServerHandle;
 pub use identity::{COMMIT, COMPATIBLE_VERSION, OWN_VERSION};

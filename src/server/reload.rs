@@ -9,15 +9,17 @@
 //! `Reloader::settings` puts it into the view of the shards, and `shard::reload` does what it
 //! means for connections that exist.
 
+use std::net::SocketAddr;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::handle::Shared;
-use super::operator::{OperatorError, Vouched, view};
+use super::operator::{Logins, OperatorError, Vouched, view};
+use super::transports::Doors;
 use super::{identity, shards, start};
 use crate::accounts::registry::Accounts;
-use crate::auth::authenticate::Authenticator;
 use crate::ids::{AccountId, ConnectionId};
+use crate::listener::tls::TlsLoadError;
 use crate::ops::cli::{self, ConfigureError, Flags};
 use crate::ops::config::changes::{self, Changes, NotReloadable};
 use crate::ops::http::facts::{CurrentFacts, ServerFacts};
@@ -47,6 +49,9 @@ pub enum ReloadError {
     /// Accounts, users or operators contradict themselves.
     #[error(transparent)]
     Operator(#[from] OperatorError),
+    /// What a `tls` block names cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsLoadError),
     /// A change needs a restart.
     #[error(transparent)]
     NotReloadable(#[from] NotReloadable),
@@ -79,6 +84,8 @@ pub struct Reloader {
     facts: Arc<CurrentFacts>,
     /// The port clients connect to.
     port: u16,
+    /// Where WebSocket clients connect.
+    websocket: Option<SocketAddr>,
     program: OnceLock<Program>,
 }
 
@@ -95,6 +102,7 @@ impl Reloader {
         settings: Arc<Settings>,
         facts: Arc<CurrentFacts>,
         port: u16,
+        websocket: Option<SocketAddr>,
         vouched: Vouched,
     ) -> Self {
         let options = Arc::clone(&facts.now().options);
@@ -107,6 +115,7 @@ impl Reloader {
             }),
             facts,
             port,
+            websocket,
             program: OnceLock::new(),
         }
     }
@@ -208,7 +217,7 @@ impl Reloader {
         }
         let before = Arc::clone(&current.settings.accounts);
         let options = Arc::clone(&current.options);
-        let (accounts, authenticator) = match view(&before, &options, &vouched) {
+        let (accounts, logins) = match view(&before, &options, &vouched) {
             Ok(view) => view,
             Err(error) => return log::error!("Accounts not updated: {error}"),
         };
@@ -216,7 +225,8 @@ impl Reloader {
             .iter()
             .filter_map(|key| before.find(key).or_else(|| accounts.find(key)));
         let ids: Arc<[AccountId]> = ids.collect();
-        let settings = self.settings(&current, &options, accounts, authenticator);
+        let doors = Doors::unchanged(&current.settings);
+        let settings = self.settings(&current, &options, accounts, logins, doors);
         if self.hand_over(&settings, Some(ids)).is_err() {
             return; // the server ends
         }
@@ -265,9 +275,14 @@ impl Reloader {
         start::check(&options)?;
         let mut vouched = current.vouched.clone();
         vouched.reload(&options)?;
-        let (accounts, authenticator) = view(&current.settings.accounts, &options, &vouched)?;
-        let changes = changes::between(&current.options, &options, self.port)?;
-        let settings = self.settings(current, &options, accounts, authenticator);
+        let (accounts, logins) = view(&current.settings.accounts, &options, &vouched)?;
+        let mut changes = changes::between(&current.options, &options, self.port)?;
+        let doors = Doors::new(&options, self.websocket)?;
+        changes.certificates(
+            current.settings.transports.chains(),
+            doors.transports.chains(),
+        );
+        let settings = self.settings(current, &options, accounts, logins, doors);
         let program = self.program.get();
         let log = program
             .filter(|_| changes.log)
@@ -297,6 +312,7 @@ impl Reloader {
             info: Arc::clone(&settings.info),
             options: Arc::clone(&options),
             accounts: Arc::clone(&settings.accounts),
+            transports: Arc::clone(&settings.transports),
             config_load: shards::wall_time(),
             ..ServerFacts::clone(&self.facts.now())
         });
@@ -315,17 +331,19 @@ impl Reloader {
         current: &Current,
         options: &Options,
         accounts: Accounts,
-        authenticator: Authenticator,
+        logins: Logins,
+        doors: Doors,
     ) -> Arc<Settings> {
         let mut info = (*current.settings.info).clone();
-        identity::update(&mut info, options, &authenticator, self.port);
+        identity::update(&mut info, options, &logins.client, self.port);
         Arc::new(start::settings(
             current.settings.number + 1,
             options,
             self.shared.shards.0.len(),
             Arc::new(info),
             Arc::new(accounts),
-            Arc::new(authenticator),
+            logins,
+            doors,
             current.settings.identity.sequence(),
         ))
     }

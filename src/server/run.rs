@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::identity::{self, COMMIT};
 use super::reload::Program;
+use super::transports;
 use super::{Server, ServerHandle, StartError};
 use crate::io::interfaces;
 use crate::ops::banner::{self, Banner, Listening};
@@ -162,12 +163,27 @@ fn start(configured: &Configured, log: &LogHandle) -> Result<Started, RunError> 
         );
         ports.monitoring = urls("http", monitor, &interfaces);
     }
+    if let Some(address) = server.websocket_address() {
+        let websocket = &options.websocket;
+        let scheme = if websocket.tls.is_some() { "wss" } else { "ws" };
+        let host = transports::websocket_host(websocket);
+        let what = Listening::WebSocket { scheme };
+        log::info!("{}", banner::listening(what, host, address.port()));
+        if websocket.tls.is_none() {
+            log::warn!("{}", banner::WEBSOCKET_WITHOUT_TLS);
+        }
+        ports.websocket = urls(scheme, address, &interfaces);
+    }
     let clients = server.client_address();
     log::info!(
         "{}",
         banner::listening(Listening::Clients, &options.host, clients.port())
     );
-    ports.nats = urls("nats", clients, &interfaces);
+    for (level, line) in banner::transport_lines(options) {
+        log::log!(level, "{line}");
+    }
+    let scheme = if options.tls.is_some() { "tls" } else { "nats" };
+    ports.nats = urls(scheme, clients, &interfaces);
     log::info!("{}", banner::READY);
     // Whoever waits for the ports file may look at the log next.
     log.flush();

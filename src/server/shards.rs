@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::ids::ShardId;
+use crate::ids::{Listener, ShardId};
 use crate::io::Socket;
 use crate::io::executor::{self, ShardThread};
 use crate::io::ring::Ring;
@@ -39,7 +39,7 @@ pub(super) fn spawn(
     cpu: Option<usize>,
     parts: Parts<Socket>,
     settings: Arc<Settings>,
-    listener: Option<TcpListener>,
+    listeners: Vec<(Listener, TcpListener)>,
     epoch: Instant,
 ) -> std::io::Result<ShardThread> {
     let id = ShardId(shard as u8);
@@ -48,7 +48,7 @@ pub(super) fn spawn(
     let (started, starting) = sync_channel(1);
     let thread = executor::spawn(&format!("shard-{shard}"), cpu, move || async move {
         let _fail_stop = AbortOnPanic;
-        let ring = match Ring::new(parts.waker.clone(), listener, epoch) {
+        let ring = match Ring::new(parts.waker.clone(), listeners, epoch) {
             Ok(ring) => ring,
             Err(error) => {
                 let _ = started.send(Err(error)); // the starter waits for exactly this

@@ -7,19 +7,21 @@ use std::time::Instant;
 
 use super::handle::{ServerHandle, Shared};
 use super::lame_duck::LameDuck;
-use super::operator::{ClaimsService, Directory, OperatorError, Vouched, view};
+use super::operator::{ClaimsService, Directory, Logins, OperatorError, Vouched, view};
 use super::reload::Reloader;
 use super::system::callout::CalloutService;
 use super::system::envelope::Envelope;
 use super::system::requests::Requests;
 use super::system::services::{self, Service};
 use super::system::traces::Traces;
+use super::transports::{Doors, listen_websocket};
 use super::{identity, shards};
 use crate::accounts::registry::Accounts;
-use crate::auth::authenticate::Authenticator;
+use crate::ids::Listener;
 use crate::io::probe::{self, ProbeError};
 use crate::io::{executor, socket};
 use crate::limits;
+use crate::listener::tls::TlsLoadError;
 use crate::ops::banner;
 use crate::ops::http::answers::Answers;
 use crate::ops::http::facts::{CurrentFacts, ServerFacts};
@@ -60,6 +62,12 @@ pub enum StartError {
         /// What the kernel said.
         cause: std::io::Error,
     },
+    /// The WebSocket address cannot be listened on.
+    #[error("Unable to listen for websocket connections: {0}")]
+    WebSocketListen(String),
+    /// What a `tls` block names cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsLoadError),
     /// Monitoring does not start.
     #[error(transparent)]
     Monitor(#[from] MonitorError),
@@ -158,8 +166,8 @@ impl Builder {
 fn start(options: Options) -> Result<ServerHandle, StartError> {
     check(&options)?;
     let (vouched, directory) = Vouched::new(&options)?;
-    let (accounts, authenticator) = view(&Accounts::default(), &options, &vouched)?;
-    let (accounts, authenticator) = (Arc::new(accounts), Arc::new(authenticator));
+    let (accounts, logins) = view(&Accounts::default(), &options, &vouched)?;
+    let accounts = Arc::new(accounts);
     let cpus = executor::allowed_cpus();
     let asked = options.shards.unwrap_or(cpus.len());
     let shards = asked.clamp(1, limits::SHARDS_MAX);
@@ -167,11 +175,14 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
 
     let monitor = listen_monitor(&options)?;
     let (listener, client_address) = listen(&options.host, options.port)?;
+    let websocket = listen_websocket(&options)?;
+    let websocket_address = websocket.as_ref().map(|(_, address)| *address);
+    let doors = Doors::new(&options, websocket_address)?;
     let keys = Arc::new(identity::ServerKeys::new());
     let info = Arc::new(identity::info(
         &keys,
         &options,
-        &authenticator,
+        &logins.client,
         client_address.port(),
     ));
     let settings = Arc::new(settings(
@@ -180,7 +191,8 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         shards,
         Arc::clone(&info),
         accounts,
-        authenticator,
+        logins,
+        doors,
         Arc::default(),
     ));
     let (to_services, messages) = services::queue();
@@ -197,6 +209,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         ramjet_version: identity::OWN_VERSION,
         options: Arc::new(options),
         accounts: Arc::clone(&settings.accounts),
+        transports: Arc::clone(&settings.transports),
         http_port: monitor.as_ref().map_or(0, |(_, address)| address.port()),
         shards,
         feature_flags,
@@ -211,12 +224,14 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
             Arc::clone(&settings),
             Arc::clone(&facts),
             client_address.port(),
+            websocket_address,
             vouched,
         )),
         shared,
         threads: Vec::with_capacity(shards),
         monitor: None,
         client_address,
+        websocket_address,
         monitor_address: monitor.as_ref().map(|(_, address)| *address),
         lame_duck,
     };
@@ -246,13 +261,22 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     }
     // With fewer shards than CPUs the scheduler finds them a free one better than we could.
     let pin = shards == cpus.len() && executor::may_pin();
-    let mut listener = Some(listener);
+    let mut listeners = vec![(Listener::Client, listener)];
+    listeners.extend(websocket.map(|(listener, _)| (Listener::WebSocket, listener)));
     let epoch = Instant::now();
     for (shard, parts) in ends.into_iter().enumerate() {
         let cpu = pin.then(|| cpus[shard]);
         let settings = Arc::clone(&settings);
-        let thread = shards::spawn(shard, shards, cpu, parts, settings, listener.take(), epoch)
-            .map_err(|cause| StartError::Shard { shard, cause })?;
+        let thread = shards::spawn(
+            shard,
+            shards,
+            cpu,
+            parts,
+            settings,
+            std::mem::take(&mut listeners),
+            epoch,
+        )
+        .map_err(|cause| StartError::Shard { shard, cause })?;
         handle.threads.push(thread);
     }
     handle.shared.ready.store(true, Ordering::Release);
@@ -312,7 +336,8 @@ pub(super) fn settings(
     shards: usize,
     info: Arc<ServerInfo>,
     accounts: Arc<Accounts>,
-    authenticator: Arc<Authenticator>,
+    logins: Logins,
+    doors: Doors,
     sequence: Arc<AtomicU64>,
 ) -> Settings {
     let told = Told {
@@ -333,7 +358,9 @@ pub(super) fn settings(
         trace_headers: options.log.trace_headers,
         max_traced_msg_len: options.log.max_traced_msg_len,
         accounts,
-        authenticator,
+        authenticator: logins.client,
+        websocket_authenticator: logins.websocket,
+        transports: doors.transports,
         rates: RateTable::new(&options.rates),
     }
 }
@@ -376,7 +403,7 @@ fn listen_monitor(options: &Options) -> Result<Option<(TcpListener, SocketAddr)>
     listen(host, monitor.http_port).map(Some).map_err(failed)
 }
 
-fn listen(host: &str, port: i32) -> Result<(TcpListener, SocketAddr), StartError> {
+pub(super) fn listen(host: &str, port: i32) -> Result<(TcpListener, SocketAddr), StartError> {
     let asked = u16::try_from(port).unwrap_or(0);
     let failed = |cause| StartError::Listen {
         host: host.to_owned(),

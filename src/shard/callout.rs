@@ -1,12 +1,14 @@
 //! An auth service is asked about a connection, and answers (AUTH-81).
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use crate::auth::authenticate::RefuseReason;
 use crate::auth::callout::Ask;
 use crate::auth::jwt::user::UserClaims;
 use crate::connection::connection::{Connection, Holds};
-use crate::ids::{AccountId, Slot};
+use crate::ids::{AccountId, Listener, Slot};
 use crate::shard::core::Core;
 use crate::shard::effects::{Effect, Level};
 use crate::shard::internal::Question;
@@ -33,7 +35,7 @@ impl Core {
 
     /// The auth service has answered, or has not in time.
     pub fn answered(&mut self, slot: Slot, asked: AccountId, answer: Result<UserClaims, String>) {
-        let (authenticator, wall) = (self.local.settings.authenticator.clone(), self.local.wall);
+        let (settings, wall) = (Arc::clone(&self.local.settings), self.local.wall);
         let Some(connection) = self.local.connections.of(slot) else {
             return;
         };
@@ -41,7 +43,8 @@ impl Core {
             return;
         }
         let go_on = !connection.holds.any();
-        let presented = credentials(connection, wall);
+        let authenticator = settings.authenticator(connection.listener);
+        let presented = credentials(connection, &settings, wall);
         let user = answer.and_then(|claims| authenticator.answered(asked, claims, &presented));
         if go_on {
             self.local.ready.push(slot);
@@ -73,7 +76,13 @@ fn client_info(connection: &Connection) -> Value {
         ("user", user.map_or("", |it| it)),
         ("name", &options.name),
         ("kind", "Client"),
-        ("type", "nats"),
+        (
+            "type",
+            match connection.listener {
+                Listener::Client => "nats",
+                Listener::WebSocket => "websocket",
+            },
+        ),
     ]);
     info.insert("id".into(), connection.cid.0.into());
     if !options.sig.is_empty() {

@@ -22,7 +22,8 @@ impl Core {
         if connection.closing() {
             return;
         }
-        if self.local.settings.limits.max_closed_clients > 0 {
+        let is_client = connection.is_client;
+        if is_client && self.local.settings.limits.max_closed_clients > 0 {
             self.remember(index, reason); // with its subscriptions, so before they go
         }
         self.drop_subscriptions(index);
@@ -39,30 +40,36 @@ impl Core {
         connection.deadlines.auth = NEVER;
         connection.deadlines.ping = NEVER;
         connection.deadlines.stall = NEVER;
+        connection.deadlines.transport = NEVER;
         connection.deadlines.expiry = NEVER;
-        if reason != CloseReason::MaximumConnectionsExceeded {
-            self.local.departed += 1;
-        }
-        self.local.counters.connections -= 1;
+        self.local.departed += u64::from(connection.admitted);
+        self.local.counters.connections -= u64::from(is_client);
         connection.partial = Vec::new();
         connection.backlog = Backlog::default();
         if !reason.flushes() {
             connection.outbound.discard(&mut self.local.pool);
+        } else if let Some(transport) = &mut connection.transport {
+            transport.end(reason.websocket_status(), reason.text());
+            if transport.has_output() && !std::mem::replace(&mut connection.dirty, true) {
+                self.local.dirty.push_back(index);
+            }
         }
         // Closing already: an event that cannot be delivered to it must not close it again.
         self.tell_disconnected(index, reason);
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
-        if connection.outbound.pending() == 0 || !reason.flushes() {
+        if !connection.has_output() || !reason.flushes() {
             self.local.release(index);
         } else {
             connection.deadlines.linger = now + limits::LINGER_MAX;
             self.local.arm(index);
         }
-        self.local.debug(index, || {
-            format!("Client connection closed: {}", reason.text())
-        });
+        if is_client {
+            self.local.debug(index, || {
+                format!("Client connection closed: {}", reason.text())
+            });
+        }
     }
 
     /// Keeps what monitoring shows of a connection that ends.
@@ -108,7 +115,8 @@ impl Core {
         let bytes = chunk.len();
         let late_since = connection.late_since.take();
         let at_once = connection.progress_at == local.last_turn;
-        let more = connection.outbound.sent(chunk, at_once, &mut local.pool);
+        connection.outbound.sent(chunk, at_once, &mut local.pool);
+        let more = connection.has_output();
         connection.deadlines.write = NEVER;
         connection.progress_at = now;
         if connection.closing() {
@@ -192,6 +200,9 @@ impl Core {
         let index = slot.index;
         if is_due(|it| it.deadlines.stall, self) {
             self.local.go_on(slot);
+        }
+        if is_due(|it| it.deadlines.transport, self) {
+            self.transport_due(index);
         }
         if is_due(|it| it.deadlines.auth, self) {
             self.auth_due(index);

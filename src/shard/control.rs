@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::auth::authenticate::PasswordCheck;
 use crate::auth::jwt::user::UserClaims;
-use crate::ids::{AccountId, ConnectionId, PeerAddress, ShardId, Slot};
+use crate::ids::{AccountId, ConnectionId, Listener, PeerAddress, ShardId, Slot};
 use crate::io::wake::Waker;
 use crate::shard::events::ServerEvent;
 use crate::shard::internal::InternalAction;
@@ -25,6 +25,8 @@ pub enum Control<S> {
         cid: ConnectionId,
         /// Its peer.
         address: PeerAddress,
+        /// The listener it came by.
+        listener: Listener,
         /// There are too many: greet it, say so, close.
         refused: bool,
     },

@@ -15,7 +15,7 @@ use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, Holds, NEVER};
 use crate::connection::registry::{Connections, Subscriptions};
 use crate::delivery::outbound::{Chunk, ChunkPool};
-use crate::ids::{AccountId, ConnectionId, PeerAddress, ShardId, Slot, SubscriptionId};
+use crate::ids::{AccountId, ConnectionId, Listener, PeerAddress, ShardId, Slot, SubscriptionId};
 use crate::limits;
 use crate::mesh::batch::Batch;
 use crate::mesh::claim::Claims;
@@ -35,7 +35,9 @@ use crate::shard::settings::Settings;
 use crate::shard::shadows::Shadows;
 use crate::shard::tables::Tables;
 use crate::shard::timers::Timers;
+use crate::shard::transport::Handshakes;
 use crate::time::{Nanos, WallTime};
+use crate::transport::transport::{Codec, Transport};
 
 /// One shard's state.
 pub struct Core {
@@ -89,6 +91,12 @@ pub struct Local {
     pub(super) expired: Vec<SubscriptionId>,
     /// Connections that were admitted and are closed: the accepting shard subtracts them.
     pub(super) departed: u64,
+    /// What transports share.
+    pub(super) codec: Codec,
+    /// Plaintext of the connection at hand.
+    pub(super) plain: Vec<u8>,
+    /// TLS handshakes of this turn, and those that wait for another.
+    pub(super) handshakes: Handshakes,
     /// How much output waited when it was looked at last.
     pub(super) output_seen: OutputSeen,
     /// Clients are being closed one by one.
@@ -139,6 +147,9 @@ impl Core {
                 doomed: Vec::new(),
                 expired: Vec::new(),
                 departed: 0,
+                codec: Codec::default(),
+                plain: Vec::new(),
+                handshakes: Handshakes::default(),
                 output_seen: OutputSeen::default(),
                 gradual_close: None,
                 lame_duck: false,
@@ -156,6 +167,7 @@ impl Core {
         local.last_turn = std::mem::replace(&mut local.now, now);
         local.wall = wall;
         local.turn_began_at = local.counters.output();
+        local.handshakes.renew();
     }
 
     /// Time of this turn.
@@ -170,7 +182,13 @@ impl Core {
 
     /// Takes on an accepted connection and greets it. `refused`: there are too many already; it is
     /// told so and closed (CORE-15).
-    pub fn accept(&mut self, cid: ConnectionId, address: PeerAddress, refused: bool) -> u32 {
+    pub fn accept(
+        &mut self,
+        cid: ConnectionId,
+        address: PeerAddress,
+        listener: Listener,
+        refused: bool,
+    ) -> u32 {
         let local = &mut self.local;
         let (now, wall) = (local.now, local.wall);
         let limits = Limits {
@@ -178,27 +196,42 @@ impl Core {
             max_payload: local.settings.limits.max_payload,
             headers: false,
         };
+        let transport = Transport::new(listener, &local.settings.transports);
         let accounts = &local.settings.accounts;
         let Some(tenant) = accounts.get(AccountId::GLOBAL) else {
             unreachable!("every view has the global account");
         };
         let slot = local.connections.insert(|slot| {
-            Connection::new(slot, cid, address, Arc::clone(tenant), limits, wall, now)
+            let tenant = Arc::clone(tenant);
+            let mut connection = Connection::new(slot, cid, address, tenant, limits, wall, now);
+            connection.listener = listener;
+            connection.transport = transport;
+            connection.admitted = !refused;
+            connection.is_client = false;
+            connection
         });
         // Until it says who it is it is nobody's in particular.
         self.join(slot.index, AccountId::GLOBAL);
-        let local = &mut self.local;
-        local.counters.total_connections += u64::from(!refused);
-        local.counters.connections += 1;
-        self.greet(slot.index);
-        if refused {
-            self.send_error(slot.index, error_text::MAXIMUM_CONNECTIONS);
-            self.close(slot.index, CloseReason::MaximumConnectionsExceeded);
-        } else if self.address_may_connect(slot.index) {
-            self.local
-                .debug(slot.index, || "Client connection created".into());
-        }
+        self.begin(slot.index);
         slot.index
+    }
+
+    /// It is a client from now on, and may be one too many.
+    pub(super) fn count(&mut self, index: u32) {
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        connection.is_client = true;
+        let admitted = connection.admitted;
+        self.local.counters.total_connections += u64::from(admitted);
+        self.local.counters.connections += 1;
+        if !admitted {
+            self.send_error(index, error_text::MAXIMUM_CONNECTIONS);
+            self.close(index, CloseReason::MaximumConnectionsExceeded);
+        } else if self.address_may_connect(index) {
+            self.local
+                .debug(index, || "Client connection created".into());
+        }
     }
 
     /// The driver has let go of a connection: its index is free.
@@ -224,7 +257,24 @@ impl Core {
                 continue;
             };
             connection.dirty = false;
-            if let Some(chunk) = connection.outbound.start_send() {
+            if connection.released {
+                continue; // its transport may have had more to say
+            }
+            let chunk = match &mut connection.transport {
+                None => connection.outbound.start_send(),
+                Some(transport) => {
+                    let chunk = transport.start_send(
+                        &mut connection.outbound,
+                        &mut local.pool,
+                        &mut local.codec,
+                    );
+                    if transport.is_broken() {
+                        local.doomed.push((index, CloseReason::WriteError));
+                    }
+                    chunk
+                }
+            };
+            if let Some(chunk) = chunk {
                 connection.progress_at = now;
                 connection.deadlines.write = now + write_deadline;
                 local.arm(index);
@@ -251,7 +301,7 @@ impl Core {
 
     /// Is there input or output that a turn would go on with by itself?
     pub fn has_work(&self) -> bool {
-        !self.local.ready.is_empty() || !self.local.dirty.is_empty()
+        !self.local.ready.is_empty() || !self.local.dirty.is_empty() || self.local.handshakes.wait()
     }
 
     /// The batch for another shard, if there is one to hand over.

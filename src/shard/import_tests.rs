@@ -11,7 +11,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use crate::accounts::naive;
 use crate::accounts::registry::Accounts;
 use crate::auth::authenticate::Authenticator;
-use crate::ids::{ConnectionId, ShardId};
+use crate::ids::{ConnectionId, Listener, ShardId};
 use crate::options::{
     AccountOptions, AuthOptions, ClientLimits, ExportOptions, ImportOptions, Options, ResponseType,
     Shared, UserOptions,
@@ -123,6 +123,8 @@ impl World {
                 },
                 Arc::default(),
             ),
+            transports: Arc::default(),
+            websocket_authenticator: None,
             debug: false,
             trace: false,
             trace_headers: false,
@@ -142,7 +144,8 @@ impl World {
     fn connect(&mut self, shard: usize, user: &str, says: &str) -> u32 {
         self.now += 1;
         let address = ([127, 0, 0, 1], 4222).into();
-        let index = self.cores[shard].accept(ConnectionId(self.now), address, false);
+        let index =
+            self.cores[shard].accept(ConnectionId(self.now), address, Listener::Client, false);
         let connect = format!(
             "CONNECT {{\"user\":\"{user}\",\"pass\":\"\",\"verbose\":false,\"headers\":true}}\r\n"
         );

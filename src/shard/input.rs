@@ -22,6 +22,20 @@ impl Core {
         if connection.closing() {
             return;
         }
+        if connection.transport.is_some() {
+            return self.receive_through(index, bytes);
+        }
+        self.receive_plain(index, bytes);
+    }
+
+    /// Takes bytes of the protocol.
+    pub(super) fn receive_plain(&mut self, index: u32, bytes: &[u8]) {
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        if connection.closing() {
+            return;
+        }
         let mut used = 0;
         if connection.takes_input() && connection.backlog.is_empty() {
             used = self.consume(index, bytes);

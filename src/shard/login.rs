@@ -2,45 +2,68 @@
 
 use std::time::Duration;
 
-use crate::auth::authenticate::{Credentials, Decision, PasswordCheck, RefuseReason, User};
+use crate::auth::authenticate::{
+    CertificateProof, Credentials, Decision, PasswordCheck, RefuseReason, User,
+};
 use crate::auth::cache::PublishCache;
 use crate::auth::responses::Responses;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, Holds, NEVER, Owed, PendingCheck, Phase};
-use crate::ids::{AccountId, Slot};
+use crate::ids::{AccountId, Listener, Slot};
 use crate::limits;
 use crate::protocol::{encode, error_text};
 use crate::shard::core::Core;
 use crate::shard::effects::{Effect, Level};
+use crate::shard::settings::Settings;
+use crate::shard::transport::shape_info;
 use crate::time::WallTime;
 use std::sync::Arc;
 
-/// What `allowed_connection_types` calls a plain TCP client (AUTH-8).
-const CONNECTION_TYPE: &str = "STANDARD";
+/// What `allowed_connection_types` calls a client of this listener (AUTH-8).
+const fn connection_type(listener: Listener) -> &'static str {
+    match listener {
+        Listener::Client => "STANDARD",
+        Listener::WebSocket => "WEBSOCKET",
+    }
+}
+
 /// Bytes of a nonce before their base64 spelling (CORE-8).
 const NONCE_BYTES: usize = 11;
 
 impl Core {
-    /// Sends the first INFO and starts the clocks of a new connection.
-    pub(super) fn greet(&mut self, index: u32) {
+    /// Prepares a new connection for its first INFO.
+    pub(super) fn prepare(&mut self, index: u32) {
         let settings = Arc::clone(&self.local.settings);
-        let required = settings.authenticator.required();
-        let nonce = settings
-            .authenticator
-            .nonce_required()
-            .then(|| self.nonce());
-        let now = self.local.now;
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        let authenticator = settings.authenticator(connection.listener);
+        let required = authenticator.required();
+        let nonce = authenticator.nonce_required().then(|| self.nonce());
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
         connection.nonce = nonce.unwrap_or_default();
         if required {
             connection.phase = Phase::Unauthenticated;
-            connection.deadlines.auth = now + settings.auth_timeout;
         }
-        connection.deadlines.ping = now + settings.limits.ping_interval;
+    }
+
+    /// Starts the clocks of a connection whose protocol begins.
+    pub(super) fn start_clocks(&mut self, index: u32) {
+        let settings = Arc::clone(&self.local.settings);
+        let now = self.local.now;
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        let websocket = settings.transports.websocket.as_ref();
+        let websocket = websocket.filter(|_| connection.listener == Listener::WebSocket);
+        if connection.phase == Phase::Unauthenticated {
+            let own = websocket.and_then(|it| it.auth_timeout);
+            connection.deadlines.auth = now + own.unwrap_or(settings.auth_timeout);
+        }
+        connection.deadlines.ping = now + settings.ping_interval(connection.listener);
         self.local.arm(index);
-        self.send_info(index, false);
     }
 
     fn nonce(&mut self) -> Box<[u8]> {
@@ -88,10 +111,16 @@ impl Core {
             info.connect_info = true;
             info.acc_is_sys = settings.accounts.system() == Some(connection.account);
             info.remote_account = connection.tenant.name.to_string();
-            info.auth_required = settings.authenticator.required();
+            info.auth_required = settings.authenticator(connection.listener).required();
         } else {
-            info.auth_required = settings.authenticator.first_info_auth_required();
+            let authenticator = settings.authenticator(connection.listener);
+            // Only the client port hides it where a user stands for others (CORE-7).
+            info.auth_required = match connection.listener {
+                Listener::Client => authenticator.first_info_auth_required(),
+                Listener::WebSocket => authenticator.required(),
+            };
         }
+        shape_info(connection, &settings.transports, connected, &mut info);
         let line = info.line();
         self.send(index, &line);
         let json = line.get(5..).unwrap_or_default().trim_ascii();
@@ -104,12 +133,15 @@ impl Core {
         if first.eq_ignore_ascii_case(&b'C') {
             return true;
         }
-        if let Some(user) = self
-            .local
-            .settings
-            .authenticator
-            .no_auth_user(CONNECTION_TYPE)
-        {
+        let Some(connection) = self.local.connections.at(index) else {
+            return false;
+        };
+        let kind = connection_type(connection.listener);
+        let settings = &self.local.settings;
+        let authenticator = settings.authenticator(connection.listener);
+        // Where certificates say who clients are, nobody stands for those who say nothing.
+        let maps = settings.transports.maps(connection.listener);
+        if !maps && let Some(user) = authenticator.no_auth_user(kind) {
             let let_in = self.authenticated(index, Some(user)) && self.user_may_connect(index);
             if let_in {
                 self.tell_connected(index);
@@ -122,11 +154,13 @@ impl Core {
 
     /// CONNECT.
     pub(super) fn connect(&mut self, index: u32, json: &[u8]) {
-        let (now, interval) = (self.local.now, self.local.settings.limits.ping_interval);
+        let settings = Arc::clone(&self.local.settings);
+        let now = self.local.now;
         let jitter = self.local.random();
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
+        let interval = settings.ping_interval(connection.listener);
         connection.deadlines.auth = NEVER;
         connection.keep_alive.rtt = Some(now.since(connection.start_at));
         let first_ping = interval.min(limits::FIRST_PING);
@@ -139,6 +173,9 @@ impl Core {
             self.local.log(Level::Error, index, &error.to_string());
             return self.close(index, CloseReason::ParseError);
         }
+        if let Some(websocket) = &connection.websocket {
+            websocket.complete(&mut connection.options);
+        }
         connection.limits.headers =
             !self.local.settings.limits.no_header_support && connection.options.headers;
         self.local.arm(index);
@@ -149,12 +186,18 @@ impl Core {
     }
 
     fn authenticate(&mut self, index: u32) {
-        let authenticator = Arc::clone(&self.local.settings.authenticator);
+        let settings = Arc::clone(&self.local.settings);
         let wall = self.local.wall;
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
-        let decision = authenticator.begin(&credentials(connection, wall), &connection.nonce);
+        let authenticator = settings.authenticator(connection.listener);
+        match authenticator.proxy(&connection.options.proxy_sig, &connection.nonce) {
+            Ok(proxy) => connection.proxy = proxy,
+            Err(reason) => return self.authentication_failed(index, reason),
+        }
+        let credentials = credentials(connection, &settings, wall);
+        let decision = authenticator.begin(&credentials, &connection.nonce);
         let slot = connection.slot;
         self.decided(slot, decision);
     }
@@ -234,6 +277,7 @@ impl Core {
         connection.deadlines.auth = NEVER;
         connection.user = user;
         self.limit_by_token(index);
+        self.name_by_certificate(index);
         true
     }
 
@@ -275,6 +319,7 @@ impl Core {
                 CloseReason::AuthenticationFailure
             }
             RefuseReason::ProxyRequired => CloseReason::ProxyRequired,
+            RefuseReason::ProxyNotTrusted => CloseReason::ProxyNotTrusted,
         };
         self.tell_refused(index, reason);
         self.close(index, reason);
@@ -360,13 +405,12 @@ impl Core {
     /// The PING timer of a connection went off (CORE-59, CORE-60).
     pub(super) fn ping_due(&mut self, index: u32) {
         let now = self.local.now;
-        let (interval, max) = (
-            self.local.settings.limits.ping_interval,
-            self.local.settings.limits.ping_max,
-        );
+        let settings = Arc::clone(&self.local.settings);
+        let max = settings.limits.ping_max;
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
+        let interval = settings.ping_interval(connection.listener);
         connection.deadlines.ping = now + interval;
         let keep_alive = &mut connection.keep_alive;
         let rtt_fresh = keep_alive
@@ -396,15 +440,26 @@ impl Core {
 }
 
 /// What a connection has presented.
-pub(super) fn credentials(connection: &Connection, now: WallTime) -> Credentials<'_> {
+pub(super) fn credentials<'a>(
+    connection: &'a Connection,
+    settings: &Settings,
+    now: WallTime,
+) -> Credentials<'a> {
     let options = &connection.options;
+    let certificate = if settings.transports.maps(connection.listener) {
+        CertificateProof::Maps(connection.certificate.as_deref())
+    } else {
+        CertificateProof::Unused
+    };
     Credentials {
         user: &options.user,
         pass: &options.pass,
         token: &options.auth_token,
         nkey: &options.nkey,
         sig: &options.sig,
-        connection_type: CONNECTION_TYPE,
+        connection_type: connection_type(connection.listener),
+        certificate,
+        proxied: connection.proxy.is_some(),
         jwt: &options.jwt,
         address: Some(connection.address.ip()),
         now,

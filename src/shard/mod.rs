@@ -37,6 +37,7 @@ mod tables;
 mod tenancy;
 mod timers;
 mod tracing;
+mod transport;
 pub mod turn;
 pub mod verify;
 pub mod wiring;

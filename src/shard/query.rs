@@ -12,7 +12,7 @@ use crate::shard::core::Core;
 use crate::shard::internal::INTERNAL;
 use crate::shard::report::{
     AccountReport, ConnectionQuery, ConnectionRank, ConnectionReport, Counters, IssuedReport,
-    Query, ShardReport, SubscriptionReport,
+    Query, ShardReport, ShownCertificate, SubscriptionReport, TlsReport, TransportReport,
 };
 use crate::shard::settings::Settings;
 use crate::time::{Nanos, WallTime};
@@ -191,6 +191,27 @@ pub(super) fn issuer_key(connection: &Connection) -> Option<&str> {
     )
 }
 
+/// How a connection reached us.
+fn transport(connection: &Connection) -> TransportReport {
+    let transport = connection.transport.as_ref();
+    let tls = transport.and_then(|it| it.tls()).map(|tls| {
+        let certificates = tls.peer_certificates().iter();
+        Arc::new(TlsReport {
+            version: tls.version(),
+            cipher_suite: tls.cipher_suite(),
+            first: transport.is_some_and(|it| it.tls_first()),
+            peer: certificates
+                .filter_map(|it| ShownCertificate::read(it))
+                .collect(),
+        })
+    });
+    TransportReport {
+        listener: connection.listener,
+        tls,
+        proxy: connection.proxy.clone(),
+    }
+}
+
 /// A connection as monitoring shows it.
 pub(super) fn describe(
     connection: &Connection,
@@ -219,6 +240,7 @@ pub(super) fn describe(
         name: options.name.as_str().into(),
         lang: options.lang.as_str().into(),
         version: options.version.as_str().into(),
+        transport: transport(connection),
         authorized_user: connection
             .user
             .as_ref()
@@ -246,6 +268,12 @@ pub(super) fn subscription(
         max: it.max,
         cid,
     }
+}
+
+/// A time of day as HTTP has it.
+pub(super) fn http_date(wall: WallTime) -> String {
+    let time = jiff::Timestamp::from_nanosecond(i128::from(wall.0)).unwrap_or_default();
+    time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 /// The answer to `$SYS.REQ.USER.INFO` (MON-56).

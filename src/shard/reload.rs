@@ -41,7 +41,7 @@ impl Core {
             if !self.renew_account(slot.index) {
                 continue;
             }
-            self.recheck(slot, Some(&before.authenticator));
+            self.recheck(slot, Some(&before));
             if has_rates {
                 self.renew_rates(slot.index);
             }
@@ -50,8 +50,8 @@ impl Core {
 
     /// Judges a connection anew, as stock does at every reload whatever has changed. `before`
     /// found its credentials good; `None` if that is not known.
-    pub(super) fn recheck(&mut self, slot: Slot, before: Option<&Authenticator>) {
-        let authenticator = Arc::clone(&self.local.settings.authenticator);
+    pub(super) fn recheck(&mut self, slot: Slot, before: Option<&Settings>) {
+        let settings = Arc::clone(&self.local.settings);
         let wall = self.local.wall;
         let Some(connection) = self.local.connections.of(slot) else {
             return;
@@ -60,11 +60,28 @@ impl Core {
         if connection.closing() || connection.holds.has(Holds::VERIFY) {
             return;
         }
-        if connection.phase == Phase::Unauthenticated {
-            return self.recheck_newcomer(slot.index, &authenticator);
+        // Before its protocol nothing was decided: that is done with the settings of then.
+        if !connection.protocol_runs() {
+            return;
         }
-        let presented = credentials(connection, wall);
+        if connection.is_unpinned(&settings.transports) {
+            return self.close(slot.index, CloseReason::TlsHandshakeError);
+        }
+        let authenticator = settings.authenticator(connection.listener);
+        if connection.phase == Phase::Unauthenticated {
+            return self.recheck_newcomer(slot.index, authenticator);
+        }
+        match authenticator.proxy(&connection.options.proxy_sig, &connection.nonce) {
+            Ok(None) if connection.proxy.is_some() => {
+                let reason = RefuseReason::ProxyNotTrusted;
+                return self.authentication_failed(slot.index, reason);
+            }
+            Ok(proxy) => connection.proxy = proxy,
+            Err(reason) => return self.authentication_failed(slot.index, reason),
+        }
+        let presented = credentials(connection, &settings, wall);
         let nobody = Authenticator::default();
+        let before = before.map(|it| &**it.authenticator(connection.listener));
         let before = before.unwrap_or(&nobody);
         let user = connection.user.as_ref();
         match authenticator.recheck(before, user, &presented, &connection.nonce) {
@@ -100,14 +117,15 @@ impl Core {
             Decision::Ask(_) => return self.close(index, CloseReason::ClientClosed),
         };
         let settings = &self.local.settings;
-        let lists = |user| settings.authenticator.lists(user);
+        let Some(connection) = self.local.connections.of(slot) else {
+            return;
+        };
+        let authenticator = settings.authenticator(connection.listener);
+        let lists = |user| authenticator.lists(user);
         let limited = user
             .as_ref()
             .is_some_and(|user| lists(user) || user.issued.is_some());
         let account = user.as_ref().map_or(AccountId::GLOBAL, |user| user.account);
-        let Some(connection) = self.local.connections.of(slot) else {
-            return;
-        };
         // Its subscriptions are in the old one: it comes back, and is in the new.
         if connection.account != account {
             return self.close(index, CloseReason::ClientClosed);
@@ -167,8 +185,6 @@ impl Core {
         for index in surplus {
             self.complain(index, error_text::MAXIMUM_CONNECTIONS);
             self.close(index, CloseReason::MaximumConnectionsExceeded);
-            // They had been admitted, unlike others that are closed for this reason.
-            self.local.departed += 1;
         }
     }
 }

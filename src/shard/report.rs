@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::auth::certificate::ShownCertificate;
 use crate::connection::connection::Traffic;
-use crate::ids::{ConnectionId, PeerAddress, ShardId};
+use crate::ids::{ConnectionId, Listener, PeerAddress, ShardId};
 use crate::routing::interest::RoutingStats;
 use crate::time::WallTime;
 
@@ -350,6 +351,8 @@ pub struct ConnectionReport {
     pub lang: Arc<str>,
     /// `version` of its CONNECT.
     pub version: Arc<str>,
+    /// How it reached us.
+    pub transport: TransportReport,
     /// User it authenticated as; public nkey of an nkey user, `[REDACTED]` for a token.
     pub authorized_user: Arc<str>,
     /// Account it is in.
@@ -381,6 +384,30 @@ impl ConnectionReport {
             subscriptions: self.subscriptions,
         }
     }
+}
+
+/// How a connection reached us.
+#[derive(Debug, Clone, Default)]
+pub struct TransportReport {
+    /// By which listener.
+    pub listener: Listener,
+    /// Its TLS.
+    pub tls: Option<Arc<TlsReport>>,
+    /// Public nkey of the trusted proxy it came through (CORE-92).
+    pub proxy: Option<Arc<str>>,
+}
+
+/// TLS of a connection.
+#[derive(Debug)]
+pub struct TlsReport {
+    /// `1.2` or `1.3`.
+    pub version: &'static str,
+    /// Go's name of the cipher suite.
+    pub cipher_suite: &'static str,
+    /// TLS came before INFO (CORE-83).
+    pub first: bool,
+    /// The peer's certificates, its own first.
+    pub peer: Vec<ShownCertificate>,
 }
 
 /// One subscription.

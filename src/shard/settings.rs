@@ -1,13 +1,16 @@
 //! What every shard is told at its start and by each reload: one immutable view, shared.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::accounts::registry::Accounts;
 use crate::auth::authenticate::Authenticator;
+use crate::ids::Listener;
 use crate::options::ClientLimits;
 use crate::protocol::info::ServerInfo;
 use crate::shard::identity::ServerIdentity;
 use crate::shard::rates::RateTable;
+use crate::transport::settings::TransportSettings;
 
 /// Settings of all shards.
 #[derive(Clone)]
@@ -26,8 +29,12 @@ pub struct Settings {
     pub accounts: Arc<Accounts>,
     /// Who may connect.
     pub authenticator: Arc<Authenticator>,
+    /// Who may connect by WebSocket, where it is not the same (WS-11).
+    pub websocket_authenticator: Option<Arc<Authenticator>>,
     /// Time a connection has for its CONNECT.
     pub auth_timeout: std::time::Duration,
+    /// TLS, WebSocket and what else comes before the protocol.
+    pub transports: Arc<TransportSettings>,
     /// Bytes that may wait for all clients of a shard together; `None` is without bound
     /// ([`crate::shard::budget`]).
     pub output_share: Option<u64>,
@@ -39,4 +46,22 @@ pub struct Settings {
     pub trace_headers: bool,
     /// Bytes of a payload shown in the log; 0 is all.
     pub max_traced_msg_len: usize,
+}
+
+impl Settings {
+    /// Time between two PINGs on this listener.
+    pub fn ping_interval(&self, listener: Listener) -> Duration {
+        let websocket = self.transports.websocket.as_ref();
+        let own = websocket.filter(|_| listener == Listener::WebSocket);
+        own.and_then(|it| it.ping_interval)
+            .unwrap_or(self.limits.ping_interval)
+    }
+
+    /// Who may connect by this listener.
+    pub fn authenticator(&self, listener: Listener) -> &Arc<Authenticator> {
+        match (&self.websocket_authenticator, listener) {
+            (Some(own), Listener::WebSocket) => own,
+            _ => &self.authenticator,
+        }
+    }
 }

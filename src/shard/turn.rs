@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use crate::ids::{ConnectionId, PeerAddress, ShardId};
+use crate::ids::{ConnectionId, Listener, PeerAddress, ShardId};
 use crate::io::wake::Waker;
 use crate::io::{Driver, Event};
 use crate::limits;
@@ -215,6 +215,7 @@ impl<D: Driver> Shard<D> {
         }
         self.core.tick();
         self.core.release_barriers();
+        self.core.run_handshakes();
         while self.core.run_ready() {}
         self.core.keep_budget();
 
@@ -276,7 +277,11 @@ impl<D: Driver> Shard<D> {
                 orderly,
             } => self.core.ended(connection, orderly),
             Event::Closed { connection } => self.core.forget(connection),
-            Event::Accepted { socket, address } => self.accepted(socket, address),
+            Event::Accepted {
+                socket,
+                address,
+                listener,
+            } => self.accepted(socket, address, listener),
             Event::AcceptFailed(error) => {
                 log::error!("Client Accept Error: {error}; trying again");
             }
@@ -284,25 +289,31 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    fn accepted(&mut self, socket: D::Socket, address: PeerAddress) {
+    fn accepted(&mut self, socket: D::Socket, address: PeerAddress, listener: Listener) {
         let Some(admission) = &mut self.parts.admission else {
             return;
         };
         let (shard, cid, refused) = admission.admit(&self.parts.load);
         if shard == self.id {
-            self.serve(socket, cid, address, refused);
+            self.serve(socket, (cid, address, listener), refused);
         } else {
             self.parts.posts[usize::from(shard.0)].send(Control::Serve {
                 socket,
                 cid,
                 address,
+                listener,
                 refused,
             });
         }
     }
 
-    fn serve(&mut self, socket: D::Socket, cid: ConnectionId, address: PeerAddress, refused: bool) {
-        let connection = self.core.accept(cid, address, refused);
+    fn serve(
+        &mut self,
+        socket: D::Socket,
+        (cid, address, listener): (ConnectionId, PeerAddress, Listener),
+        refused: bool,
+    ) {
+        let connection = self.core.accept(cid, address, listener, refused);
         self.driver.attach(connection, socket);
     }
 
@@ -312,9 +323,10 @@ impl<D: Driver> Shard<D> {
                 socket,
                 cid,
                 address,
+                listener,
                 refused,
             } => {
-                self.serve(socket, cid, address, refused);
+                self.serve(socket, (cid, address, listener), refused);
             }
             Control::Verified {
                 slot,

@@ -6,6 +6,7 @@ the virtual environment first.
 
 import asyncio
 import os
+import ssl
 import sys
 import traceback
 
@@ -313,6 +314,61 @@ async def the_payload_limit_is_told_and_kept():
         await client.publish("p", "x" * 1024)
         assert len((await receive(subscription)).data) == 1024
         await client.nats.close()
+
+
+def trusting(certificate=False):
+    """TLS that trusts the authority of these cases, and may show a certificate of it."""
+    context = ssl.create_default_context(cafile=os.environ["RAMJET_TEST_CA"])
+    if certificate:
+        context.load_cert_chain(
+            os.environ["RAMJET_TEST_CLIENT_CERT"], os.environ["RAMJET_TEST_CLIENT_KEY"]
+        )
+    return context
+
+
+def tls(more=""):
+    cert, key = os.environ["RAMJET_TEST_CERT"], os.environ["RAMJET_TEST_KEY"]
+    return f'tls {{ cert_file: "{cert}", key_file: "{key}", {more} }}'
+
+
+async def echoes(client):
+    subscription = await client.subscribe("echo")
+    for payload in ["small", "large" * 100000]:
+        await client.publish("echo", payload)
+        assert (await receive(subscription)).data.decode() == payload
+    await client.nats.close()
+
+
+@case
+async def tls_before_and_after_info():
+    for first in [False, True]:
+        async with Server(tls(f"handshake_first: {str(first).lower()}")) as server:
+            options = {"tls": trusting(), "tls_handshake_first": first}
+            await echoes(await Client.to(server, **options))
+
+
+@case
+async def a_certificate_is_asked_for():
+    config = tls(f'verify: true, ca_file: "{os.environ["RAMJET_TEST_CA"]}"')
+    async with Server(config) as server:
+        await echoes(await Client.to(server, tls=trusting(certificate=True)))
+        try:
+            refused = await Client.to(server, tls=trusting(), allow_reconnect=False)
+            await refused.settle()
+            raise AssertionError("without a certificate, and let in")
+        except (nats.errors.Error, OSError):
+            pass
+
+
+@case
+async def websocket_with_and_without_tls():
+    listen = 'listen: "127.0.0.1:-1"'
+    async with Server(f"websocket {{ {listen}, no_tls: true }}") as server:
+        server.url = server.listener("websocket")
+        await echoes(await Client.to(server))
+    async with Server(f"websocket {{ {listen}, {tls()} }}") as server:
+        server.url = server.listener("websocket").replace("127.0.0.1", "localhost")
+        await echoes(await Client.to(server, tls=trusting()))
 
 
 def main(names):

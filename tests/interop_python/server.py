@@ -63,6 +63,12 @@ class Server:
                 print("--- server log ---", log.read(), sep="\n")
         shutil.rmtree(self.directory, ignore_errors=True)
 
+    def listener(self, kind):
+        """The first URL of a kind of listener."""
+        (path,) = glob.glob(os.path.join(self.directory, f"*_{self.process.pid}.ports"))
+        with open(path) as file:
+            return json.load(file)[kind][0]
+
     def _url(self):
         if self.process.poll() is not None:
             raise AssertionError(f"the server ended with {self.process.returncode}")

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ramjet::auth::authenticate::{Authenticator, PasswordCheck};
-use ramjet::ids::{ConnectionId, ShardId, Slot};
+use ramjet::ids::{ConnectionId, Listener, ShardId, Slot};
 use ramjet::limits::MESH_SLOTS;
 use ramjet::options::{AuthOptions, ClientLimits};
 use ramjet::protocol::info::ServerInfo;
@@ -94,6 +94,8 @@ impl World {
                 },
                 Arc::default(),
             ),
+            transports: Arc::default(),
+            websocket_authenticator: None,
             debug: false,
             trace: false,
             trace_headers: false,
@@ -161,6 +163,7 @@ impl World {
             socket,
             cid,
             address,
+            listener: Listener::Client,
             refused: false,
         });
     }

@@ -20,9 +20,15 @@ pub struct Message {
     pub payload: Vec<u8>,
 }
 
+/// What bytes go through.
+pub trait Wire: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Wire for T {}
+
 /// One connection. Answers the server's pings unless [`Client::raw_line`] reads them.
 pub struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Wire>,
+    socket: TcpStream,
     buffer: Vec<u8>,
     start: usize,
     /// The first INFO, later the newest one read by [`Client::connect`] or [`Client::info_line`].
@@ -50,7 +56,8 @@ impl Client {
             .set_write_timeout(Some(PATIENCE))
             .expect("write timeout");
         Self {
-            stream,
+            socket: stream.try_clone().expect("another handle"),
+            stream: Box::new(stream),
             buffer: Vec::new(),
             start: 0,
             info: Value::Null,
@@ -93,7 +100,23 @@ impl Client {
 
     /// The socket, for options.
     pub fn socket(&self) -> &TcpStream {
-        &self.stream
+        &self.socket
+    }
+
+    /// Takes what has arrived and was not read.
+    pub fn take_unread(&mut self) -> Vec<u8> {
+        let unread = self.buffer.split_off(self.start);
+        self.buffer.clear();
+        self.start = 0;
+        unread
+    }
+
+    /// Puts something between the socket and the protocol: TLS, WebSocket.
+    #[track_caller]
+    pub fn through<W: Wire + 'static>(&mut self, wrap: impl FnOnce(Box<dyn Wire>) -> W) {
+        assert_eq!(self.start, self.buffer.len(), "nothing is left unread");
+        let stream = std::mem::replace(&mut self.stream, Box::new(std::io::empty()));
+        self.stream = Box::new(wrap(stream));
     }
 
     /// Appends what arrives next to the buffer; false at the end of the stream.
@@ -111,7 +134,14 @@ impl Client {
                 true
             }
             // A server that closes with our bytes unread resets the connection.
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof
+                ) =>
+            {
+                false
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => true,
             Err(error) => {
                 let end = self.buffer.len().saturating_sub(200);
@@ -208,6 +238,12 @@ impl Client {
         std::iter::from_fn(|| self.next_line())
             .filter(|line| line != "PING")
             .collect()
+    }
+
+    /// Lets the server's pings go by until it gives up.
+    #[track_caller]
+    pub fn closed_without_answering(&mut self) {
+        while self.next_line().is_some() {}
     }
 
     /// Reads and forgets bytes until the server closes the connection; gives their number.

@@ -8,6 +8,8 @@ pub mod directory;
 pub mod http;
 pub mod server;
 pub mod signer;
+pub mod tls;
+pub mod websocket;
 
 use std::time::{Duration, Instant};
 

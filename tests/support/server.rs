@@ -228,6 +228,11 @@ impl Server {
         self.listener("nats")
     }
 
+    /// Where WebSocket clients connect.
+    pub fn websocket_address(&self) -> SocketAddr {
+        self.listener("websocket")
+    }
+
     /// Where monitoring answers.
     pub fn monitor_address(&self) -> SocketAddr {
         self.listener("monitoring")

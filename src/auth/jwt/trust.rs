@@ -116,7 +116,7 @@ impl TrustedAccount {
 }
 
 /// Everything an operator's server knows about who may connect.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct Trust {
     /// Whose signatures count.
     pub keys: Keys,
@@ -139,6 +139,8 @@ pub struct Presented<'a> {
     pub address: Option<IpAddr>,
     /// Time of day.
     pub now: WallTime,
+    /// A trusted proxy vouches for it (CORE-92).
+    pub proxied: bool,
 }
 
 /// Why somebody is not let in, or may not stay.
@@ -272,7 +274,7 @@ impl Admission {
         presented: &Presented<'_>,
         zones: Zones,
     ) -> Result<Self, Refused> {
-        if claims.body.limits.proxy_required {
+        if claims.body.limits.proxy_required && !presented.proxied {
             return Err(Refused::Proxy);
         }
         if !claims.standard.in_time(seconds(presented.now)) || !claims.is_sound(zones) {
@@ -364,7 +366,7 @@ impl Trust {
     ) -> Result<Arc<User>, Refused> {
         let zones: Zones = self.zones.ok_or(Refused::Invalid)?;
         let now = seconds(presented.now);
-        if claims.body.limits.proxy_required {
+        if claims.body.limits.proxy_required && !presented.proxied {
             return Err(Refused::Proxy);
         }
         if !claims.standard.in_time(now) || !claims.is_sound(zones) {

@@ -1,10 +1,12 @@
 //! The flags: names, values, what each does to the options.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::super::config::{Problem, ProblemKind};
 use crate::limits::SHARDS_MAX;
-use crate::options::Options;
+use crate::listener;
+use crate::options::{AuthOptions, Options, PathPair, TlsOptions};
 
 /// Why the arguments are not flags.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -275,6 +277,29 @@ impl Flags {
         self.setting(Flag::Tls) == Some(&Setting::Switch(false))
     }
 
+    /// TLS as the flags ask for it (CFG-81), whatever the file says.
+    fn tls(&self) -> Option<TlsOptions> {
+        let is_tls = |flag: Flag| {
+            matches!(
+                flag,
+                Flag::Tls | Flag::TlsVerify | Flag::TlsCert | Flag::TlsKey | Flag::TlsCaCert
+            )
+        };
+        if self.tls_off() || !self.set.iter().any(|(flag, _)| is_tls(*flag)) {
+            return None;
+        }
+        let path = |flag| PathBuf::from(self.text(flag).unwrap_or_default());
+        Some(TlsOptions {
+            certificates: vec![PathPair {
+                certificate: path(Flag::TlsCert),
+                key: path(Flag::TlsKey),
+            }],
+            ca_file: Some(path(Flag::TlsCaCert)).filter(|it| !it.as_os_str().is_empty()),
+            verify: self.is_on(Flag::TlsVerify),
+            ..TlsOptions::default()
+        })
+    }
+
     /// Puts the flags over options that hold defaults or a file's values (CFG-83).
     ///
     /// # Errors
@@ -282,6 +307,13 @@ impl Flags {
     pub fn apply(&self, options: &mut Options) -> Result<(), Problem> {
         for (flag, setting) in &self.set {
             apply_setting(*flag, setting, options)?;
+        }
+        if let Some(tls) = self.tls() {
+            // A client that negotiates TLS has that much longer for its CONNECT (CORE-58).
+            if options.tls.is_none() && options.auth.timeout == AuthOptions::default().timeout {
+                options.auth.timeout += Duration::from_secs(1);
+            }
+            options.tls = Some(tls);
         }
         // These three come after all others, wherever they stand.
         for (flag, debug, verbose) in [
@@ -308,25 +340,23 @@ impl Flags {
     /// TLS was asked for: without it, a server that should be closed would be open.
     pub(super) fn inactive(&self, in_cluster: bool) -> Result<Vec<String>, Problem> {
         let problem = |kind| Err(Problem { origin: None, kind });
-        let is_tls = |flag: Flag| {
-            matches!(
-                flag,
-                Flag::Tls | Flag::TlsVerify | Flag::TlsCert | Flag::TlsKey | Flag::TlsCaCert
-            )
-        };
-        if !self.tls_off() && self.set.iter().any(|(flag, _)| is_tls(*flag)) {
-            let missing = |flag| self.text(flag).is_none_or(str::is_empty);
-            if missing(Flag::TlsCert) {
+        if let Some(tls) = self.tls() {
+            let [pair] = tls.certificates.as_slice() else {
+                let text = "TLS Server certificate must be present and valid";
+                return problem(ProblemKind::Stock(text));
+            };
+            if pair.certificate.as_os_str().is_empty() {
                 let text = "TLS Server certificate must be present and valid";
                 return problem(ProblemKind::Stock(text));
             }
-            if missing(Flag::TlsKey) {
+            if pair.key.as_os_str().is_empty() {
                 let text = "TLS Server private key must be present and valid";
                 return problem(ProblemKind::Stock(text));
             }
-            let what = "--tls";
-            let cure = "remove the --tls flags to start without encryption";
-            return problem(ProblemKind::NotEnforced { what, cure });
+            if let Err(error) = listener::tls::load(&tls) {
+                let found = error.to_string();
+                return problem(ProblemKind::TypeIn { text: "", found });
+            }
         }
         let is_set = |flag| self.setting(flag).is_some_and(Setting::is_set);
         if is_set(Flag::Routes) && !in_cluster && !is_set(Flag::Cluster) {

@@ -70,7 +70,9 @@ pub fn read(report: &mut Report, value: &Value) -> Option<Authorization> {
                 block.has_default_permissions = true;
             }
             "auth_callout" | "auth_hook" => block.options.callout = callout(report, value),
-            "proxy_required" => proxy_required(report, value),
+            "proxy_required" => {
+                block.options.proxy_required = report.keep(value, value.boolean()) == Some(true);
+            }
             _ => report.unknown_field(key, value),
         }
     }
@@ -122,12 +124,6 @@ fn quoted(before: &'static str, name: &str) -> (&'static str, String) {
 fn non_empty(report: &mut Report, value: &Value) -> Option<String> {
     let text = report.keep(value, value.text())?;
     (!text.is_empty()).then(|| text.to_owned())
-}
-
-/// Starting without these would let in somebody who should be kept out, see [`super::keys`].
-fn refuse(report: &mut Report, value: &Value, what: &'static str) {
-    let cure = "remove it to start without this protection";
-    report.error(value, ProblemKind::NotEnforced { what, cure });
 }
 
 /// The service that decides about users (AUTH-80).
@@ -183,12 +179,6 @@ fn callout(report: &mut Report, value: &Value) -> Option<CalloutOptions> {
     None
 }
 
-fn proxy_required(report: &mut Report, value: &Value) {
-    if report.keep(value, value.boolean()) == Some(true) {
-        refuse(report, value, "proxy_required");
-    }
-}
-
 /// Reads `users`, of an account too.
 pub fn users(report: &mut Report, value: &Value) -> Vec<UserOptions> {
     let Node::Array(entries) = &value.node else {
@@ -231,7 +221,9 @@ fn user(report: &mut Report, entry: &Value) -> Option<UserOptions> {
             "allowed_connection_types" | "connection_types" | "clients" => {
                 user.allowed_connection_types = connection_types(report, value);
             }
-            "proxy_required" => proxy_required(report, value),
+            "proxy_required" => {
+                user.proxy_required = report.keep(value, value.boolean()) == Some(true);
+            }
             _ => report.unknown_field(key, value),
         }
     }

@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::duration::Shown;
-use crate::options::{Options, WriteTimeoutPolicy};
+use sha2::{Digest, Sha256};
+
+use crate::options::{HandshakeFirst, Options, TlsOptions, WebSocketOptions, WriteTimeoutPolicy};
 
 /// A change that needs a restart; the text is stock's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +60,7 @@ pub fn between(old: &Options, new: &Options, port: u16) -> Result<Changes, NotRe
     fixed("MaxSubTokens", old, new, |it| {
         it.client.max_subscription_tokens.unwrap_or(0)
     })?;
+    changes.transports(old, new)?;
     changes.authorization(old, new)?;
     changes.note(old, new, "ping_interval", |it| {
         shown(it.client.ping_interval)
@@ -107,6 +110,86 @@ pub fn between(old: &Options, new: &Options, port: u16) -> Result<Changes, NotRe
     fixed("FeatureFlags", old, new, |it| map(&it.feature_flags))?;
     fixed("Shards", old, new, |it| it.shards.unwrap_or(0))?;
     Ok(changes)
+}
+
+impl Changes {
+    /// What comes before the protocol. Certificates are compared by what is in their files: see
+    /// [`Changes::certificates`].
+    fn transports(&mut self, old: &Options, new: &Options) -> Result<(), NotReloadable> {
+        fixed("AllowNonTLS", old, new, |it| it.allow_non_tls)?;
+        fixed("ProxyProtocol", old, new, |it| it.proxy_protocol)?;
+        fixed("Websocket", old, new, |it| {
+            let websocket = WebSocketOptions {
+                tls: None,
+                ..it.websocket.clone()
+            };
+            shown_websocket(&websocket)
+        })?;
+        self.proxies(old, new);
+        let (before, after) = (old.tls.as_ref(), new.tls.as_ref());
+        self.tell(before != after, || tls_line(after.is_some()));
+        let timeout = |it: Option<&TlsOptions>| it.and_then(|it| it.timeout).unwrap_or_default();
+        self.tell(timeout(before) != timeout(after), || {
+            format!("Reloaded: tls timeout = {}", timeout(after).as_secs_f64())
+        });
+        let pins = |it: Option<&TlsOptions>| it.map_or(Vec::new(), |it| it.pinned_certs.clone());
+        self.tell(pins(before) != pins(after), || {
+            format!("Reloaded: {} pinned_certs", pins(after).len())
+        });
+        let first =
+            |it: Option<&TlsOptions>| it.map_or_else(Default::default, |it| it.handshake_first);
+        let is_first = |it| first(it) != HandshakeFirst::Off;
+        self.tell(is_first(before) != is_first(after), || {
+            format!("Reloaded: Client TLS handshake first: {}", is_first(after))
+        });
+        let delay = |it| match first(it) {
+            HandshakeFirst::Fallback(delay) => delay,
+            _ => Duration::ZERO,
+        };
+        self.tell(delay(before) != delay(after), || {
+            format!(
+                "Reloaded: Client TLS handshake first fallback delay: {}",
+                shown(delay(after))
+            )
+        });
+        Ok(())
+    }
+
+    fn proxies(&mut self, old: &Options, new: &Options) {
+        let only_in = |these: &Options, others: &Options| {
+            let keys = these.trusted_proxies.iter();
+            keys.filter(|key| !others.trusted_proxies.contains(key))
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        for (keys, what) in [(only_in(old, new), "removed"), (only_in(new, old), "added")] {
+            self.tell(!keys.is_empty(), || {
+                let keys: Vec<_> = keys.iter().map(|key| format!("{key:?}")).collect();
+                let keys = keys.join(" ");
+                format!("Reloaded: proxies trusted keys [{keys}] were {what}")
+            });
+        }
+    }
+
+    /// The certificates in the files, of clients and of WebSocket, before and after.
+    pub fn certificates(&mut self, old: [Option<[u8; 32]>; 2], new: [Option<[u8; 32]>; 2]) {
+        let line = tls_line(new[0].is_some());
+        if old != new && !self.lines.contains(&line) {
+            self.lines.push(line);
+        }
+    }
+}
+
+fn tls_line(enabled: bool) -> String {
+    let what = if enabled { "enabled" } else { "disabled" };
+    format!("Reloaded: tls = {what}")
+}
+
+/// What tells one block from another; secrets are not shown.
+fn shown_websocket(it: &WebSocketOptions) -> String {
+    let digest = Sha256::digest(format!("{it:?}"));
+    let digest = data_encoding::HEXLOWER.encode(&digest[..6]);
+    format!("{{{}:{} {digest}}}", it.host, it.port)
 }
 
 /// Tokens by their last characters, which are of the signature: enough to tell them apart.

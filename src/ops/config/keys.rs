@@ -3,22 +3,23 @@
 //! Three kinds: keys that act today; keys of features to come, whose blocks are checked and noted
 //! as inactive; and keys that protect. The rule for the last: a key whose absence would let in
 //! somebody who should be kept out is refused with an error, never ignored, because a server that
-//! starts open is worse than one that does not start. These are `tls` unless `allow_non_tls` lets
-//! plain connections in anyway and no certificate is asked for, `auth_callout` and `proxy_required`.
+//! starts open is worse than one that does not start. That is `ocsp_peer` of a `tls` block.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::error::{Origin, ProblemKind};
+use super::error::ProblemKind;
 use super::report::{Report, strict_duration, type_in};
 use super::value::{Map, Node, Value};
 use super::{
-    accounts, authorization, duration, inactive, listen, mappings, operator, rates, table,
+    accounts, authorization, duration, inactive, listen, mappings, operator, rates, table, tls,
+    websocket,
 };
 use crate::ids::{GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
 use crate::limits::SHARDS_MAX;
-use crate::options::{AccountOptions, Options, WriteTimeoutPolicy};
+use crate::options::{AccountOptions, OcspMode, Options, WriteTimeoutPolicy};
+use crate::transport::settings::HANDSHAKE_TIMEOUT;
 
 /// Nanoseconds of the least `lame_duck_duration` a file may set (CFG-45).
 const LAME_DUCK_MIN: i64 = 30_000_000_000;
@@ -27,9 +28,8 @@ const LAME_DUCK_MIN: i64 = 30_000_000_000;
 pub struct Keys<'r> {
     report: &'r mut Report,
     options: &'r mut Options,
-    /// The `tls` block that cannot be left out: where, and which of its demands.
-    tls: Option<(Origin, &'static str, bool)>,
-    allow_non_tls: bool,
+    /// `--tls=false`.
+    tls_off: bool,
 }
 
 /// Reads the keys of a file into `options`, which hold the defaults. With `tls_off` (the flag
@@ -49,8 +49,7 @@ pub fn read(map: &Map, tls_off: bool, options: &mut Options, report: &mut Report
     let mut keys = Keys {
         report,
         options,
-        tls: None,
-        allow_non_tls: false,
+        tls_off,
     };
     for (key, value) in map.iter() {
         let name = String::from_utf8_lossy(key).to_lowercase();
@@ -67,6 +66,17 @@ pub fn read(map: &Map, tls_off: bool, options: &mut Options, report: &mut Report
         let wanted = all.find(|(key, _)| key.eq_ignore_ascii_case(name.as_bytes()));
         wanted.map(|(_, value)| value)
     };
+    // A client that negotiates TLS has that much longer for its CONNECT (CORE-58).
+    let says_timeout = |block: &Value| match &block.node {
+        Node::Map(map) => map.find("timeout").is_some(),
+        _ => false,
+    };
+    if let Some(tls) = &keys.options.tls
+        && !last("authorization").is_some_and(says_timeout)
+    {
+        let handshake = tls.timeout.unwrap_or(HANDSHAKE_TIMEOUT);
+        keys.options.auth.timeout = handshake + Duration::from_secs(1);
+    }
     if let Some(value) = last("accounts") {
         accounts::read(keys.report, value, keys.options);
     }
@@ -78,19 +88,6 @@ pub fn read(map: &Map, tls_off: bool, options: &mut Options, report: &mut Report
         keys.options.system_account = system;
     }
     open_global(map, keys.options);
-    match keys.tls.take() {
-        Some((origin, what, verifies)) if !tls_off && (verifies || !keys.allow_non_tls) => {
-            let cure = if verifies {
-                "remove the block to start without checking certificates"
-            } else {
-                "remove the block to start without encryption, or set allow_non_tls: true"
-            };
-            let kind = ProblemKind::NotEnforced { what, cure };
-            keys.report.error_at(&origin, kind);
-        }
-        Some(_) => keys.report.inactive("tls"),
-        None => {}
-    }
 }
 
 /// Who names a system account and has nothing else in the way of users goes on with everybody
@@ -171,6 +168,20 @@ impl Keys<'_> {
                     let no_auth_user = options.auth.no_auth_user.take();
                     options.auth = auth;
                     options.auth.no_auth_user = no_auth_user;
+                }
+            }
+            "tls" if self.tls_off => tls::check::tls(self.report, name, value),
+            "tls" => options.tls = tls::read(self.report, name, value),
+            "proxies" => {
+                options.trusted_proxies = inactive::listeners::proxies(self.report, value);
+            }
+            "proxy_protocol" => options.proxy_protocol = value.boolean()?,
+            "websocket" | "ws" => options.websocket = websocket::read(self.report, value),
+            "allow_non_tls" => options.allow_non_tls = value.boolean()?,
+            "ocsp" => {
+                options.ocsp = tls::read_ocsp(self.report, value);
+                if options.ocsp.mode != OcspMode::Never {
+                    self.report.inactive(name);
                 }
             }
             "mappings" => {
@@ -309,30 +320,10 @@ impl Keys<'_> {
             }
             "gateway" => inactive::links::gateway(report, value),
             "leafnodes" => inactive::links::leafnodes(report, value),
-            "websocket" => inactive::listeners::websocket(report, value),
             "mqtt" => inactive::listeners::mqtt(report, value),
-            "proxies" => inactive::listeners::proxies(report, value),
             "jetstream" => noted = inactive::jetstream::jetstream(report, value),
-            "tls" => {
-                let errors = report.errors.len();
-                inactive::tls::tls(report, name, value);
-                // A block with mistakes is refused for those.
-                if let Node::Map(map) = &value.node
-                    && report.errors.len() == errors
-                {
-                    let verifies = inactive::tls::verifies(map);
-                    let what = if verifies { "tls with verify" } else { "tls" };
-                    self.tls = Some((value.origin.clone(), what, verifies));
-                }
-                return Ok(());
-            }
-            "allow_non_tls" => {
-                self.allow_non_tls = value.boolean()?;
-                noted = self.allow_non_tls;
-            }
-            "ocsp" => inactive::tls::ocsp(report, value),
-            "ocsp_cache" => inactive::tls::ocsp_cache(report, value),
-            "resolver_tls" => inactive::tls::tls(report, name, value),
+            "ocsp_cache" => tls::check::ocsp_cache(report, value),
+            "resolver_tls" => tls::check::tls(report, name, value),
             "https" => {
                 let (_, port) = listen::parse(value)?;
                 noted = port != 0;
@@ -347,7 +338,6 @@ impl Keys<'_> {
                 self.options.reconnect_error_reports = or_default_reports(value.integer()?, 1);
                 noted = value.integer()? != 0;
             }
-            "proxy_protocol" => noted = value.boolean()?,
             "store_dir" => _ = value.text()?,
             "default_js_domain" => {
                 let text = "error default_js_domain config: unsupported type ";

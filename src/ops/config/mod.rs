@@ -22,8 +22,10 @@ pub mod parser;
 mod rates;
 mod report;
 pub mod table;
+mod tls;
 mod validate;
 pub mod value;
+mod websocket;
 
 use std::path::Path;
 

@@ -144,18 +144,18 @@ pub const KEYS: &[Key] = &[
     key(&["resolver_pinned_accounts"], NONE, Yes),
     key(&["trusted_keys", "trusted"], NONE, No),
     key(&["default_sentinel"], NONE, Yes),
-    dormant(&["proxies"]),
-    dormant(&["proxy_protocol"]),
+    key(&["proxies"], NONE, Yes),
+    key(&["proxy_protocol"], "false", No),
     // Encryption.
-    dormant(&["tls"]),
-    dormant(&["allow_non_tls"]),
+    key(&["tls"], NONE, Yes),
+    key(&["allow_non_tls"], "false", No),
     dormant(&["ocsp"]),
     dormant(&["ocsp_cache"]),
     // Other servers, other protocols, storage.
     dormant(&["cluster"]),
     dormant(&["gateway"]),
     dormant(&["leafnodes", "leaf"]),
-    dormant(&["websocket", "ws"]),
+    key(&["websocket", "ws"], NONE, No),
     dormant(&["mqtt"]),
     dormant(&["jetstream"]),
     dormant(&["store_dir", "storedir"]),
@@ -197,6 +197,14 @@ mod tests {
 
     /// A file in which the key is not its default.
     const CHANGED: &[(&str, &str)] = &[
+        (
+            "proxies",
+            "{ trusted: [ {key: UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4} ] }",
+        ),
+        ("proxy_protocol", "true"),
+        ("tls", "{ timeout: 5 }"),
+        ("allow_non_tls", "true"),
+        ("websocket", "{ port: 8080, no_tls: true }"),
         ("listen", "127.0.0.1:4333"),
         ("port", "4333"),
         ("host", "127.0.0.1"),

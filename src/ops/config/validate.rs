@@ -2,6 +2,7 @@
 
 use super::duration::Shown;
 use super::error::{Problem, ProblemKind};
+use super::websocket;
 use crate::auth::jwt::setup;
 use crate::options::Options;
 
@@ -41,22 +42,28 @@ fn check(options: &Options) -> Result<(), ProblemKind> {
     {
         return Err(ProblemKind::Stock("server name cannot contain spaces"));
     }
+    if let Some(name) = &options.auth.no_auth_user {
+        no_auth_user(options, name)?;
+    }
     if let Err(error) = setup::keys(options, ANY_VERSION) {
         let found = error.to_string();
         return Err(ProblemKind::TypeIn { text: "", found });
     }
+    websocket::validate(options)
+}
+
+/// A user that stands for those without credentials must be one (AUTH-5).
+pub(super) fn no_auth_user(options: &Options, name: &str) -> Result<(), ProblemKind> {
     let auth = &options.auth;
-    if let Some(name) = &auth.no_auth_user {
-        if auth.users.is_empty() {
-            return Err(ProblemKind::NoAuthUserWithoutUsers(name.clone()));
-        }
-        let known = |it: &crate::options::UserOptions| match &it.nkey {
-            Some(nkey) => nkey == name,
-            None => it.username == *name,
-        };
-        if !auth.users.iter().any(known) {
-            return Err(ProblemKind::NoAuthUserUnknown(name.clone()));
-        }
+    if auth.users.is_empty() {
+        return Err(ProblemKind::NoAuthUserWithoutUsers(name.to_owned()));
+    }
+    let known = |it: &crate::options::UserOptions| match &it.nkey {
+        Some(nkey) => nkey == name,
+        None => it.username == name,
+    };
+    if !auth.users.iter().any(known) {
+        return Err(ProblemKind::NoAuthUserUnknown(name.to_owned()));
     }
     Ok(())
 }

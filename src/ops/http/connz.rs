@@ -8,7 +8,8 @@ use super::accounts::is_account;
 use super::facts::ServerFacts;
 use super::format;
 use super::query::{BadRequest, Page, Parameters};
-use crate::ids::{ConnectionId, GLOBAL_ACCOUNT};
+use super::transports::{ConnTls, ProxyInfo};
+use crate::ids::{ConnectionId, GLOBAL_ACCOUNT, Listener};
 use crate::routing::subject::patterns_overlap;
 use crate::shard::report::{
     ConnectionOrder, ConnectionQuery, ConnectionReport, Figures, Query, ShardReport,
@@ -61,6 +62,8 @@ struct ConnInfo {
     lang: Box<str>,
     #[serde(skip_serializing_if = "str::is_empty")]
     version: Box<str>,
+    #[serde(flatten)]
+    tls: ConnTls,
     #[serde(skip_serializing_if = "Option::is_none")]
     authorized_user: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,6 +80,8 @@ struct ConnInfo {
     name_tag: Option<Box<str>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tags: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy: Option<ProxyInfo>,
     /// Ours; shown only to who asks with `shard=1`, because stock has no such field.
     #[serde(skip_serializing_if = "Option::is_none")]
     shard: Option<u8>,
@@ -288,7 +293,10 @@ impl Request {
         ConnInfo {
             cid: report.cid.0,
             kind: "Client",
-            r#type: "nats",
+            r#type: match report.transport.listener {
+                Listener::Client => "nats",
+                Listener::WebSocket => "websocket",
+            },
             ip: report.address.ip().to_string(),
             port: report.address.port(),
             start: format::time(report.start),
@@ -309,6 +317,8 @@ impl Request {
             name: Box::from(&*report.name),
             lang: Box::from(&*report.lang),
             version: Box::from(&*report.version),
+            tls: ConnTls::of(&report.transport, self.auth),
+            proxy: ProxyInfo::of(&report.transport),
             authorized_user: user,
             account: (self.auth && !in_global).then(|| Box::from(&*report.account)),
             subscriptions_list: subjects,

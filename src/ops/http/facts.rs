@@ -7,6 +7,7 @@ use crate::accounts::registry::Accounts;
 use crate::options::Options;
 use crate::protocol::info::ServerInfo;
 use crate::time::WallTime;
+use crate::transport::settings::TransportSettings;
 
 /// Facts that monitoring shows beside the figures.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub struct ServerFacts {
     pub options: Arc<Options>,
     /// The accounts there are.
     pub accounts: Arc<Accounts>,
+    /// TLS and WebSocket as they are in force.
+    pub transports: Arc<TransportSettings>,
     /// Monitoring port really bound.
     pub http_port: u16,
     /// Shards.

@@ -18,6 +18,7 @@ mod server;
 mod server_tests;
 mod subsz;
 mod threads;
+mod transports;
 mod varz;
 
 pub use server::{Monitor, MonitorError};

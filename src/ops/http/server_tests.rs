@@ -20,7 +20,7 @@ use crate::routing::interest::RoutingStats;
 use crate::routing::subject::patterns_overlap;
 use crate::shard::report::{
     AccountFigures, AccountReport, ConnectionReport, Counters, Figures, Query, ShardReport,
-    SubscriptionReport, Volume,
+    SubscriptionReport, TransportReport, Volume,
 };
 use crate::time::WallTime;
 
@@ -157,6 +157,7 @@ fn connection(cid: u64, user: &str, lang: &str) -> ConnectionReport {
         name: "n".into(),
         lang: lang.into(),
         version: "1".into(),
+        transport: TransportReport::default(),
         authorized_user: user.into(),
         account: "$G".into(),
         subscriptions_list: vec![
@@ -194,6 +195,7 @@ impl Site {
             ramjet_version: "0.0.0",
             accounts: Arc::new(Accounts::new(&options).expect("accounts")),
             options: Arc::new(options),
+            transports: Arc::default(),
             http_port: address.port(),
             shards: 2,
             feature_flags: BTreeMap::from([("js_ack_fc_v2".to_owned(), false)]),

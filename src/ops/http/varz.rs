@@ -6,9 +6,11 @@ use serde::Serialize;
 
 use super::facts::ServerFacts;
 use super::format::Number;
+use super::transports::{WebSocketVarz, cert_not_after};
 use super::{format, process};
 use crate::options::WriteTimeoutPolicy;
 use crate::shard::report::Counters;
+use crate::transport::settings::HANDSHAKE_TIMEOUT;
 
 #[derive(Serialize)]
 pub(super) struct Varz<'a> {
@@ -24,6 +26,10 @@ pub(super) struct Varz<'a> {
     port: u16,
     #[serde(skip_serializing_if = "is_default")]
     auth_required: bool,
+    #[serde(skip_serializing_if = "is_default")]
+    tls_required: bool,
+    #[serde(skip_serializing_if = "is_default")]
+    tls_verify: bool,
     max_connections: i64,
     #[serde(skip_serializing_if = "is_default")]
     max_subscriptions: usize,
@@ -41,7 +47,7 @@ pub(super) struct Varz<'a> {
     gateway: Empty,
     leaf: Empty,
     mqtt: Empty,
-    websocket: Empty,
+    websocket: WebSocketVarz<'a>,
     jetstream: Empty,
     tls_timeout: Number,
     write_deadline: u64,
@@ -86,6 +92,8 @@ pub(super) struct Varz<'a> {
     slow_consumer_stats: ByKind,
     stale_connection_stats: ByKind,
     disk_io_wait_stats: DiskWaits,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_cert_not_after: Option<String>,
 }
 
 /// A block of a feature that is not in use.
@@ -129,9 +137,6 @@ fn is_default_slice(tags: &&[String]) -> bool {
     tags.is_empty()
 }
 
-/// Seconds a TLS handshake may take; shown whether or not TLS is in use.
-const TLS_TIMEOUT: f64 = 2.0;
-
 /// Puts facts and figures together.
 pub(super) fn varz<'a>(
     facts: &'a ServerFacts,
@@ -153,6 +158,8 @@ pub(super) fn varz<'a>(
         host: &info.host,
         port: info.port,
         auth_required: info.auth_required,
+        tls_required: info.tls_required,
+        tls_verify: info.tls_verify,
         max_connections: limits.max_connections.map_or(-1, |max| max as i64),
         max_subscriptions: limits.max_subscriptions.unwrap_or(0),
         ping_interval: limits.ping_interval.as_nanos() as u64,
@@ -169,9 +176,16 @@ pub(super) fn varz<'a>(
         gateway: Empty {},
         leaf: Empty {},
         mqtt: Empty {},
-        websocket: Empty {},
+        websocket: WebSocketVarz::of(facts),
         jetstream: Empty {},
-        tls_timeout: Number(TLS_TIMEOUT),
+        tls_timeout: Number(
+            options
+                .tls
+                .as_ref()
+                .and_then(|it| it.timeout)
+                .unwrap_or(HANDSHAKE_TIMEOUT)
+                .as_secs_f64(),
+        ),
         write_deadline: limits.write_deadline.as_nanos() as u64,
         write_timeout: match limits.write_timeout {
             WriteTimeoutPolicy::Default => "",
@@ -217,5 +231,6 @@ pub(super) fn varz<'a>(
         slow_consumer_stats: ByKind::clients(counters.slow_consumers),
         stale_connection_stats: ByKind::clients(counters.stale_connections),
         disk_io_wait_stats: DiskWaits::default(),
+        tls_cert_not_after: cert_not_after(facts),
     }
 }

@@ -8,4 +8,4 @@ pub(super) use claims::ClaimsService;
 pub(super) use directory::Directory;
 pub use directory::StoreError;
 pub use vouched::OperatorError;
-pub(super) use vouched::{Vouched, view};
+pub(super) use vouched::{Logins, Vouched, view};

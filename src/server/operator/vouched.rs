@@ -16,11 +16,12 @@ use crate::auth::jwt::activation::activates;
 use crate::auth::jwt::setup::{self, SetupError};
 use crate::auth::jwt::trust::{AccountRefused, Keys, Trust, TrustedAccount, seconds};
 use crate::options::{
-    AccountOptions, ExportOptions, ImportOptions, LatencyOptions, Options, ResolverOptions,
-    ResponseType, Shared,
+    AccountOptions, AuthOptions, ExportOptions, ImportOptions, LatencyOptions, Options,
+    ResolverOptions, ResponseType, Shared,
 };
 use crate::server::identity::COMPATIBLE_VERSION;
 use crate::server::shards::wall_time;
+use crate::server::transports::{websocket_auth, with_trust};
 
 /// Operator mode cannot be as it is asked for.
 #[derive(Debug, thiserror::Error)]
@@ -119,19 +120,45 @@ impl Vouched {
     }
 }
 
+/// Who may connect by each listener.
+pub(in crate::server) struct Logins {
+    /// By the client port.
+    pub client: Arc<Authenticator>,
+    /// By WebSocket, where that is not the same (WS-11).
+    pub websocket: Option<Arc<Authenticator>>,
+}
+
+impl Logins {
+    fn new(
+        options: &Options,
+        make: impl Fn(&AuthOptions) -> Result<Authenticator, OperatorError>,
+    ) -> Result<Self, OperatorError> {
+        let make = |auth: &AuthOptions| -> Result<_, OperatorError> {
+            Ok(Arc::new(with_trust(make(auth)?, options)))
+        };
+        Ok(Self {
+            client: make(&options.auth)?,
+            websocket: websocket_auth(options).as_ref().map(make).transpose()?,
+        })
+    }
+}
+
 /// Accounts and users that options and tokens come to, after `before`.
 pub(in crate::server) fn view(
     before: &Accounts,
     options: &Options,
     vouched: &Vouched,
-) -> Result<(Accounts, Authenticator), OperatorError> {
+) -> Result<(Accounts, Logins), OperatorError> {
     let Some(keys) = &vouched.keys else {
         let accounts = before.next(options)?;
-        let mut authenticator = Authenticator::with_accounts(&options.auth, &accounts)?;
-        if let Some(callout) = &options.auth.callout {
-            authenticator = authenticator.asking(Callout::new(callout, &accounts, zone)?);
-        }
-        return Ok((accounts, authenticator));
+        let logins = Logins::new(options, |auth| {
+            let authenticator = Authenticator::with_accounts(auth, &accounts)?;
+            Ok(match &auth.callout {
+                Some(callout) => authenticator.asking(Callout::new(callout, &accounts, zone)?),
+                None => authenticator,
+            })
+        })?;
+        return Ok((accounts, logins));
     };
     let cluster = options.cluster_name.as_deref();
     let with_accounts = Options {
@@ -155,8 +182,10 @@ pub(in crate::server) fn view(
             trust.add(id, Arc::clone(account));
         }
     }
-    let authenticator = Authenticator::with_accounts(&options.auth, &accounts)?;
-    Ok((accounts, authenticator.trusting(trust)))
+    let logins = Logins::new(options, |auth| {
+        Ok(Authenticator::with_accounts(auth, &accounts)?.trusting(trust.clone()))
+    })?;
+    Ok((accounts, logins))
 }
 
 /// An account as the server's own. What of its token cannot be done is left out, and logged: its

@@ -3,12 +3,12 @@
 use super::super::authorization;
 use super::super::error::ProblemKind;
 use super::super::report::{Report, type_in};
+use super::super::tls::check::{self as tls, tls_link};
 use super::super::value::{Node, Value};
 use super::check::{
     Fields, Unknown, accounts, address, block, compression, denied_subjects, duration, entries,
     flag, integer, list, text, text_list, write_timeout,
 };
-use super::tls::{self, tls_link};
 
 /// `cluster` (CFG-59).
 pub fn cluster(report: &mut Report, value: &Value) {

@@ -2,9 +2,9 @@
 
 use super::super::error::ProblemKind;
 use super::super::report::{Report, TextsError, strict_duration, type_in};
+use super::super::tls::check as tls;
 use super::super::value::{Node, Value};
 use super::check::{Fields, Unknown, address, block, duration, entries, flag, integer, list, text};
-use super::tls;
 
 /// `websocket`.
 pub fn websocket(report: &mut Report, value: &Value) {
@@ -153,8 +153,27 @@ fn consumer_replicas(report: &mut Report, key: &str, value: &Value) {
     );
 }
 
-/// `proxies`.
-pub fn proxies(report: &mut Report, value: &Value) {
+/// `proxies`: the public keys of those that are trusted (CORE-92).
+pub fn proxies(report: &mut Report, value: &Value) -> Vec<String> {
+    check_proxies(report, value);
+    let trusted = match &value.node {
+        Node::Map(map) => map.find("trusted").map(|it| &it.node),
+        _ => None,
+    };
+    let Some(Node::Array(entries)) = trusted else {
+        return Vec::new();
+    };
+    let key = |entry: &Value| match &entry.node {
+        Node::Map(map) => {
+            let key = map.find("key").or(map.find("public_key"))?;
+            Some(key.text().ok()?.to_owned())
+        }
+        _ => None,
+    };
+    entries.iter().filter_map(key).collect()
+}
+
+fn check_proxies(report: &mut Report, value: &Value) {
     block(
         report,
         value,

@@ -2,8 +2,7 @@
 //! them, so that a mistake is found today, and nothing of them is kept.
 
 pub mod accounts;
-mod check;
+pub mod check;
 pub mod jetstream;
 pub mod links;
 pub mod listeners;
-pub mod tls;

@@ -1,9 +1,11 @@
-//! `tls` blocks, of clients and of links, and what belongs to them (CFG-51..53, CORE-78..89).
+//! What may stand in `tls` blocks, of clients and of links, and in `ocsp` (CFG-51..53,
+//! CORE-78..89).
 
 use super::super::error::ProblemKind;
+use super::super::inactive::check::{Fields, Unknown, block, entries, flag, text, text_list};
 use super::super::report::{Report, type_in};
 use super::super::value::{Map, Node, Value};
-use super::check::{Fields, Unknown, block, entries, flag, text, text_list};
+use super::names;
 
 /// A block of a listener for clients, where known URLs cannot be checked.
 pub fn tls(report: &mut Report, key: &str, value: &Value) {
@@ -21,16 +23,6 @@ pub fn tls_link(report: &mut Report, key: &str, value: &Value) {
     block_of_tls(report, key, value);
 }
 
-/// Whether the block asks clients for certificates.
-pub fn verifies(map: &Map) -> bool {
-    map.iter().any(|(key, value)| {
-        matches!(
-            String::from_utf8_lossy(key).to_lowercase().as_str(),
-            "verify" | "verify_and_map"
-        ) && value.node == Node::Bool(true)
-    })
-}
-
 fn block_of_tls<'v>(report: &mut Report, _: &str, value: &'v Value) -> Option<&'v Map> {
     let map = report.keep(value, value.map())?;
     let unknown = Unknown::In("error parsing tls config, unknown field ", "");
@@ -45,6 +37,7 @@ fn block_of_tls<'v>(report: &mut Report, _: &str, value: &'v Value) -> Option<&'
             "error parsing tls config, cannot combine 'cert_file' option with 'certs' option";
         report.error(value, ProblemKind::Stock(text));
     }
+    names::check(report, map, value);
     Some(map)
 }
 

@@ -1,0 +1,342 @@
+//! TLS settings from files and names. Everything that can be wrong with a `tls` block is found
+//! here, before a listener opens or a reload changes anything.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{NamedGroup, RootCertStore, SupportedCipherSuite, version};
+
+use sha2::{Digest, Sha256};
+
+use crate::options::{PathPair, TlsOptions};
+use crate::transport::identity;
+use crate::transport::rate::HandshakeRate;
+use crate::transport::settings::{HANDSHAKE_TIMEOUT, SUITES, TlsSettings};
+
+/// What is wrong with a `tls` block. The texts are stock's where it has one.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsLoadError {
+    /// A certificate without its key.
+    #[error("missing 'key_file' in TLS configuration")]
+    NoKey,
+    /// A key without its certificate.
+    #[error("missing 'cert_file' in TLS configuration")]
+    NoCertificate,
+    /// Something about a certificate or its key.
+    #[error("error parsing X509 certificate/key pair{place}: {problem}")]
+    Pair {
+        /// ` 1/2`, where there are several.
+        place: String,
+        /// What.
+        problem: PairProblem,
+    },
+    /// The CA file cannot be read.
+    #[error("open {file}: {cause}")]
+    Ca {
+        /// The file.
+        file: String,
+        /// In the system's words, as Go spells them.
+        cause: String,
+    },
+    /// Nothing in it is a certificate.
+    #[error("failed to parse root ca certificate")]
+    NoCa,
+    /// The system has no certificates of authorities.
+    #[error("no certificates of authorities found on this system: name some with ca_file")]
+    NoSystemCa,
+    /// Names of which none can be used.
+    #[error("none of these {what} is supported: use some of {known}")]
+    Unsupported {
+        /// What they name.
+        what: &'static str,
+        /// What could be named.
+        known: String,
+    },
+    /// The library refuses what it was given.
+    #[error("error in TLS configuration: {0}")]
+    Library(#[from] rustls::Error),
+    /// The same, for whom to trust.
+    #[error("error in TLS configuration: {0}")]
+    Verifier(#[from] rustls::server::VerifierBuilderError),
+}
+
+/// What is wrong with a certificate and its key.
+#[derive(Debug, thiserror::Error)]
+pub enum PairProblem {
+    /// A file cannot be read.
+    #[error("open {file}: {cause}")]
+    File {
+        /// The file.
+        file: String,
+        /// In the system's words, as Go spells them.
+        cause: String,
+    },
+    /// Nothing of PEM in it.
+    #[error("tls: failed to find any PEM data in {0} input")]
+    NoPem(&'static str),
+    /// Damaged.
+    #[error("tls: failed to parse {0}")]
+    Damaged(&'static str),
+    /// Not each other's.
+    #[error("tls: private key does not match public key")]
+    Mismatch,
+}
+
+/// Reads everything a `tls` block of a listener names.
+///
+/// # Errors
+/// [`TlsLoadError`].
+pub fn load(options: &TlsOptions) -> Result<Arc<TlsSettings>, TlsLoadError> {
+    let provider = Arc::new(provider(options)?);
+    let certificates = certificates(options, &provider)?;
+    let not_after = certificates
+        .first()
+        .and_then(|it| it.key.cert.first())
+        .and_then(identity::not_after);
+    let mut chains = Sha256::new();
+    for chain in certificates.iter().flat_map(|it| &it.key.cert) {
+        chains.update(chain);
+    }
+    let versions: &[_] = if options.only_tls13 {
+        &[&version::TLS13]
+    } else {
+        &[&version::TLS13, &version::TLS12]
+    };
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)?;
+    let builder = if options.verify {
+        let roots = Arc::new(roots(options.ca_file.as_deref())?);
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider));
+        builder.with_client_cert_verifier(verifier.build()?)
+    } else {
+        if let Some(file) = &options.ca_file {
+            roots(Some(file))?; // not needed, but a mistake all the same
+        }
+        builder.with_no_client_auth()
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(Certificates(certificates)));
+    config.ignore_client_order = !options.cipher_suites.is_empty();
+    // Tickets are sealed with keys of this very configuration: a session of another listener, or of
+    // the time before a reload, is not resumed where other peers are trusted (T16).
+    config.ticketer = aws_lc_rs::Ticketer::new()?;
+    config.send_tls13_tickets = 1;
+    let rate = options.connection_rate_limit;
+    Ok(Arc::new(TlsSettings {
+        config: Arc::new(config),
+        timeout: options.timeout.unwrap_or(HANDSHAKE_TIMEOUT),
+        handshake_first: options.handshake_first,
+        pinned: options
+            .pinned_certs
+            .iter()
+            .filter_map(|it| {
+                let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(it.as_bytes());
+                bytes.ok()?.try_into().ok()
+            })
+            .collect(),
+        verify: options.verify,
+        map: options.map,
+        rate: (rate > 0).then(|| Arc::new(HandshakeRate::new(rate))),
+        chains: chains.finalize().into(),
+        not_after,
+    }))
+}
+
+/// Algorithms, as far as the block restricts them (CORE-80).
+fn provider(options: &TlsOptions) -> Result<CryptoProvider, TlsLoadError> {
+    let mut provider = aws_lc_rs::default_provider();
+    if !options.cipher_suites.is_empty() {
+        provider.cipher_suites = suites(&options.cipher_suites, &provider.cipher_suites)?;
+    }
+    let groups = if options.curves.is_empty() {
+        GROUPS.map(|(_, group)| group).to_vec()
+    } else {
+        let named = options.curves.iter();
+        let found = named.filter_map(|name| GROUPS.iter().find(|(known, _)| known == name));
+        found.map(|(_, group)| *group).collect()
+    };
+    if groups.is_empty() {
+        return Err(TlsLoadError::Unsupported {
+            what: "curve_preferences",
+            known: GROUPS.map(|(name, _)| name).join(", "),
+        });
+    }
+    let all = aws_lc_rs::ALL_KX_GROUPS;
+    provider.kx_groups = groups
+        .into_iter()
+        .filter_map(|group| all.iter().copied().find(|it| it.name() == group))
+        .collect();
+    Ok(provider)
+}
+
+/// Groups by Go's names, best first, in stock's order. `CurveP521` is not among them: it is known
+/// to the configuration and left out here.
+const GROUPS: [(&str, NamedGroup); 4] = [
+    ("X25519MLKEM768", NamedGroup::X25519MLKEM768),
+    ("X25519", NamedGroup::X25519),
+    ("CurveP256", NamedGroup::secp256r1),
+    ("CurveP384", NamedGroup::secp384r1),
+];
+
+/// The suites named, in that order. Those of TLS 1.3 are always there and not to be chosen, as in
+/// Go.
+fn suites(
+    names: &[String],
+    all: &[SupportedCipherSuite],
+) -> Result<Vec<SupportedCipherSuite>, TlsLoadError> {
+    let find = |name: &String| {
+        let (_, suite) = SUITES.iter().find(|(known, _)| known == name)?;
+        all.iter().copied().find(|it| it.suite() == *suite)
+    };
+    let named: Vec<_> = names.iter().filter_map(find).collect();
+    if named.is_empty() {
+        return Err(TlsLoadError::Unsupported {
+            what: "cipher_suites",
+            known: SUITES.map(|(name, _)| name).join(", "),
+        });
+    }
+    let tls13 = all.iter().copied().filter(|it| it.tls13().is_some());
+    let tls12 = named.into_iter().filter(|it| it.tls13().is_none());
+    Ok(tls13.chain(tls12).collect())
+}
+
+/// Whom to trust: the authorities of a file, or the system's.
+pub fn roots(file: Option<&Path>) -> Result<RootCertStore, TlsLoadError> {
+    let mut roots = RootCertStore::empty();
+    let Some(file) = file else {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        return if roots.is_empty() {
+            Err(TlsLoadError::NoSystemCa)
+        } else {
+            Ok(roots)
+        };
+    };
+    let text = std::fs::read(file).map_err(|error| TlsLoadError::Ca {
+        file: file.display().to_string(),
+        cause: go_cause(&error),
+    })?;
+    let certificates = CertificateDer::pem_slice_iter(&text).filter_map(Result::ok);
+    let (added, _) = roots.add_parsable_certificates(certificates);
+    if added == 0 {
+        return Err(TlsLoadError::NoCa);
+    }
+    Ok(roots)
+}
+
+fn certificates(
+    options: &TlsOptions,
+    provider: &CryptoProvider,
+) -> Result<Vec<Named>, TlsLoadError> {
+    let count = options.certificates.len();
+    let pairs = options.certificates.iter().enumerate();
+    pairs
+        .map(|(at, pair)| {
+            if !options.numbered {
+                if pair.key.as_os_str().is_empty() {
+                    return Err(TlsLoadError::NoKey);
+                }
+                if pair.certificate.as_os_str().is_empty() {
+                    return Err(TlsLoadError::NoCertificate);
+                }
+            }
+            certificate(pair, provider).map_err(|problem| {
+                let place = if options.numbered {
+                    format!(" {}/{count}", at + 1)
+                } else {
+                    String::new()
+                };
+                TlsLoadError::Pair { place, problem }
+            })
+        })
+        .collect()
+}
+
+fn certificate(pair: &PathPair, provider: &CryptoProvider) -> Result<Named, PairProblem> {
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|error| PairProblem::File {
+            file: path.display().to_string(),
+            cause: go_cause(&error),
+        })
+    };
+    let (chain, key) = (read(&pair.certificate)?, read(&pair.key)?);
+    let chain = CertificateDer::pem_slice_iter(&chain)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| PairProblem::Damaged("certificate"))?;
+    let Some(leaf) = chain.first() else {
+        return Err(PairProblem::NoPem("certificate"));
+    };
+    let names = identity::host_names(leaf).ok_or(PairProblem::Damaged("certificate"))?;
+    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|error| match error {
+        pem::Error::NoItemsFound => PairProblem::NoPem("key"),
+        _ => PairProblem::Damaged("private key"),
+    })?;
+    let key = provider
+        .key_provider
+        .load_private_key(key)
+        .map_err(|_| PairProblem::Damaged("private key"))?;
+    let key = CertifiedKey::new(chain, key);
+    match key.keys_match() {
+        Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => {
+            Err(PairProblem::Mismatch)
+        }
+        _ => Ok(Named {
+            key: Arc::new(key),
+            names,
+        }),
+    }
+}
+
+/// A certificate with the host names it is for.
+#[derive(Debug)]
+struct Named {
+    key: Arc<CertifiedKey>,
+    names: Vec<String>,
+}
+
+/// The certificates of a listener: the first that the client can use, or the first (CORE-86).
+#[derive(Debug)]
+struct Certificates(Vec<Named>);
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let first = self.0.first()?;
+        if self.0.len() == 1 {
+            return Some(Arc::clone(&first.key));
+        }
+        let usable = |it: &&Named| {
+            let name_fits = hello
+                .server_name()
+                .is_none_or(|name| it.names.iter().any(|known| is_for(known, name)));
+            name_fits
+                && it
+                    .key
+                    .key
+                    .choose_scheme(hello.signature_schemes())
+                    .is_some()
+        };
+        let found = self.0.iter().find(usable).unwrap_or(first);
+        Some(Arc::clone(&found.key))
+    }
+}
+
+/// Is a certificate for `pattern` for this host? `*` stands for the first label alone.
+fn is_for(pattern: &str, host: &str) -> bool {
+    match pattern.strip_prefix("*.") {
+        Some(rest) => host
+            .split_once('.')
+            .is_some_and(|(_, parent)| parent.eq_ignore_ascii_case(rest)),
+        None => pattern.eq_ignore_ascii_case(host),
+    }
+}
+
+/// An error of the system in Go's words: lower case, without a number.
+fn go_cause(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    text.to_lowercase()
+}
