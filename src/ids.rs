@@ -38,6 +38,16 @@ pub enum Listener {
     WebSocket,
 }
 
+impl Listener {
+    /// What those who come by it are called in events, advisories and `/connz`.
+    pub const fn client_type(self) -> &'static str {
+        match self {
+            Self::Client => "nats",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
 /// An account's number: the same on every shard, given out by the one writer of control state, and
 /// never given to another account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -337,14 +337,13 @@ impl Reloader {
         let mut info = (*current.settings.info).clone();
         identity::update(&mut info, options, &logins.client, self.port);
         Arc::new(start::settings(
-            current.settings.number + 1,
+            Some(&current.settings),
             options,
             self.shared.shards.0.len(),
             Arc::new(info),
             Arc::new(accounts),
             logins,
             doors,
-            current.settings.identity.sequence(),
         ))
     }
 

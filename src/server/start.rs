@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::handle::{ServerHandle, Shared};
@@ -186,14 +186,13 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         client_address.port(),
     ));
     let settings = Arc::new(settings(
-        0,
+        None,
         &options,
         shards,
         Arc::clone(&info),
         accounts,
         logins,
         doors,
-        Arc::default(),
     ));
     let (to_services, messages) = services::queue();
     let (posts, ends) = shards::wire(shards, options.client.max_connections, to_services)
@@ -329,17 +328,17 @@ fn own_services(
     services
 }
 
-/// The view of the shards that options come to.
+/// The view of the shards that options come to; it follows the one `before`.
 pub(super) fn settings(
-    number: u64,
+    before: Option<&Settings>,
     options: &Options,
     shards: usize,
     info: Arc<ServerInfo>,
     accounts: Arc<Accounts>,
     logins: Logins,
     doors: Doors,
-    sequence: Arc<AtomicU64>,
 ) -> Settings {
+    let sequence = before.map_or_else(Arc::default, |it| it.identity.sequence());
     let told = Told {
         cluster: options.cluster_name.as_deref(),
         tags: &options.tags,
@@ -348,7 +347,7 @@ pub(super) fn settings(
     };
     Settings {
         identity: ServerIdentity::new(&info, told, sequence),
-        number,
+        number: before.map_or(0, |it| it.number + 1),
         limits: options.client.clone(),
         info,
         auth_timeout: options.auth.timeout,

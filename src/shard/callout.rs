@@ -8,7 +8,7 @@ use crate::auth::authenticate::RefuseReason;
 use crate::auth::callout::Ask;
 use crate::auth::jwt::user::UserClaims;
 use crate::connection::connection::{Connection, Holds};
-use crate::ids::{AccountId, Listener, Slot};
+use crate::ids::{AccountId, Slot};
 use crate::shard::core::Core;
 use crate::shard::effects::{Effect, Level};
 use crate::shard::internal::Question;
@@ -76,13 +76,7 @@ fn client_info(connection: &Connection) -> Value {
         ("user", user.map_or("", |it| it)),
         ("name", &options.name),
         ("kind", "Client"),
-        (
-            "type",
-            match connection.listener {
-                Listener::Client => "nats",
-                Listener::WebSocket => "websocket",
-            },
-        ),
+        ("type", connection.listener.client_type()),
     ]);
     info.insert("id".into(), connection.cid.0.into());
     if !options.sig.is_empty() {

@@ -100,7 +100,7 @@ fn client_info(connection: &Connection, stop: Option<WallTime>) -> ClientInfo<'_
         name_tag: &connection.tenant.name_tag,
         tags: issued.map_or(&[], |it| &it.claims.body.tags),
         kind: "Client",
-        client_type: "nats",
+        client_type: connection.listener.client_type(),
     }
 }
 

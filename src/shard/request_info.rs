@@ -27,7 +27,7 @@ pub(super) fn describe(connection: &Connection, detailed: bool) -> ClientInfo<'_
         info.lang = &options.lang;
         info.ver = &options.version;
         info.kind = "Client";
-        info.client_type = "nats";
+        info.client_type = connection.listener.client_type();
     }
     info
 }

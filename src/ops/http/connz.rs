@@ -9,7 +9,7 @@ use super::facts::ServerFacts;
 use super::format;
 use super::query::{BadRequest, Page, Parameters};
 use super::transports::{ConnTls, ProxyInfo};
-use crate::ids::{ConnectionId, GLOBAL_ACCOUNT, Listener};
+use crate::ids::{ConnectionId, GLOBAL_ACCOUNT};
 use crate::routing::subject::patterns_overlap;
 use crate::shard::report::{
     ConnectionOrder, ConnectionQuery, ConnectionReport, Figures, Query, ShardReport,
@@ -293,10 +293,7 @@ impl Request {
         ConnInfo {
             cid: report.cid.0,
             kind: "Client",
-            r#type: match report.transport.listener {
-                Listener::Client => "nats",
-                Listener::WebSocket => "websocket",
-            },
+            r#type: report.transport.listener.client_type(),
             ip: report.address.ip().to_string(),
             port: report.address.port(),
             start: format::time(report.start),
