@@ -97,6 +97,12 @@ pub const OUTPUT_SHARE_MIN: u64 = 4 * 1024 * 1024;
 /// Bytes of a file that holds one token: a token has at most 1 MiB, tools write text around it.
 pub const TOKEN_FILE_MAX: u64 = 2 * 1024 * 1024;
 
+/// Accounts that are looked for at the same time; who needs one more is told that it is not there.
+pub const SEARCHES_MAX: usize = 1024;
+
+/// Accounts that are looked for because one needs them.
+pub const ACCOUNTS_SOUGHT_MAX: usize = 256;
+
 /// Messages that wait for the server's own services; more are dropped, and those who sent them hear
 /// nothing.
 pub const SERVICE_QUEUE_MAX: usize = 4096;

@@ -395,6 +395,8 @@ pub struct OperatorOptions {
     pub trusted_keys: Vec<String>,
     /// Where tokens of accounts come from.
     pub resolver: Option<ResolverOptions>,
+    /// How an account server is connected to (`resolver_tls`).
+    pub resolver_tls: Option<TlsOptions>,
     /// Accounts there from the start: public key and token.
     pub preload: Vec<(String, String)>,
     /// The only accounts that may be used; `None` is all.
@@ -408,7 +410,7 @@ pub struct OperatorOptions {
 pub enum ResolverOptions {
     /// The configuration alone.
     Memory,
-    /// An account server.
+    /// An account server: its URL, to which an account's key is appended.
     Url(String),
     /// A directory with all of them, kept the same on all servers.
     Full(DirectoryOptions),

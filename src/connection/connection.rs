@@ -245,6 +245,8 @@ pub struct Connection {
     pub holds: Holds,
     /// What the password check under way is for.
     pub check: PendingCheck,
+    /// Its account has been looked for since its CONNECT.
+    pub sought: bool,
     /// What it waits for at the barrier.
     pub owed: Option<Owed>,
     /// The driver has been told to end it. Told once: the index is somebody else's soon after.
@@ -326,6 +328,7 @@ impl Connection {
             early: Vec::new(),
             holds: Holds::default(),
             check: PendingCheck::default(),
+            sought: false,
             owed: None,
             released: false,
             paused: false,

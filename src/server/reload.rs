@@ -18,6 +18,7 @@ use super::operator::{Logins, OperatorError, Vouched, view};
 use super::transports::Doors;
 use super::{identity, shards, start};
 use crate::accounts::registry::Accounts;
+use crate::auth::jwt::trust::AccountRefused;
 use crate::ids::{AccountId, ConnectionId};
 use crate::listener::tls::TlsLoadError;
 use crate::ops::cli::{self, ConfigureError, Flags};
@@ -195,12 +196,29 @@ impl Reloader {
         logged(self.change(&mut self.lock(), options))
     }
 
+    /// Is this an account that an operator vouches for?
+    pub(super) fn knows(&self, key: &str) -> bool {
+        self.lock().vouched.knows(key)
+    }
+
+    /// The system account, where its token could not be had yet.
+    pub(super) fn bootstrapping(&self) -> Option<String> {
+        self.lock().vouched.bootstrapping().cloned()
+    }
+
     /// Takes over accounts' tokens; `None` where an account has gone. Blocks until every shard has
     /// taken them: not to be called on a shard. What is wrong with one goes to the log.
-    pub(super) fn update_accounts(&self, tokens: &[(&str, Option<&str>)]) {
+    ///
+    /// # Errors
+    /// The last of those that do not count; the others are taken over.
+    pub(super) fn update_accounts(
+        &self,
+        tokens: &[(&str, Option<&str>)],
+    ) -> Result<(), AccountRefused> {
         let mut current = self.lock();
         let mut vouched = current.vouched.clone();
         let mut changed: Vec<&str> = Vec::new();
+        let mut outcome = Ok(());
         for &(key, token) in tokens {
             let taken = match token {
                 Some(token) => vouched.take(key, token),
@@ -209,17 +227,23 @@ impl Reloader {
             match taken {
                 Ok(true) => changed.push(key),
                 Ok(false) => {}
-                Err(error) => log::error!("Update for account {key:?} resulted in error {error}"),
+                Err(error) => {
+                    log::error!("Update for account {key:?} resulted in error {error}");
+                    outcome = Err(error);
+                }
             }
         }
         if changed.is_empty() {
-            return;
+            return outcome;
         }
         let before = Arc::clone(&current.settings.accounts);
         let options = Arc::clone(&current.options);
         let (accounts, logins) = match view(&before, &options, &vouched) {
             Ok(view) => view,
-            Err(error) => return log::error!("Accounts not updated: {error}"),
+            Err(error) => {
+                log::error!("Accounts not updated: {error}");
+                return outcome;
+            }
         };
         let ids = changed
             .iter()
@@ -228,7 +252,7 @@ impl Reloader {
         let doors = Doors::unchanged(&current.settings);
         let settings = self.settings(&current, &options, accounts, logins, doors);
         if self.hand_over(&settings, Some(ids)).is_err() {
-            return; // the server ends
+            return outcome; // the server ends
         }
         self.facts.replace(ServerFacts {
             accounts: Arc::clone(&settings.accounts),
@@ -239,6 +263,7 @@ impl Reloader {
         for key in changed {
             self.close_over_account_limit(&current, key);
         }
+        outcome
     }
 
     /// Closes the youngest connections of an account that may have fewer now (AUTH-56).

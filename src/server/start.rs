@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use super::handle::{ServerHandle, Shared};
 use super::lame_duck::LameDuck;
-use super::operator::{ClaimsService, Directory, Logins, OperatorError, Vouched, view};
+use super::operator::{
+    ClaimsService, Fetches, Logins, OperatorError, Source, Updates, Vouched, Waiting, view,
+};
 use super::reload::Reloader;
 use super::system::callout::CalloutService;
 use super::system::envelope::Envelope;
@@ -165,7 +167,7 @@ impl Builder {
 
 fn start(options: Options) -> Result<ServerHandle, StartError> {
     check(&options)?;
-    let (vouched, directory) = Vouched::new(&options)?;
+    let (vouched, source) = Vouched::new(&options)?;
     let (accounts, logins) = view(&Accounts::default(), &options, &vouched)?;
     let accounts = Arc::new(accounts);
     let cpus = executor::allowed_cpus();
@@ -247,8 +249,8 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     let mut services = operators_services(&settings, &answers, &handle);
     services.extend(own_services(
         &settings,
-        directory,
-        &handle.reloader,
+        source,
+        &handle,
         &facts,
         &envelope,
     ));
@@ -304,26 +306,38 @@ fn operators_services(
 /// What the server answers as a client of itself.
 fn own_services(
     settings: &Settings,
-    directory: Option<Directory>,
-    reloader: &Arc<Reloader>,
+    source: Source,
+    handle: &ServerHandle,
     facts: &Arc<CurrentFacts>,
     envelope: &Arc<Envelope>,
 ) -> Vec<Box<dyn Service>> {
-    let Some(system) = settings.accounts.system() else {
-        return Vec::new();
-    };
     let options = &facts.now().options;
+    let reloader = || Arc::clone(&handle.reloader);
+    let posts = || handle.shared.shards.0.clone();
     let mut services: Vec<Box<dyn Service>> = Vec::new();
-    if let Some(ResolverOptions::Full(at) | ResolverOptions::Cache(at)) = &options.operator.resolver
-        && let Some(directory) = directory
-    {
-        services.push(Box::new(ClaimsService::new(
-            directory,
-            (&options.operator, at),
-            (system, settings.accounts.name(system)),
-            Arc::clone(reloader),
-            Arc::clone(envelope),
-        )));
+    let system = settings.accounts.system();
+    let updates = system.map(|system| Updates::new(reloader(), Arc::clone(envelope), system));
+    match (source, &options.operator.resolver) {
+        (
+            Source::Directory(directory),
+            Some(ResolverOptions::Full(at) | ResolverOptions::Cache(at)),
+        ) => {
+            if let Some(system) = system {
+                services.push(Box::new(ClaimsService::new(
+                    directory,
+                    (&options.operator, at),
+                    (system, settings.accounts.name(system)),
+                    reloader(),
+                    Arc::clone(envelope),
+                    Waiting::new(posts()),
+                )));
+            }
+        }
+        (Source::Server(server), _) => {
+            services.push(Box::new(Fetches::new(server, reloader(), posts())));
+            services.extend(updates.map(|it| Box::new(it) as Box<dyn Service>));
+        }
+        _ => services.extend(updates.map(|it| Box::new(it) as Box<dyn Service>)),
     }
     services
 }

@@ -103,6 +103,17 @@ pub struct Question {
     pub connect_opts: Value,
 }
 
+/// A connection waits for an account that is not known here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountSought {
+    /// Its shard.
+    pub shard: ShardId,
+    /// The connection.
+    pub slot: Slot,
+    /// Public key of the account.
+    pub key: String,
+}
+
 /// What shards leave for the server's own services.
 #[derive(Debug)]
 pub enum Mail {
@@ -110,6 +121,8 @@ pub enum Mail {
     Message(Box<InternalMessage>),
     /// A question to an auth service.
     Question(Box<Question>),
+    /// An account to be looked for.
+    Seek(Box<AccountSought>),
 }
 
 /// The server's own subscriptions on this shard.

@@ -162,6 +162,7 @@ impl Core {
         };
         let interval = settings.ping_interval(connection.listener);
         connection.deadlines.auth = NEVER;
+        connection.sought = false;
         connection.keep_alive.rtt = Some(now.since(connection.start_at));
         let first_ping = interval.min(limits::FIRST_PING);
         let spread = first_ping.as_nanos() as u64 / 5;
@@ -185,7 +186,7 @@ impl Core {
         self.authenticate(index);
     }
 
-    fn authenticate(&mut self, index: u32) {
+    pub(super) fn authenticate(&mut self, index: u32) {
         let settings = Arc::clone(&self.local.settings);
         let wall = self.local.wall;
         let Some(connection) = self.local.connections.at(index) else {
@@ -222,6 +223,7 @@ impl Core {
             Decision::Refuse(reason) => self.authentication_failed(slot.index, reason),
             Decision::Verify(check) => self.verify(slot, check, false),
             Decision::Ask(ask) => self.ask_service(slot, *ask),
+            Decision::Seek(key) => self.seek_account(slot, key),
         }
     }
 

@@ -29,6 +29,7 @@ mod remote;
 pub mod report;
 mod request_info;
 pub mod requested;
+mod seek;
 mod services;
 pub mod settings;
 mod shadows;

@@ -338,6 +338,7 @@ impl<D: Driver> Shard<D> {
                 asked,
                 answer,
             } => self.core.answered(slot, asked, *answer),
+            Control::Sought(slot) => self.core.sought(slot),
             Control::Internal(action) => self.core.act(action),
             Control::Query(query, answer) => self.questions.push((query, answer)),
             Control::Settings(new) => self.take_settings(new),
@@ -463,6 +464,12 @@ impl<D: Driver> Shard<D> {
                     if self.parts.services.try_send(mail).is_err() {
                         let why = "too many logins wait for the auth service";
                         self.core.answered(slot, asked, Err(why.into()));
+                    }
+                }
+                Effect::Seek(sought) => {
+                    let slot = sought.slot;
+                    if self.parts.services.try_send(Mail::Seek(sought)).is_err() {
+                        self.core.sought(slot);
                     }
                 }
                 Effect::Log(level, line) => log(level, &line),

@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod account_server;
 mod accounts;
 mod auth;
 mod callout;

@@ -295,6 +295,7 @@ impl Keys<'_> {
         match known {
             "operator" => operator::operators(report, value, options),
             "resolver" => operator::resolver(report, value, options),
+            "resolver_tls" => options.resolver_tls = tls::read_link(report, "resolver_tls", value),
             "resolver_preload" => operator::preload(report, value, options),
             "resolver_pinned_accounts" => operator::pinned(report, value, options),
             "trusted_keys" => operator::trusted_keys(report, value, options),
@@ -323,7 +324,6 @@ impl Keys<'_> {
             "mqtt" => inactive::listeners::mqtt(report, value),
             "jetstream" => noted = inactive::jetstream::jetstream(report, value),
             "ocsp_cache" => tls::check::ocsp_cache(report, value),
-            "resolver_tls" => tls::check::tls(report, name, value),
             "https" => {
                 let (_, port) = listen::parse(value)?;
                 noted = port != 0;

@@ -139,7 +139,7 @@ pub const KEYS: &[Key] = &[
         NONE,
         No,
     ),
-    dormant(&["resolver_tls"]),
+    key(&["resolver_tls"], NONE, No),
     key(&["resolver_preload"], NONE, Yes),
     key(&["resolver_pinned_accounts"], NONE, Yes),
     key(&["trusted_keys", "trusted"], NONE, No),
