@@ -256,6 +256,7 @@ impl Reloader {
         }
         self.facts.replace(ServerFacts {
             accounts: Arc::clone(&settings.accounts),
+            trusted: vouched.accounts(),
             ..ServerFacts::clone(&self.facts.now())
         });
         current.settings = settings;
@@ -337,6 +338,7 @@ impl Reloader {
             info: Arc::clone(&settings.info),
             options: Arc::clone(&options),
             accounts: Arc::clone(&settings.accounts),
+            trusted: vouched.accounts(),
             transports: Arc::clone(&settings.transports),
             config_load: shards::wall_time(),
             ..ServerFacts::clone(&self.facts.now())

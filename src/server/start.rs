@@ -210,6 +210,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         ramjet_version: identity::OWN_VERSION,
         options: Arc::new(options),
         accounts: Arc::clone(&settings.accounts),
+        trusted: vouched.accounts(),
         transports: Arc::clone(&settings.transports),
         http_port: monitor.as_ref().map_or(0, |(_, address)| address.port()),
         shards,

@@ -59,7 +59,7 @@ pub(in crate::server) enum Source {
 #[derive(Clone, Default)]
 pub(in crate::server) struct Vouched {
     keys: Option<Keys>,
-    accounts: BTreeMap<String, Arc<TrustedAccount>>,
+    accounts: Arc<BTreeMap<String, Arc<TrustedAccount>>>,
     /// The system account where its token could not be had yet.
     bootstrapping: Option<String>,
     /// Accounts that are not here may be in the [`Source`].
@@ -116,10 +116,15 @@ impl Vouched {
         if operator.operators.len() == 1 && !known {
             log::info!("Using bootstrapping system account");
             let account = TrustedAccount::bootstrapping(system);
-            this.accounts.insert(system.to_owned(), Arc::new(account));
+            Arc::make_mut(&mut this.accounts).insert(system.to_owned(), Arc::new(account));
             this.bootstrapping = Some(system.to_owned());
         }
         Ok((this, source))
+    }
+
+    /// All of them by their keys.
+    pub fn accounts(&self) -> Arc<BTreeMap<String, Arc<TrustedAccount>>> {
+        Arc::clone(&self.accounts)
     }
 
     /// Is there a token of this account? An expired one will do.
@@ -140,7 +145,10 @@ impl Vouched {
             let before = std::mem::take(&mut self.accounts);
             for (key, token) in preload {
                 match before.get(key).filter(|it| *it.token == **token) {
-                    Some(same) => _ = self.accounts.insert(key.clone(), Arc::clone(same)),
+                    Some(same) => {
+                        let accounts = Arc::make_mut(&mut self.accounts);
+                        accounts.insert(key.clone(), Arc::clone(same));
+                    }
                     None => self.load(key, token),
                 }
             }
@@ -163,7 +171,7 @@ impl Vouched {
             return Ok(false);
         }
         let account = TrustedAccount::new(keys, key, token, seconds(wall_time()))?;
-        self.accounts.insert(key.to_owned(), Arc::new(account));
+        Arc::make_mut(&mut self.accounts).insert(key.to_owned(), Arc::new(account));
         if self.bootstrapping.take_if(|it| it == key).is_some() {
             log::info!("System account fetched and updated");
         }
@@ -172,7 +180,7 @@ impl Vouched {
 
     /// Forgets an account. True if it was there.
     pub fn drop(&mut self, key: &str) -> bool {
-        self.accounts.remove(key).is_some()
+        Arc::make_mut(&mut self.accounts).remove(key).is_some()
     }
 }
 
@@ -244,7 +252,7 @@ pub(in crate::server) fn view(
     if vouched.seeks {
         trust = trust.seeking();
     }
-    for (key, account) in &vouched.accounts {
+    for (key, account) in &*vouched.accounts {
         if let Some(id) = accounts.find(key) {
             trust.add(id, Arc::clone(account));
         }
