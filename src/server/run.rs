@@ -141,6 +141,9 @@ fn start(configured: &Configured, log: &LogHandle) -> Result<Started, RunError> 
     for line in lines.lines() {
         log::info!("{line}");
     }
+    for (level, line) in banner::operator_lines(options) {
+        log::log!(level, "{line}");
+    }
     if let Some(warning) = configured.inactive_line() {
         log::warn!("{warning}");
     }

@@ -19,7 +19,7 @@ use super::system::traces::Traces;
 use super::transports::{Doors, listen_websocket};
 use super::{identity, shards};
 use crate::accounts::registry::Accounts;
-use crate::ids::Listener;
+use crate::ids::{Listener, SYSTEM_ACCOUNT};
 use crate::io::probe::{self, ProbeError};
 use crate::io::{executor, socket};
 use crate::limits;
@@ -390,6 +390,13 @@ pub(super) fn check(options: &Options) -> Result<(), StartError> {
         return Err(StartError::Options(
             "lame duck grace period should be strictly lower than lame duck duration",
         ));
+    }
+    let operator = !options.operator.operators.is_empty() || !options.operator.trusted_keys.is_empty();
+    let system = &options.system_account;
+    let there = |name: &str| options.accounts.iter().any(|it| it.name == name);
+    if !operator && system != SYSTEM_ACCOUNT && !there(system) && !options.no_system_account {
+        let text = "error resolving system account: account missing";
+        return Err(StartError::Options(text));
     }
     if let Some(value) = &options.client_advertise {
         identity::advertised(value, 0).map_err(|why| StartError::ClientAdvertise {

@@ -13,6 +13,10 @@ mod expiry;
 pub mod identity;
 #[cfg(test)]
 mod import_tests;
+#[cfg(test)]
+mod permission_tests;
+#[cfg(test)]
+mod world_tests;
 mod input;
 pub mod internal;
 mod lame_duck;

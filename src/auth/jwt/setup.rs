@@ -114,6 +114,11 @@ fn check(options: &Options) -> Result<(), SetupError> {
     }
     let refused = [
         (
+            // The one operator names no account server either: stock asks one without a name.
+            operator.resolver.is_none() && operator.operators.len() == 1,
+            "could not fetch <\"/accounts/\">: Get \"/accounts/\": unsupported protocol scheme \"\"",
+        ),
+        (
             operator.resolver.is_none(),
             "operators require an account resolver to be configured",
         ),

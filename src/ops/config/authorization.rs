@@ -349,13 +349,13 @@ pub fn subjects(report: &mut Report, value: &Value, queues: bool) -> Option<Vec<
         }
         _ => {
             let text = "Expected subject permissions to be a subject, or array of subjects, got ";
-            report.error(value, type_in(text, value));
+            report.error_anywhere(type_in(text, value));
             return None;
         }
     }
     for subject in &subjects {
         if let Err(kind) = check_subject(subject, queues) {
-            report.error(value, kind);
+            report.error_anywhere(kind);
             return None;
         }
     }
