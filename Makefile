@@ -33,8 +33,8 @@ unit:
 	$(CARGO) test --workspace
 
 interop: ## The official clients and tools, in a browser too: needs Go with its module proxy, node, npm and chromium
-	@for it in node npm chromium; do command -v $$it >/dev/null || { echo "$$it is missing. Cure: apt-get install nodejs npm chromium"; exit 1; }; done
-	$(CARGO) test --test interop_cli --test interop_javascript --test interop_python --test interop_rust -- --include-ignored
+	@for it in go node npm chromium; do command -v $$it >/dev/null || { echo "$$it is missing. Cure: apt-get install golang nodejs npm chromium"; exit 1; }; done
+	$(CARGO) test --test interop_cli --test interop_javascript --test interop_nsc --test interop_python --test interop_rust -- --include-ignored
 
 $(STOCK):
 	$(PYTHON) -m venv .tools/stock

@@ -10,6 +10,7 @@
 //! means for connections that exist.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -87,6 +88,8 @@ pub struct Reloader {
     port: u16,
     /// Where WebSocket clients connect.
     websocket: Option<SocketAddr>,
+    /// How often options were put in force.
+    reloads: AtomicU64,
     program: OnceLock<Program>,
 }
 
@@ -117,6 +120,7 @@ impl Reloader {
             facts,
             port,
             websocket,
+            reloads: AtomicU64::new(0),
             program: OnceLock::new(),
         }
     }
@@ -194,6 +198,11 @@ impl Reloader {
     /// [`ReloadError`]: nothing has changed.
     pub fn apply(&self, options: Options) -> Result<(), ReloadError> {
         logged(self.change(&mut self.lock(), options))
+    }
+
+    /// How often options were put in force since the start.
+    pub(super) fn reloads(&self) -> u64 {
+        self.reloads.load(Ordering::Acquire)
     }
 
     /// Is this an account that an operator vouches for?
@@ -348,6 +357,7 @@ impl Reloader {
             settings,
             vouched,
         };
+        self.reloads.fetch_add(1, Ordering::Release);
         log::info!("Reloaded server configuration {digest}");
         Ok(())
     }

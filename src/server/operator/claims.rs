@@ -49,6 +49,8 @@ pub(in crate::server) struct ClaimsService {
     expiry_interval: Duration,
     next_expiry: Option<Instant>,
     next_try: Option<Instant>,
+    /// Reloads that the directory was read again for.
+    reloads: u64,
     inbox: String,
     lookups: Lookups,
 }
@@ -89,6 +91,7 @@ impl ClaimsService {
             next_comparison: None,
             next_expiry: None,
             next_try: None,
+            reloads: 0,
             inbox,
             lookups,
         }
@@ -177,6 +180,32 @@ impl ClaimsService {
         self.finish(&search);
     }
 
+    /// After a reload the files count as they are now.
+    fn reread(&mut self) {
+        let reloads = self.reloader.reloads();
+        if std::mem::replace(&mut self.reloads, reloads) == reloads {
+            return;
+        }
+        match self.directory.reread() {
+            Ok(mut changed) => {
+                if self.directory.is_cache() {
+                    changed.retain(|key| self.reloader.knows(key));
+                }
+                self.take_over(&changed);
+            }
+            Err(error) => log::error!("DirResolver - Reload resulted in error: {error}"),
+        }
+    }
+
+    /// Tells the shards of accounts as the directory has them.
+    fn take_over(&self, keys: &[String]) {
+        let tokens = keys.iter().map(|key| {
+            let token = self.directory.token(key).map(String::as_str);
+            (key.as_str(), token)
+        });
+        self.tell(&tokens.collect::<Vec<_>>());
+    }
+
     fn finish(&mut self, search: &Search) {
         self.tell(&search.found());
         self.lookups.waiting.done(&search.key);
@@ -259,16 +288,7 @@ impl ClaimsService {
     fn merge(&mut self, payload: &[u8]) {
         let text = String::from_utf8_lossy(payload);
         match self.directory.merge(&text) {
-            Ok(changed) => {
-                let tokens = changed.iter().map(|key| {
-                    let token = self.directory.token(key).map(String::as_str);
-                    (key.as_str(), token)
-                });
-                let tokens: Vec<_> = tokens.collect();
-                if !tokens.is_empty() {
-                    self.tell(&tokens);
-                }
-            }
+            Ok(changed) => self.take_over(&changed),
             Err(error) => log::error!("DirResolver - Merging resulted in error: {error}"),
         }
     }
@@ -336,6 +356,7 @@ impl Service for ClaimsService {
             log::warn!("Account fetch failed: fetching jwt timed out");
             self.finish(&open.search);
         }
+        self.reread();
         if now >= *self.next_expiry.get_or_insert(now) {
             self.next_expiry = Some(now + self.expiry_interval);
             self.directory.expire();

@@ -126,6 +126,18 @@ impl Directory {
         Ok(this)
     }
 
+    /// Reads all files again: somebody may have put one there by hand. The accounts whose tokens
+    /// are others than before.
+    ///
+    /// # Errors
+    /// The directory or a file in it cannot be read; nothing has changed.
+    pub fn reread(&mut self) -> Result<Vec<String>, StoreError> {
+        let new = Self::read(self.options.clone(), self.cache)?;
+        let before = std::mem::replace(self, new);
+        let changed = self.iter().filter(|&(key, token)| before.token(key) != Some(token));
+        Ok(changed.map(|(key, _)| key.clone()).collect())
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.options.dir
