@@ -113,9 +113,14 @@ impl Site {
     fn connect(&self) -> Client {
         let file = self.home.file("data/nats/nsc/keys/creds/O/A/u.creds");
         let text = std::fs::read_to_string(file).expect("credentials");
-        let mut parts = text.lines().filter(|it| !it.is_empty() && !it.starts_with('-'));
+        let mut parts = text
+            .lines()
+            .filter(|it| !it.is_empty() && !it.starts_with('-'));
         let token = parts.next().expect("a token").to_owned();
-        let seed = text.lines().find(|it| it.starts_with("SU")).expect("a seed");
+        let seed = text
+            .lines()
+            .find(|it| it.starts_with("SU"))
+            .expect("a seed");
         let key = KeyPair::from_seed(seed).expect("a seed");
         let mut client = self.server.open();
         let nonce = client.info["nonce"].as_str().expect("nonce").to_owned();
@@ -155,7 +160,10 @@ fn nsc_accounts_are_pulled_compared_and_deleted() {
     site.run("delete account A --rm-nkey");
     let pruned = site.run("push --prune");
     assert!(pruned.contains("named SYS exists"), "{pruned}");
-    assert!(pruned.contains("pruned") || pruned.contains("deleted"), "{pruned}");
+    assert!(
+        pruned.contains("pruned") || pruned.contains("deleted"),
+        "{pruned}"
+    );
     assert_eq!(client.closed(), ["-ERR 'Account Authentication Expired'"]);
 }
 
@@ -170,6 +178,9 @@ fn nsc_limits_and_scopes_reach_those_who_are_connected() {
     site.run("edit account A --conns 1");
     site.run("push --account A");
     let closed = second.closed();
-    assert_eq!(closed, ["-ERR 'maximum account active connections exceeded'"]);
+    assert_eq!(
+        closed,
+        ["-ERR 'maximum account active connections exceeded'"]
+    );
     first.ask("");
 }

@@ -8,9 +8,9 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::export::ServiceExport;
-use crate::routing::subject::pattern_matches;
 use crate::ids::{AccountId, Slot};
 use crate::options::ResponseType;
+use crate::routing::subject::pattern_matches;
 use crate::time::Nanos;
 
 /// What every such subject begins with.

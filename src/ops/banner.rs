@@ -28,7 +28,9 @@ pub const WEBSOCKET_WITHOUT_TLS: &str =
 /// Who vouches for accounts, and where that is not known well.
 pub fn operator_lines(options: &Options) -> Vec<(log::Level, String)> {
     let tokens = &options.operator.operators;
-    let claims = tokens.iter().filter_map(|it| OperatorClaims::decode(it).ok());
+    let claims = tokens
+        .iter()
+        .filter_map(|it| OperatorClaims::decode(it).ok());
     let mut lines = Vec::new();
     for it in claims.map(|it| it.standard) {
         if lines.is_empty() {

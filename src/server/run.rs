@@ -79,6 +79,12 @@ fn run(signals: SignalWatch, configured: &Configured) -> ExitCode {
             log::info!("{}", banner::EXITING);
             ExitCode::SUCCESS
         }
+        // What stock finds before it has a log.
+        Err(RunError::Start(
+            error @ (StartError::Options(_)
+            | StartError::Operator(_)
+            | StartError::ClientAdvertise { .. }),
+        )) => fail(&error),
         Err(error) => {
             log::error!(target: logging::FATAL, "{error}");
             ExitCode::FAILURE

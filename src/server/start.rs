@@ -248,13 +248,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     // Before the shards run: their first turn has the subscriptions.
     let envelope = Arc::new(Envelope::new(Arc::clone(&handle.reloader)));
     let mut services = operators_services(&settings, &answers, &handle);
-    services.extend(own_services(
-        &settings,
-        source,
-        &handle,
-        &facts,
-        &envelope,
-    ));
+    services.extend(own_services(&settings, source, &handle, &facts, &envelope));
     let posts = handle.shared.shards.0.clone();
     services.push(Box::new(CalloutService::new(keys, envelope, posts)));
     if let Some(first) = handle.shared.shards.0.first() {
@@ -391,7 +385,8 @@ pub(super) fn check(options: &Options) -> Result<(), StartError> {
             "lame duck grace period should be strictly lower than lame duck duration",
         ));
     }
-    let operator = !options.operator.operators.is_empty() || !options.operator.trusted_keys.is_empty();
+    let operator =
+        !options.operator.operators.is_empty() || !options.operator.trusted_keys.is_empty();
     let system = &options.system_account;
     let there = |name: &str| options.accounts.iter().any(|it| it.name == name);
     if !operator && system != SYSTEM_ACCOUNT && !there(system) && !options.no_system_account {

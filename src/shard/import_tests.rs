@@ -7,8 +7,8 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use crate::accounts::naive;
 use crate::accounts::registry::Accounts;
 use crate::options::{
-    AccountOptions, AuthOptions, ExportOptions, ImportOptions, Options, ResponseType,
-    Shared, UserOptions,
+    AccountOptions, AuthOptions, ExportOptions, ImportOptions, Options, ResponseType, Shared,
+    UserOptions,
 };
 use crate::shard::world_tests::World;
 

@@ -13,10 +13,6 @@ mod expiry;
 pub mod identity;
 #[cfg(test)]
 mod import_tests;
-#[cfg(test)]
-mod permission_tests;
-#[cfg(test)]
-mod world_tests;
 mod input;
 pub mod internal;
 mod lame_duck;
@@ -25,6 +21,8 @@ mod login;
 mod mapping;
 mod message_trace;
 pub mod patience;
+#[cfg(test)]
+mod permission_tests;
 mod publish;
 mod query;
 pub mod rates;
@@ -46,3 +44,5 @@ mod transport;
 pub mod turn;
 pub mod verify;
 pub mod wiring;
+#[cfg(test)]
+mod world_tests;

@@ -60,7 +60,11 @@ impl AccountServer {
 
     fn asked(&self, key: &KeyPair) -> usize {
         let state = self.state.lock().expect("whole");
-        state.asked.iter().filter(|it| **it == key.public_key()).count()
+        state
+            .asked
+            .iter()
+            .filter(|it| **it == key.public_key())
+            .count()
     }
 
     fn config(&self, trust: &Trust) -> String {
@@ -103,8 +107,13 @@ fn answer(stream: Box<dyn Conversation>, state: &Mutex<State>) {
             Some(token) => ("200 OK", token),
             None => ("404 Not Found", String::new()),
         };
-        let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
-        let sent = stream.get_mut().write_all(format!("{head}{body}").as_bytes());
+        let head = format!(
+            "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let sent = stream
+            .get_mut()
+            .write_all(format!("{head}{body}").as_bytes());
         if sent.and_then(|()| stream.get_mut().flush()).is_err() {
             return;
         }
@@ -232,7 +241,8 @@ fn auth_070_an_account_server_takes_no_preload() {
     );
     let ended = Server::builder().config(&config).flags("-p -1").run();
     assert_eq!(ended.code, 1);
-    let expected = "resolver preloads only available for writeable resolver types MEM/DIR/CACHE_DIR";
+    let expected =
+        "resolver preloads only available for writeable resolver types MEM/DIR/CACHE_DIR";
     assert!(ended.stderr.contains(expected), "{}", ended.stderr);
 }
 
@@ -335,7 +345,10 @@ fn updates_hold_for_accounts_in_use(server: &Server, trust: &Trust, known: bool)
     let expected = json!({"account": id, "code": 200, "message": "jwt updated"});
     assert_eq!(answer["data"], expected);
     let closed = second.closed();
-    assert_eq!(closed, ["-ERR 'maximum account active connections exceeded'"]);
+    assert_eq!(
+        closed,
+        ["-ERR 'maximum account active connections exceeded'"]
+    );
     let failed = |answer: Value, why: &str| {
         assert_eq!(answer["error"]["code"], 500, "{answer}");
         let text = answer["error"]["description"].as_str().expect("text");
@@ -351,7 +364,10 @@ fn updates_hold_for_accounts_in_use(server: &Server, trust: &Trust, known: bool)
     failed(ask(&mut admin, &subject, &strange), why);
     let old = format!("$SYS.ACCOUNT.{id}.CLAIMS.UPDATE");
     let free = trust.account_token(&json!({"name": "free"}));
-    assert_eq!(ask(&mut admin, &old, &free)["data"]["message"], "jwt updated");
+    assert_eq!(
+        ask(&mut admin, &old, &free)["data"]["message"],
+        "jwt updated"
+    );
     login(server, &trust.user, &token);
 }
 
@@ -383,7 +399,9 @@ fn server_config(authority: &Authority) -> Arc<rustls::ServerConfig> {
     let key = PrivateKeyDer::from_pem_file(&pair.key).expect("key");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = rustls::ServerConfig::builder_with_provider(provider);
-    let builder = builder.with_safe_default_protocol_versions().expect("versions");
+    let builder = builder
+        .with_safe_default_protocol_versions()
+        .expect("versions");
     let config = builder.with_no_client_auth().with_single_cert(chain, key);
     Arc::new(config.expect("certificate"))
 }
@@ -431,7 +449,12 @@ fn auth_073_other_servers_are_asked_and_their_answer_is_kept() {
     let list = ask(&mut admin, "$SYS.REQ.CLAIMS.LIST", "");
     let mut keys = [id, trust.system.public_key()];
     keys.sort();
-    let mut listed: Vec<&str> = list["data"].as_array().expect("list").iter().filter_map(Value::as_str).collect();
+    let mut listed: Vec<&str> = list["data"]
+        .as_array()
+        .expect("list")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
     listed.sort_unstable();
     assert_eq!(listed, keys);
     // The next one finds it here.
@@ -452,7 +475,10 @@ fn auth_073_what_nobody_knows_is_not_there() {
     for answer in ["", "nonsense"] {
         let mut client = server.open();
         let nonce = client.info["nonce"].as_str().expect("nonce").to_owned();
-        client.send(format!("CONNECT {}\r\n", credentials(&trust.user, &token, &nonce)));
+        client.send(format!(
+            "CONNECT {}\r\n",
+            credentials(&trust.user, &token, &nonce)
+        ));
         answer_lookup(&mut admin, &trust.account, answer);
         assert_eq!(client.closed(), ["-ERR 'Authorization Violation'"]);
     }
@@ -496,7 +522,11 @@ fn auth_073_files_from_before_are_used_and_updated() {
     let token = trust.user_token(&json!({}));
     let mut client = login(&server, &trust.user, &token);
     let revoked = json!({"nats": {"revocations": {"*": now()}}});
-    let answer = ask(&mut admin, "$SYS.REQ.CLAIMS.UPDATE", &trust.account_token(&revoked));
+    let answer = ask(
+        &mut admin,
+        "$SYS.REQ.CLAIMS.UPDATE",
+        &trust.account_token(&revoked),
+    );
     let expected = json!({"account": id, "code": 200, "message": "jwt updated cache"});
     assert_eq!(answer["data"], expected);
     assert_eq!(client.closed(), ["-ERR 'User Authentication Revoked'"]);
@@ -517,7 +547,10 @@ fn auth_073_the_limit_and_the_time_to_live() {
     answer_lookup(&mut admin, &trust.account, &trust.account_token(&json!({})));
     client.expect(&["+OK", "PONG"]);
     let file = |key: &KeyPair| server.dir().file(&format!("jwt/{}.jwt", key.public_key()));
-    assert!(!fs::exists(file(&trust.system)).expect("looked"), "it made room");
+    assert!(
+        !fs::exists(file(&trust.system)).expect("looked"),
+        "it made room"
+    );
     assert!(fs::exists(file(&trust.account)).expect("looked"));
     wait_until("the file to go", || {
         (!fs::exists(file(&trust.account)).expect("looked")).then_some(())
@@ -562,12 +595,18 @@ fn auth_077_a_full_directory_asks_others_for_what_it_does_not_have() {
     }
     login(&server, &trust.user, &trust.user_token(&json!({})));
     let other = key(KeyPairType::Account, 12);
-    admin.quietly(format!("SUB $SYS.REQ.ACCOUNT.{}.CLAIMS.LOOKUP 2\r\n", other.public_key()));
+    admin.quietly(format!(
+        "SUB $SYS.REQ.ACCOUNT.{}.CLAIMS.LOOKUP 2\r\n",
+        other.public_key()
+    ));
     let user = key(KeyPairType::User, 13);
     let token = sign(&other, &Trust::user_claims(&user, &json!({})));
     let mut client = server.open();
     let nonce = client.info["nonce"].as_str().expect("nonce").to_owned();
-    client.send(format!("CONNECT {}\r\nPING\r\n", credentials(&user, &token, &nonce)));
+    client.send(format!(
+        "CONNECT {}\r\nPING\r\n",
+        credentials(&user, &token, &nonce)
+    ));
     let claims = Trust::account_claims(&other, &json!({}));
     answer_lookup(&mut admin, &other, &sign(&trust.operator, &claims));
     client.expect(&["+OK", "PONG"]);

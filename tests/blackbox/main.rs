@@ -8,6 +8,7 @@ mod support;
 
 mod account_server;
 mod accounts;
+mod advisories;
 mod auth;
 mod callout;
 mod command_line;

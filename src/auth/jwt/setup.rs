@@ -88,7 +88,8 @@ pub fn keys(options: &Options, version: &str) -> Result<Option<Keys>, SetupError
     }
     let read_only = matches!(operator.resolver, Some(ResolverOptions::Url(_)));
     if read_only && !operator.preload.is_empty() {
-        let text = "resolver preloads only available for writeable resolver types MEM/DIR/CACHE_DIR";
+        let text =
+            "resolver preloads only available for writeable resolver types MEM/DIR/CACHE_DIR";
         return Err(SetupError::Text(text));
     }
     for (key, token) in &operator.preload {

@@ -214,7 +214,9 @@ impl Refused {
             Self::Invalid => "User JWT no longer valid",
             Self::Proxy => "User requires a trusted proxy",
             Self::NotPinned => "Account not listed as operator pinned account",
-            Self::NoAccount | Self::Seek(_) => "Account JWT lookup error: no trusted JWT of the account",
+            Self::NoAccount | Self::Seek(_) => {
+                "Account JWT lookup error: no trusted JWT of the account"
+            }
             Self::Issuer => "User JWT issuer is not known",
             Self::Scope => "User JWT is not valid for its scope",
             Self::AccountExpired => "Account JWT has expired",

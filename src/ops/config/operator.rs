@@ -211,7 +211,12 @@ pub fn trusted_keys(report: &mut Report, value: &Value, options: &mut OperatorOp
     };
     options.trusted_keys = report.texts(what, value).unwrap_or_default();
     let bad = |it: &&String| !is_public_key(it, 'O');
-    if let Some((at, bad)) = options.trusted_keys.iter().enumerate().find(|it| bad(&it.1)) {
+    if let Some((at, bad)) = options
+        .trusted_keys
+        .iter()
+        .enumerate()
+        .find(|it| bad(&it.1))
+    {
         let entry = match &value.node {
             Node::Array(entries) => entries.get(at),
             _ => None,

@@ -38,10 +38,21 @@ impl TokenDetail {
             jwt: account.token.to_string(),
             issuer_key: claims.standard.issuer.clone(),
             tags: claims.body.tags.clone(),
-            decoded_jwt: token::shown(&account.token).unwrap_or_default(),
+            decoded_jwt: decoded(account),
             revoked_user: revoked(&claims.body.revocations),
         }
     }
+}
+
+/// The claims as they are, with those that stock shows even where they say nothing.
+fn decoded(account: &TrustedAccount) -> Value {
+    let mut claims = token::shown(&account.token).unwrap_or_default();
+    if let Some(body) = claims.get_mut("nats").and_then(Value::as_object_mut) {
+        body.entry("authorization").or_insert_with(|| json!({}));
+        body.entry("default_permissions")
+            .or_insert_with(|| json!({ "pub": {}, "sub": {} }));
+    }
+    claims
 }
 
 /// Has the account's token expired?

@@ -99,6 +99,22 @@ fn system_imports(account: &str, system: &str) -> Vec<Value> {
     asked.map(import).collect()
 }
 
+/// Local subjects of the services an account imports, each of which stock has a subscription for.
+pub(super) fn imported_services(facts: &ServerFacts, name: &str) -> Vec<String> {
+    let account = facts.accounts.find(name);
+    let Some(account) = account.and_then(|id| facts.accounts.get(id)) else {
+        return Vec::new();
+    };
+    let system = system_account(facts);
+    let asked = match system.is_empty() {
+        true => Vec::new(),
+        false => system_imports(name, system),
+    };
+    let asked = asked.iter().filter_map(|it| it["to"].as_str());
+    let own = account.service_imports.iter().map(|it| &*it.from);
+    asked.chain(own).map(str::to_owned).collect()
+}
+
 /// Answers `/accountz`.
 pub(super) fn accountz<'a>(
     facts: &'a ServerFacts,
@@ -153,7 +169,7 @@ pub(super) fn account_info(
         jetstream_enabled: false,
         leafnode_connections: 0,
         client_connections: report.figures.connections,
-        subscriptions: report.figures.subscriptions,
+        subscriptions: report.figures.subscriptions + imported_services(facts, wanted).len() as u64,
         mappings: match trusted {
             Some(trusted) => account_detail::mappings(&trusted.claims.mappings()),
             None => {

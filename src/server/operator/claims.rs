@@ -73,7 +73,9 @@ impl ClaimsService {
         let first = claims.first().filter(|it| it.body.strict_signing_key_usage);
         let inbox = format!("$SYS._INBOX.{}", envelope.server_id());
         let lookups = Lookups::new(waiting, system, &inbox, at.timeout);
-        let check = at.ttl.map_or(EXPIRY_INTERVAL, |it| (it / 2).min(EXPIRY_INTERVAL));
+        let check = at
+            .ttl
+            .map_or(EXPIRY_INTERVAL, |it| (it / 2).min(EXPIRY_INTERVAL));
         Self {
             expiry_interval: check,
             strict: first.map(|it| it.standard.subject.clone()),
@@ -116,7 +118,13 @@ impl ClaimsService {
         let text = text.trim();
         let claims = match AccountClaims::decode(text) {
             Ok(claims) => claims,
-            Err(error) => return Outcome::new(named.filter(|_| self.directory.is_cache()).unwrap_or("n/a"), failed, Some(error.to_string())),
+            Err(error) => {
+                return Outcome::new(
+                    named.filter(|_| self.directory.is_cache()).unwrap_or("n/a"),
+                    failed,
+                    Some(error.to_string()),
+                );
+            }
         };
         let key = claims.standard.subject.as_str();
         let refused = |why: &str| Outcome::new(key, failed, Some(why.to_owned()));

@@ -134,7 +134,9 @@ impl Directory {
     pub fn reread(&mut self) -> Result<Vec<String>, StoreError> {
         let new = Self::read(self.options.clone(), self.cache)?;
         let before = std::mem::replace(self, new);
-        let changed = self.iter().filter(|&(key, token)| before.token(key) != Some(token));
+        let changed = self
+            .iter()
+            .filter(|&(key, token)| before.token(key) != Some(token));
         Ok(changed.map(|(key, _)| key.clone()).collect())
     }
 

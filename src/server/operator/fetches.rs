@@ -110,7 +110,9 @@ impl Service for Fetches {
                     shared.fetch(&key);
                 }
             };
-            let spawned = std::thread::Builder::new().name("accounts".into()).spawn(run);
+            let spawned = std::thread::Builder::new()
+                .name("accounts".into())
+                .spawn(run);
             if let Err(error) = spawned {
                 log::error!(
                     "cannot start a thread that fetches accounts: {error}; raise the limit of processes (ulimit -u)"

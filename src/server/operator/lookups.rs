@@ -33,7 +33,12 @@ pub(super) struct Open {
 }
 
 impl Lookups {
-    pub fn new(waiting: Waiting, system: AccountId, inbox: &str, timeout: Option<Duration>) -> Self {
+    pub fn new(
+        waiting: Waiting,
+        system: AccountId,
+        inbox: &str,
+        timeout: Option<Duration>,
+    ) -> Self {
         Self {
             waiting,
             system,

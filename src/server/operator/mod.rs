@@ -11,7 +11,6 @@ mod updates;
 mod vouched;
 mod waiting;
 
-
 pub(super) use claims::ClaimsService;
 pub use directory::StoreError;
 pub(super) use fetches::Fetches;

@@ -15,7 +15,11 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    pub fn new(account: impl Into<String>, message: impl Into<String>, error: Option<String>) -> Self {
+    pub fn new(
+        account: impl Into<String>,
+        message: impl Into<String>,
+        error: Option<String>,
+    ) -> Self {
         Self {
             account: account.into(),
             message: message.into(),

@@ -15,8 +15,8 @@ use crate::auth::callout::Callout;
 use crate::auth::jwt::account::{Export, Import};
 use crate::auth::jwt::activation::activates;
 use crate::auth::jwt::setup::{self, SetupError};
-use crate::ids::SYSTEM_ACCOUNT;
 use crate::auth::jwt::trust::{AccountRefused, Keys, Trust, TrustedAccount, seconds};
+use crate::ids::SYSTEM_ACCOUNT;
 use crate::options::{
     AccountOptions, AuthOptions, ExportOptions, ImportOptions, LatencyOptions, Options,
     ResolverOptions, ResponseType, Shared,
