@@ -51,6 +51,10 @@ fn decoded(account: &TrustedAccount) -> Value {
         body.entry("authorization").or_insert_with(|| json!({}));
         body.entry("default_permissions")
             .or_insert_with(|| json!({ "pub": {}, "sub": {} }));
+        if let Some(signers) = body.get_mut("signing_keys").and_then(Value::as_array_mut) {
+            let key = |it: &Value| it.get("key").unwrap_or(it).to_string();
+            signers.sort_by_key(key);
+        }
     }
     claims
 }
