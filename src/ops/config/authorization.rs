@@ -355,12 +355,18 @@ pub fn subjects(report: &mut Report, value: &Value, queues: bool) -> Option<Vec<
     }
     for subject in &subjects {
         if let Err(kind) = check_subject(subject, queues) {
-            report.error_anywhere(kind);
+            match kind {
+                ProblemKind::Value { before: QUEUE, .. } => report.error(value, kind),
+                _ => report.error_anywhere(kind),
+            }
             return None;
         }
     }
     (!subjects.is_empty()).then_some(subjects)
 }
+
+/// How stock begins to speak of an invalid queue, and says where it is.
+const QUEUE: &str = "queue ";
 
 /// AUTH-17; with `queues` the form `subject queue` is valid too (AUTH-13).
 fn check_subject(text: &str, queues: bool) -> Result<(), ProblemKind> {
@@ -379,7 +385,7 @@ fn check_subject(text: &str, queues: bool) -> Result<(), ProblemKind> {
                 Err(invalid(subject))
             } else if !is_subject(queue) {
                 Err(ProblemKind::Value {
-                    before: "queue ",
+                    before: QUEUE,
                     value: queue.to_owned(),
                     after: " is not a valid queue",
                 })

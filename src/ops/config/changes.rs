@@ -304,6 +304,9 @@ impl Changes {
         fixed("AccountResolver", old, new, |it| {
             format!("{:?}", it.operator.resolver)
         })?;
+        fixed("AccountResolverTLSConfig", old, new, |it| {
+            format!("{:?}", it.operator.resolver_tls)
+        })?;
         fixed("NoSystemAccount", old, new, |it| it.no_system_account)?;
         let (before, after) = (&old.auth, &new.auth);
         for (changed, what) in [

@@ -258,6 +258,7 @@ mod tests {
         ("no_system_account", "true"),
         ("operator", "OPERATOR"),
         ("resolver", "MEMORY"),
+        ("resolver_tls", "{insecure: true}"),
         ("resolver_preload", "{A: x}"),
         ("resolver_pinned_accounts", "[A]"),
         ("trusted_keys", "OPKEY"),
