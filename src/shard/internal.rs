@@ -101,6 +101,8 @@ pub struct Question {
     pub client_info: Value,
     /// `connect_opts` of the question.
     pub connect_opts: Value,
+    /// `client_tls` of the question, where the connection is encrypted.
+    pub client_tls: Option<Value>,
 }
 
 /// A connection waits for an account that is not known here.
