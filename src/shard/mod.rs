@@ -20,6 +20,7 @@ mod latency;
 mod login;
 mod mapping;
 mod message_trace;
+mod oversized;
 pub mod patience;
 #[cfg(test)]
 mod permission_tests;
