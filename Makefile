@@ -34,7 +34,7 @@ unit:
 
 interop: ## The official clients and tools, in a browser too: needs Go with its module proxy, node, npm and chromium
 	@for it in go node npm chromium; do command -v $$it >/dev/null || { echo "$$it is missing. Cure: apt-get install golang nodejs npm chromium"; exit 1; }; done
-	$(CARGO) test --test interop_cli --test interop_javascript --test interop_nsc --test interop_python --test interop_rust -- --include-ignored
+	$(CARGO) test --no-fail-fast --test interop_cli --test interop_exporter --test interop_javascript --test interop_nsc --test interop_python --test interop_rust -- --include-ignored
 
 $(STOCK):
 	$(PYTHON) -m venv .tools/stock

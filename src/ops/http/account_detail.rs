@@ -54,6 +54,9 @@ fn decoded(account: &TrustedAccount) -> Value {
         if let Some(signers) = body.get_mut("signing_keys").and_then(Value::as_array_mut) {
             let key = |it: &Value| it.get("key").unwrap_or(it).to_string();
             signers.sort_by_key(key);
+            for scope in signers.iter_mut().filter_map(Value::as_object_mut) {
+                scope.entry("description").or_insert_with(|| "".into());
+            }
         }
     }
     claims
