@@ -360,6 +360,7 @@ impl Service for ClaimsService {
     }
 
     fn tick(&mut self, now: Instant, outlet: &Outlet) {
+        self.lookups.waiting.give_up(now);
         for open in self.lookups.late(now) {
             log::warn!("Account fetch failed: fetching jwt timed out");
             self.finish(&open.search);

@@ -131,6 +131,7 @@ impl Service for Fetches {
     }
 
     fn tick(&mut self, now: Instant, _: &Outlet) {
+        self.shared.waiting().give_up(now);
         if self.next_try.is_some_and(|it| now < it) {
             return;
         }

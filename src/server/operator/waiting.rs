@@ -1,6 +1,7 @@
 //! Connections that wait for accounts.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use crate::ids::{ShardId, Slot};
 use crate::io::Socket;
@@ -8,10 +9,16 @@ use crate::limits;
 use crate::shard::control::{Control, Post};
 use crate::shard::internal::AccountSought;
 
+/// Longest wait of one connection, however many accounts are looked for before its own.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Who waits, and until when.
+type Waiter = (ShardId, Slot, Instant);
+
 /// Who waits for which account.
 pub(in crate::server) struct Waiting {
     posts: Vec<Post<Socket>>,
-    by_account: HashMap<String, Vec<(ShardId, Slot)>>,
+    by_account: HashMap<String, Vec<Waiter>>,
 }
 
 impl Waiting {
@@ -25,7 +32,7 @@ impl Waiting {
     /// Somebody waits. True if the account is to be looked for: nobody has asked for it yet.
     /// Whoever is one too many does not wait.
     pub fn add(&mut self, sought: &AccountSought) -> bool {
-        let who = (sought.shard, sought.slot);
+        let who = (sought.shard, sought.slot, Instant::now() + PATIENCE);
         if let Some(others) = self.by_account.get_mut(&sought.key) {
             others.push(who);
             return false;
@@ -45,8 +52,17 @@ impl Waiting {
         }
     }
 
-    fn tell(&self, those: &[(ShardId, Slot)]) {
-        for &(shard, slot) in those {
+    /// Those whose patience has ended wait no more; their accounts are looked for all the same.
+    pub fn give_up(&mut self, now: Instant) {
+        let all = self.by_account.values_mut();
+        let late: Vec<Waiter> = all
+            .flat_map(|those| those.extract_if(.., |it| it.2 <= now))
+            .collect();
+        self.tell(&late);
+    }
+
+    fn tell(&self, those: &[Waiter]) {
+        for &(shard, slot, _) in those {
             if let Some(post) = self.posts.get(usize::from(shard.0)) {
                 post.send(Control::Sought(slot));
             }
