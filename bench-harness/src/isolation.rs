@@ -63,7 +63,7 @@ pub fn many_accounts(count: usize) -> String {
 }
 
 fn account(name: &str, user: &str, more: &str) -> String {
-    format!("{name} {{ users: [{{user: {user}, password: {PASSWORD}}}] {more}}}")
+    format!("{name} {{ users: [{{user: {user}, password: {PASSWORD}}}]{more}}}")
 }
 
 fn neighbour(number: usize) -> String {
@@ -158,8 +158,8 @@ pub fn with_permissions(size: usize, run: &Run<'_>) -> Result<Observed, BenchErr
 
 /// An account that exports a stream and one that imports it.
 pub fn import() -> String {
-    let exporter = account("OWN", OWN, "exports: [{stream: \"bench.>\"}] ");
-    let imports = "imports: [{stream: {account: OWN, subject: \"bench.>\"}}] ";
+    let exporter = account("OWN", OWN, ", exports: [{stream: \"bench.>\"}]");
+    let imports = ", imports: [{stream: {account: OWN, subject: \"bench.>\"}}]";
     let importer = account("OTHER", OTHER, imports);
     format!("accounts {{\n {exporter}\n {importer}\n}}\n")
 }

@@ -14,6 +14,7 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::handle::Shared;
+use super::stapling::{Stapled, Watch};
 use super::operator::{Logins, OperatorError, Vouched, view};
 use super::transports::Doors;
 use super::{identity, shards, start};
@@ -94,6 +95,8 @@ struct Current {
     options: Arc<Options>,
     settings: Arc<Settings>,
     vouched: Vouched,
+    /// What authorities say of certificates is renewed as long as these are here.
+    watches: Vec<Watch>,
 }
 
 impl Reloader {
@@ -112,12 +115,18 @@ impl Reloader {
                 options,
                 settings,
                 vouched,
+                watches: Vec::new(),
             }),
             facts,
             port,
             websocket,
             program: OnceLock::new(),
         }
+    }
+
+    /// Begins to renew what authorities say of the certificates in force.
+    pub(super) fn watch(&self, stapled: Vec<Stapled>) {
+        self.lock().watches = Doors::watch(stapled, &self.shared);
     }
 
     /// What the server says of itself in INFO.
@@ -277,7 +286,8 @@ impl Reloader {
         vouched.reload(&options)?;
         let (accounts, logins) = view(&current.settings.accounts, &options, &vouched)?;
         let mut changes = changes::between(&current.options, &options, self.port)?;
-        let doors = Doors::new(&options, self.websocket)?;
+        let mut doors = Doors::new(&options, self.websocket)?;
+        let stapled = std::mem::take(&mut doors.stapled);
         changes.certificates(
             current.settings.transports.chains(),
             doors.transports.chains(),
@@ -320,6 +330,7 @@ impl Reloader {
             options,
             settings,
             vouched,
+            watches: Doors::watch(stapled, &self.shared),
         };
         log::info!("Reloaded server configuration {digest}");
         Ok(())

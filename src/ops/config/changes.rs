@@ -68,6 +68,7 @@ pub fn between(old: &Options, new: &Options, port: u16) -> Result<Changes, NotRe
     changes.note(old, new, "ping_max", |it| it.client.ping_max);
     fixed("HTTPHost", old, new, |it| http_host(it).to_owned())?;
     fixed("HTTPPort", old, new, |it| it.monitor.http_port)?;
+    fixed("HTTPSPort", old, new, |it| it.monitor.https_port)?;
     fixed("HTTPBasePath", old, new, |it| {
         it.monitor.http_base_path.clone()
     })?;

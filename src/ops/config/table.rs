@@ -75,8 +75,8 @@ pub const KEYS: &[Key] = &[
     key(&["http"], NONE, No),
     key(&["http_port", "monitor_port"], "0", No),
     key(&["http_base_path"], NONE, No),
-    dormant(&["https"]),
-    dormant(&["https_port"]),
+    key(&["https"], NONE, No),
+    key(&["https_port"], "0", No),
     // Log and files.
     key(&["debug"], "false", Yes),
     key(&["trace"], "false", Yes),
@@ -149,7 +149,7 @@ pub const KEYS: &[Key] = &[
     // Encryption.
     key(&["tls"], NONE, Yes),
     key(&["allow_non_tls"], "false", No),
-    dormant(&["ocsp"]),
+    key(&["ocsp"], NONE, Yes),
     dormant(&["ocsp_cache"]),
     // Other servers, other protocols, storage.
     dormant(&["cluster"]),
@@ -158,7 +158,7 @@ pub const KEYS: &[Key] = &[
     key(&["websocket", "ws"], NONE, No),
     dormant(&["mqtt"]),
     dormant(&["jetstream"]),
-    dormant(&["store_dir", "storedir"]),
+    key(&["store_dir", "storedir"], NONE, Yes),
     dormant(&["default_js_domain"]),
     key(&["connect_error_reports"], "3600", Inactive),
     key(&["reconnect_error_reports"], "1", Inactive),

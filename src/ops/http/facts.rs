@@ -22,7 +22,7 @@ pub struct ServerFacts {
     pub accounts: Arc<Accounts>,
     /// TLS and WebSocket as they are in force.
     pub transports: Arc<TransportSettings>,
-    /// Monitoring port really bound.
+    /// Monitoring port really bound, with TLS or without.
     pub http_port: u16,
     /// Shards.
     pub shards: usize,
