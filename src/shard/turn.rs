@@ -80,6 +80,9 @@ pub struct Shard<D: Driver> {
     /// Events that wait until what came before them has been put out. Bounded by the driver's
     /// receive buffers, which they hold.
     waiting: VecDeque<Event<D::Socket>>,
+    /// Connections that come and go, more than one turn takes; in order, because an index that is
+    /// free is soon somebody else's.
+    comings: VecDeque<Event<D::Socket>>,
     effects: Vec<Effect>,
     /// The shard whose batches were looked at first.
     first_link: usize,
@@ -101,6 +104,7 @@ impl<D: Driver> Shard<D> {
             parts,
             events: Vec::new(),
             waiting: VecDeque::new(),
+            comings: VecDeque::new(),
             effects: Vec::new(),
             first_link: 0,
             questions: Vec::new(),
@@ -127,7 +131,7 @@ impl<D: Driver> Shard<D> {
         if self.congested() {
             return self.turn(Some(CONGESTED_WAIT));
         }
-        if self.core.has_work() || !self.waiting.is_empty() {
+        if self.core.has_work() || !self.waiting.is_empty() || !self.comings.is_empty() {
             return self.turn(None);
         }
         let idle_since = now;
@@ -254,7 +258,23 @@ impl<D: Driver> Shard<D> {
                 event => self.waiting.push_back(event),
             }
         }
+        let mut comings = limits::COMINGS_PER_TURN;
+        while comings > 0
+            && let Some(event) = self.comings.pop_front()
+        {
+            comings -= 1;
+            self.take(event);
+        }
         while let Some(event) = self.waiting.pop_front() {
+            let coming = matches!(
+                event,
+                Event::Accepted { .. } | Event::Ended { .. } | Event::Closed { .. }
+            );
+            if coming && (comings == 0 || !self.comings.is_empty()) {
+                self.comings.push_back(event);
+                continue;
+            }
+            comings -= usize::from(coming);
             self.take(event);
             if self.core.turn_output() >= self.parts.turn_output {
                 break;
