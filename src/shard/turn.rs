@@ -83,6 +83,8 @@ pub struct Shard<D: Driver> {
     /// Connections that come and go, more than one turn takes; in order, because an index that is
     /// free is soon somebody else's.
     comings: VecDeque<Event<D::Socket>>,
+    /// From then on handshakes may go on.
+    handshakes_at: Nanos,
     effects: Vec<Effect>,
     /// The shard whose batches were looked at first.
     first_link: usize,
@@ -105,6 +107,7 @@ impl<D: Driver> Shard<D> {
             events: Vec::new(),
             waiting: VecDeque::new(),
             comings: VecDeque::new(),
+            handshakes_at: Nanos::default(),
             effects: Vec::new(),
             first_link: 0,
             questions: Vec::new(),
@@ -169,11 +172,13 @@ impl<D: Driver> Shard<D> {
     }
 
     fn sleep_length(&self, now: Nanos) -> Duration {
+        let handshakes = self.core.handshakes_wait().then_some(self.handshakes_at);
         let deadline = self
             .core
             .next_deadline()
             .into_iter()
             .chain(self.ending)
+            .chain(handshakes)
             .min();
         deadline
             .map_or(SLEEP_MAX, |at| at.since(now))
@@ -219,7 +224,7 @@ impl<D: Driver> Shard<D> {
         }
         self.core.tick();
         self.core.release_barriers();
-        self.core.run_handshakes();
+        self.run_handshakes();
         while self.core.run_ready() {}
         self.core.keep_budget();
 
@@ -243,6 +248,20 @@ impl<D: Driver> Shard<D> {
         let load = &self.parts.load[usize::from(self.id.0)];
         load.departed.store(self.core.departed(), Ordering::Release);
         load.bytes.store(self.core.bytes(), Ordering::Relaxed);
+    }
+
+    /// Takes steps of handshakes, unless the last ones were a moment ago.
+    fn run_handshakes(&mut self) {
+        if !self.core.handshakes_wait() {
+            return;
+        }
+        let begun = self.driver.now();
+        if begun < self.handshakes_at {
+            return;
+        }
+        self.core.run_handshakes();
+        let ended = self.driver.now();
+        self.handshakes_at = ended + ended.since(begun) * limits::HANDSHAKES_REST;
     }
 
     /// Takes what the driver reports, until this turn has put out enough. What is sent goes first:
