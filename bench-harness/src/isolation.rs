@@ -107,7 +107,9 @@ fn open_neighbours(
     };
     thread::scope(|scope| {
         let open = &open;
-        let openers: Vec<_> = (0..OPENERS).map(|it| scope.spawn(move || open(it))).collect();
+        let openers: Vec<_> = (0..OPENERS)
+            .map(|it| scope.spawn(move || open(it)))
+            .collect();
         let mut all = Vec::new();
         for opener in openers {
             let panicked = BenchError::Panicked { role: "neighbour" };

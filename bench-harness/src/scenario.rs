@@ -267,10 +267,7 @@ impl Scenario {
     pub fn is_paced(&self) -> bool {
         matches!(
             self,
-            Self::Open { .. }
-                | Self::Slow { .. }
-                | Self::Idle { .. }
-                | Self::ReconnectStorm { .. }
+            Self::Open { .. } | Self::Slow { .. } | Self::Idle { .. } | Self::ReconnectStorm { .. }
         )
     }
 

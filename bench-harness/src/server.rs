@@ -238,6 +238,24 @@ impl Pinned {
     }
 }
 
+/// The CPUs of this thread in two parts: all but the last, and the last; one alone is both.
+///
+/// # Errors
+/// [`BenchError::Io`] when the kernel does not say.
+pub fn split_cpus() -> Result<(Vec<usize>, Vec<usize>), BenchError> {
+    let refused = |errno: rustix::io::Errno| BenchError::Io {
+        what: "ask for the CPUs of a thread",
+        source: errno.into(),
+    };
+    let set = sched_getaffinity(None).map_err(refused)?;
+    let mut all: Vec<usize> = (0..CpuSet::MAX_CPU)
+        .filter(|&cpu| set.is_set(cpu))
+        .collect();
+    let last = all.split_off(all.len().saturating_sub(1));
+    let rest = if all.is_empty() { last.clone() } else { all };
+    Ok((rest, last))
+}
+
 impl Drop for Pinned {
     fn drop(&mut self) {
         // It was allowed before.

@@ -11,10 +11,11 @@ use crate::dial::Dial;
 use crate::error::BenchError;
 use crate::measure::{Observed, Percentiles, Progress, Run};
 use crate::reqrep::{Inbox, RequestReply};
+use crate::server::{self, Pinned};
 use crate::wire::{Connection, Opening};
 
-/// Threads that bring clients back, at the lowest priority: what is measured must not wait for
-/// them.
+/// Threads that bring clients back, at the lowest priority and on one CPU that the measured pair
+/// leaves alone: its latency must not be the time it waits for them.
 const BRINGERS: usize = 2;
 /// Payload of a request.
 const SIZE: usize = 128;
@@ -60,6 +61,8 @@ impl Storm {
         for &share in &shares {
             here.push(bring(share, dial)?);
         }
+        let (rest, last) = server::split_cpus()?;
+        let _rest = Pinned::to(&rest)?;
         let before = pair.run(run)?.0;
         let phase = Phase::default();
         let begun = Instant::now();
@@ -69,7 +72,9 @@ impl Storm {
                 .into_iter()
                 .zip(shares)
                 .map(|(gone, share)| {
+                    let last = last.clone();
                     scope.spawn(move || {
+                        let _last = Pinned::to(&last)?;
                         // Where it is forbidden the figures are a little worse.
                         let _ = nice(19);
                         while !phase.begun.load(Ordering::Acquire) {

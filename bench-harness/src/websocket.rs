@@ -187,7 +187,10 @@ mod tests {
                 got.extend_from_slice(&part[..kept]);
             }
             assert_eq!(got.len(), 204, "cut {cut}");
-            assert!(got.starts_with(b"abcx") && got.ends_with(b"xz"), "cut {cut}");
+            assert!(
+                got.starts_with(b"abcx") && got.ends_with(b"xz"),
+                "cut {cut}"
+            );
         }
     }
 

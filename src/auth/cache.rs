@@ -108,7 +108,10 @@ mod tests {
             for _ in 0..2 {
                 let allowed = cache.allowed(good.as_bytes(), |it| permissions.can_publish(it));
                 assert_eq!(allowed, len > 0, "{good}");
-                assert!(!cache.allowed(bad.as_bytes(), |it| permissions.can_publish(it)), "{bad}");
+                assert!(
+                    !cache.allowed(bad.as_bytes(), |it| permissions.can_publish(it)),
+                    "{bad}"
+                );
             }
         }
     }

@@ -284,7 +284,10 @@ fn certificate_id(leaf: &Certificate, issuer: &Certificate) -> Result<CertId, Oc
     let broken = |_: der::Error| OcspError::Structure("certificate");
     let issuer = &issuer.tbs_certificate;
     let name = issuer.subject.to_der().map_err(broken)?;
-    let key = issuer.subject_public_key_info.subject_public_key.raw_bytes();
+    let key = issuer
+        .subject_public_key_info
+        .subject_public_key
+        .raw_bytes();
     let hash = |bytes: &[u8]| OctetString::new(&*Sha1::digest(bytes)).map_err(broken);
     Ok(CertId {
         hash_algorithm: AlgorithmIdentifierOwned {
@@ -319,4 +322,53 @@ fn is_signed(
 fn contents(algorithm: &AlgorithmIdentifierOwned) -> Option<Vec<u8>> {
     let der = algorithm.to_der().ok()?;
     Some(Any::from_der(&der).ok()?.value().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn core_088_looked_at_again_halfway_to_the_end() {
+        let answer = |next_update| Answer {
+            status: Status::Good,
+            this_update: 1000,
+            next_update,
+        };
+        for (next_update, seconds) in [
+            (None, 24 * 3600),
+            (Some(2000 + 7200), 3600),
+            (Some(2010), 120),
+            (Some(1999), 120),
+        ] {
+            let wait = answer(next_update).look_again(2000);
+            assert_eq!(wait.as_secs(), seconds, "{next_update:?}");
+        }
+        assert_eq!(answer(Some(2000)).check_time(2000), Ok(()));
+        assert_eq!(answer(None).check_time(5000), Ok(()));
+        assert_eq!(
+            answer(Some(1999)).check_time(2000),
+            Err(OcspError::Past(1999))
+        );
+        assert_eq!(answer(None).check_time(999), Err(OcspError::Future(1000)));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_refused() {
+        let algorithms = rustls::crypto::aws_lc_rs::default_provider();
+        let algorithms = algorithms.signature_verification_algorithms;
+        let none = CertificateDer::from(Vec::new());
+        for raw in [
+            &b""[..],
+            b"\x30",
+            b"\x30\x03\x0a\x01\x06",
+            b"\x30\x80",
+            &[0xff; 64],
+        ] {
+            assert!(read(raw, &none, &none, &algorithms).is_err(), "{raw:?}");
+        }
+        assert!(!must_staple(&none) && responders(&none).is_empty());
+        assert!(request(&none, &none).is_err());
+        assert!(!is_issuer(&none, &none, &algorithms));
+    }
 }

@@ -14,8 +14,8 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::handle::Shared;
-use super::stapling::{Stapled, Watch};
 use super::operator::{Logins, OperatorError, Vouched, view};
+use super::stapling::{Stapled, Watch};
 use super::transports::Doors;
 use super::{identity, shards, start};
 use crate::accounts::registry::Accounts;

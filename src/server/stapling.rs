@@ -182,7 +182,10 @@ impl Stapled {
         let file = &self.file;
         match self.fetch() {
             Err(why) => {
-                let wait = self.staple.answer().map_or(TIMEOUT, |it| it.look_again(now()));
+                let wait = self
+                    .staple
+                    .answer()
+                    .map_or(TIMEOUT, |it| it.look_again(now()));
                 log::error!(
                     "Bad OCSP status update for certificate '{file}': {why}, trying again in {}",
                     format::duration(wait)

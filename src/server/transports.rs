@@ -4,8 +4,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use super::handle::Shared;
-use super::start::{StartError, listen};
 use super::stapling::{self, Stapled, Watch};
+use super::start::{StartError, listen};
 use crate::auth::authenticate::Authenticator;
 use crate::listener::staple::Staple;
 use crate::listener::tls::{self, TlsLoadError};
@@ -120,7 +120,11 @@ fn monitoring(
     options: &Options,
     staple: Option<Arc<Staple>>,
 ) -> Result<Option<Arc<TlsSettings>>, TlsLoadError> {
-    let Some(tls) = options.tls.as_ref().filter(|_| options.monitor.https_port != 0) else {
+    let Some(tls) = options
+        .tls
+        .as_ref()
+        .filter(|_| options.monitor.https_port != 0)
+    else {
         return Ok(None);
     };
     let anybody = TlsOptions {

@@ -102,7 +102,12 @@ fn t01_what_a_connect_says_besides_is_not_kept() {
             "{\"tls_key\":\"planted-a\",\"jwt_seed\":\"planted-b\",\"pass\":\"planted-c\",\
              \"nested\":{\"x\":[\"planted-d\"]}}",
         );
-        for path in ["/connz?auth=1&subs=detail", "/connz?state=all", "/varz", "/stacksz"] {
+        for path in [
+            "/connz?auth=1&subs=detail",
+            "/connz?state=all",
+            "/varz",
+            "/stacksz",
+        ] {
             let body = house.server.get(path).body;
             assert!(!body.contains("planted-"), "{door:?} {path}");
         }
@@ -143,10 +148,17 @@ fn t10_t32_t33_t41_denied_messages_are_never_delivered() {
                             PUB foo.ok 0\r\n\r\nPUB foo.no 0\r\n\r\n";
                 let got = delivered(&mut admin, &mut user, text);
                 let got = got.join("\n");
-                assert!(!got.contains("foo.bar"), "{door:?} {filter}{queue} {round}: {got}");
+                assert!(
+                    !got.contains("foo.bar"),
+                    "{door:?} {filter}{queue} {round}: {got}"
+                );
                 assert_eq!(got.matches("foo.ok").count(), 2, "{door:?} {filter}{queue}");
                 let named = got.matches("foo.no").count();
-                assert_eq!(named, usize::from(queue.is_empty()), "{door:?} {filter}{queue}");
+                assert_eq!(
+                    named,
+                    usize::from(queue.is_empty()),
+                    "{door:?} {filter}{queue}"
+                );
             }
         }
     }
@@ -170,7 +182,10 @@ fn t14_t31_t39_the_first_word_is_connect_where_a_login_is_asked_for() {
             client.send_until_closed(first);
             let said = rest(&mut client);
             assert!(said.contains("-ERR '"), "{door:?} {first:?}: {said}");
-            assert!(!said.contains("PONG") && !said.contains("+OK"), "{door:?} {first:?}");
+            assert!(
+                !said.contains("PONG") && !said.contains("+OK"),
+                "{door:?} {first:?}"
+            );
         }
         let mut good = house.client("{\"user\":\"u\",\"pass\":\"p\"}");
         good.quietly("SUB a 1\r\n");
@@ -200,7 +215,11 @@ fn t24_request_info_is_the_servers_word() {
             let message = service.message();
             let got = String::from_utf8_lossy(&message.headers).into_owned();
             assert!(!got.contains("forged"), "{door:?}: {got}");
-            assert_eq!(got.matches("Nats-Request-Info").count(), 1, "{door:?}: {got}");
+            assert_eq!(
+                got.matches("Nats-Request-Info").count(),
+                1,
+                "{door:?}: {got}"
+            );
         }
     }
 }
@@ -257,7 +276,10 @@ fn t37_what_clients_say_makes_no_line_of_its_own() {
             "{\"name\":\"a\\r\\nMSG x 1 0\\r\\n\",\"lang\":\"b\\u0000\\n\",\"version\":\"c\\t\\r\"}",
         );
         let connz = house.server.json("/connz");
-        assert_eq!(connz["connections"][0]["name"], "a\r\nMSG x 1 0\r\n", "{door:?}");
+        assert_eq!(
+            connz["connections"][0]["name"], "a\r\nMSG x 1 0\r\n",
+            "{door:?}"
+        );
         drop(client);
         let mut watcher = house.client("{}");
         watcher.quietly("SUB > 1\r\n");
@@ -284,7 +306,9 @@ fn t43_pages_hold_the_clients_of_every_door() {
         assert_eq!(all["num_connections"], 3, "{door:?}");
         let most = i64::MAX;
         for (offset, limit) in [(0, most), (most, 1), (most, most), (-1, -1), (1, most)] {
-            let page = house.server.get(&format!("/connz?offset={offset}&limit={limit}"));
+            let page = house
+                .server
+                .get(&format!("/connz?offset={offset}&limit={limit}"));
             assert!(page.status < 500, "{door:?} {offset} {limit}");
         }
     }

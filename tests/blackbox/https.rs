@@ -36,8 +36,16 @@ fn mon_006_endpoints_over_tls() {
     assert_eq!(varz["https_port"], port);
     assert_eq!(varz["http_port"], 0);
     let listeners = server.listeners()["monitoring"][0].clone();
-    assert!(listeners.as_str().is_some_and(|it| it.starts_with("https://")));
-    assert!(server.log().contains("Starting https monitor on 127.0.0.1:"));
+    assert!(
+        listeners
+            .as_str()
+            .is_some_and(|it| it.starts_with("https://"))
+    );
+    assert!(
+        server
+            .log()
+            .contains("Starting https monitor on 127.0.0.1:")
+    );
 }
 
 #[test]

@@ -106,10 +106,16 @@ fn answer(mut stream: TcpStream, authority: &Authority, says: Says) {
 
 fn response(request: &OcspRequest, authority: &Authority, says: Says) -> Vec<u8> {
     const DAY: Duration = Duration::from_secs(24 * 3600);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time");
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("a time");
     let time = |at| OcspGeneralizedTime(GeneralizedTime::from_unix_duration(at).expect("a time"));
     let from = time(now - 3 * DAY);
-    let until = if says == Says::Stale { now - DAY } else { now + DAY };
+    let until = if says == Says::Stale {
+        now - DAY
+    } else {
+        now + DAY
+    };
     let data = ResponseData {
         version: Version::V1,
         responder_id: ResponderId::ByKey(OctetString::new(&[0; 20][..]).expect("bytes")),
@@ -161,10 +167,12 @@ fn certificate(authority: &Authority, url: &str, must_staple: bool) -> Pair {
         params.custom_extensions.push(extension);
         if must_staple {
             let features = vec![0x30, 3, 2, 1, 5];
-            params.custom_extensions.push(CustomExtension::from_oid_content(
-                &[1, 3, 6, 1, 5, 5, 7, 1, 24],
-                features,
-            ));
+            params
+                .custom_extensions
+                .push(CustomExtension::from_oid_content(
+                    &[1, 3, 6, 1, 5, 5, 7, 1, 24],
+                    features,
+                ));
         }
     })
 }
@@ -270,7 +278,11 @@ fn core_088_when_there_is_a_staple() {
             server.logged("good, next update");
         }
         let disabled = server.count_in_log("has MustStaple but OCSP is disabled");
-        assert_eq!(disabled > 0, must_staple && !stapled, "{ocsp:?} {must_staple}");
+        assert_eq!(
+            disabled > 0,
+            must_staple && !stapled,
+            "{ocsp:?} {must_staple}"
+        );
     }
 }
 
@@ -359,7 +371,10 @@ fn core_088_over_websocket_and_https_and_after_a_reload() {
     let address = server.monitor_address();
     let stream = dialer.handshake(&dialer.config(), http::connect(address));
     let stream = stream.expect("a handshake");
-    assert_eq!(http::request_over(stream, address, "GET", "/healthz").status, 200);
+    assert_eq!(
+        http::request_over(stream, address, "GET", "/healthz").status,
+        200
+    );
     responder.say(Says::Error);
     std::fs::remove_dir_all(store.file("store/ocsp")).expect("a folder");
     let why = server.refused_reload(&text(&pair));
