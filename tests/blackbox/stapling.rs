@@ -242,8 +242,8 @@ fn staple(server: &Server) -> Option<Vec<u8>> {
     while tls.is_handshaking() {
         tls.complete_io(&mut socket).ok()?;
     }
-    let kept = keeps.0.lock().expect("nobody panicked").take();
-    kept
+    let mut kept = keeps.0.lock().expect("nobody panicked");
+    kept.take()
 }
 
 fn config(authority: &Authority, pair: &Pair, ocsp: &str, store: &TempDir) -> String {
