@@ -476,9 +476,9 @@ impl Driver for Ring {
         for listener in 0..self.listeners.len() {
             let this = &mut self.listeners[listener];
             if this.socket.take().is_some() {
-                for _ in 0..this.armed {
-                    self.cancel(op::ACCEPT | listener as u64);
-                }
+                let all = types::CancelBuilder::user_data(op::ACCEPT | listener as u64).all();
+                let entry = opcode::AsyncCancel2::new(all).build();
+                self.push(&entry.user_data(op::CANCEL));
             }
         }
     }

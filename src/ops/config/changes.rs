@@ -128,6 +128,7 @@ impl Changes {
             shown_websocket(&websocket)
         })?;
         self.proxies(old, new);
+        self.tell(old.ocsp != new.ocsp, || "Reloaded: OCSP".to_owned());
         let (before, after) = (old.tls.as_ref(), new.tls.as_ref());
         self.tell(before != after, || tls_line(after.is_some()));
         let timeout = |it: Option<&TlsOptions>| it.and_then(|it| it.timeout).unwrap_or_default();
