@@ -127,6 +127,22 @@ impl Core {
         self.pass(index, bytes);
     }
 
+    /// Takes the last bytes of a peer that has gone in the middle of a handshake: it may have been
+    /// done for its part, and has sent what it had to say.
+    pub(super) fn finish_handshake(&mut self, index: u32) {
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        let begun = connection
+            .transport
+            .as_ref()
+            .is_some_and(|it| it.is_handshaking());
+        if begun && !connection.closing() && !connection.early.is_empty() {
+            let early = std::mem::take(&mut connection.early);
+            self.pass(index, &early);
+        }
+    }
+
     /// Do handshakes wait for [`Core::run_handshakes`]?
     pub fn handshakes_wait(&self) -> bool {
         !self.local.handshakes.queue.is_empty()
