@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::handle::Shared;
 use super::operator::{Logins, OperatorError, Vouched, view};
+use super::stapling::{Stapled, Watch};
 use super::transports::Doors;
 use super::{identity, shards, start};
 use crate::accounts::registry::Accounts;
@@ -98,6 +99,8 @@ struct Current {
     options: Arc<Options>,
     settings: Arc<Settings>,
     vouched: Vouched,
+    /// What authorities say of certificates is renewed as long as these are here.
+    watches: Vec<Watch>,
 }
 
 impl Reloader {
@@ -116,6 +119,7 @@ impl Reloader {
                 options,
                 settings,
                 vouched,
+                watches: Vec::new(),
             }),
             facts,
             port,
@@ -123,6 +127,11 @@ impl Reloader {
             reloads: AtomicU64::new(0),
             program: OnceLock::new(),
         }
+    }
+
+    /// Begins to renew what authorities say of the certificates in force.
+    pub(super) fn watch(&self, stapled: Vec<Stapled>) {
+        self.lock().watches = Doors::watch(stapled, &self.shared);
     }
 
     /// What the server says of itself in INFO.
@@ -312,7 +321,8 @@ impl Reloader {
         vouched.reload(&options)?;
         let (accounts, logins) = view(&current.settings.accounts, &options, &vouched)?;
         let mut changes = changes::between(&current.options, &options, self.port)?;
-        let doors = Doors::new(&options, self.websocket)?;
+        let mut doors = Doors::new(&options, self.websocket)?;
+        let stapled = std::mem::take(&mut doors.stapled);
         changes.certificates(
             current.settings.transports.chains(),
             doors.transports.chains(),
@@ -356,6 +366,7 @@ impl Reloader {
             options,
             settings,
             vouched,
+            watches: Doors::watch(stapled, &self.shared),
         };
         self.reloads.fetch_add(1, Ordering::Release);
         log::info!("Reloaded server configuration {digest}");

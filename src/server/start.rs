@@ -64,6 +64,17 @@ pub enum StartError {
         /// What the kernel said.
         cause: std::io::Error,
     },
+    /// Monitoring with and without TLS (CFG-24).
+    #[error("Can't start monitoring: can't specify both HTTP ({http}) and HTTPs ({https}) ports")]
+    HttpAndHttps {
+        /// Port without.
+        http: i32,
+        /// Port with.
+        https: i32,
+    },
+    /// Monitoring with TLS for which there is no certificate (CFG-24).
+    #[error("Can't start monitoring: TLS cert and key required for HTTPS")]
+    HttpsWithoutTls,
     /// The WebSocket address cannot be listened on.
     #[error("Unable to listen for websocket connections: {0}")]
     WebSocketListen(String),
@@ -189,7 +200,8 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     let (listener, client_address) = listen(&options.host, options.port)?;
     let websocket = listen_websocket(&options)?;
     let websocket_address = websocket.as_ref().map(|(_, address)| *address);
-    let doors = Doors::new(&options, websocket_address)?;
+    let mut doors = Doors::new(&options, websocket_address)?;
+    let stapled = std::mem::take(&mut doors.stapled);
     let keys = Arc::new(identity::ServerKeys::new());
     let info = Arc::new(identity::info(
         &keys,
@@ -284,6 +296,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         handle.threads.push(thread);
     }
     handle.shared.ready.store(true, Ordering::Release);
+    handle.reloader.watch(stapled);
     Ok(handle)
 }
 
@@ -383,6 +396,12 @@ pub(super) fn settings(
 
 /// Options that contradict each other, in stock's words.
 pub(super) fn check(options: &Options) -> Result<(), StartError> {
+    match (options.monitor.http_port, options.monitor.https_port) {
+        (_, 0) => {}
+        (0, _) if options.tls.is_none() => return Err(StartError::HttpsWithoutTls),
+        (0, _) => {}
+        (http, https) => return Err(StartError::HttpAndHttps { http, https }),
+    }
     if options.client.max_payload > options.client.max_pending {
         return Err(StartError::Options(
             "max_payload cannot be higher than max_pending",
@@ -412,9 +431,11 @@ pub(super) fn check(options: &Options) -> Result<(), StartError> {
 
 fn listen_monitor(options: &Options) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
     let monitor = &options.monitor;
-    if monitor.http_port == 0 {
-        return Ok(None);
-    }
+    let port = match (monitor.http_port, monitor.https_port) {
+        (0, 0) => return Ok(None),
+        (0, https) => https,
+        (http, _) => http,
+    };
     let host = if monitor.http_host.is_empty() {
         &options.host
     } else {
@@ -424,7 +445,7 @@ fn listen_monitor(options: &Options) -> Result<Option<(TcpListener, SocketAddr)>
         StartError::Listen { host, port, cause } => StartError::MonitorListen { host, port, cause },
         other => other,
     };
-    listen(host, monitor.http_port).map(Some).map_err(failed)
+    listen(host, port).map(Some).map_err(failed)
 }
 
 pub(super) fn listen(host: &str, port: i32) -> Result<(TcpListener, SocketAddr), StartError> {

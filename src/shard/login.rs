@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::auth::authenticate::{
     CertificateProof, Credentials, Decision, PasswordCheck, RefuseReason, User,
 };
-use crate::auth::cache::PublishCache;
+use crate::auth::cache::VerdictCache;
 use crate::auth::responses::Responses;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, Holds, NEVER, Owed, PendingCheck, Phase};
@@ -271,7 +271,8 @@ impl Core {
             return false;
         };
         let permissions = user.as_ref().and_then(|user| user.permissions.as_deref());
-        connection.publish_cache = permissions.map(|_| Box::new(PublishCache::new()));
+        connection.publish_cache = permissions.map(|_| Box::new(VerdictCache::new()));
+        connection.delivery_cache = permissions.map(|_| Box::new(VerdictCache::new()));
         connection.responses = permissions
             .and_then(|permissions| permissions.responses())
             .map(|grant| Box::new(Responses::new(grant)));

@@ -25,7 +25,7 @@ pub struct ServerFacts {
     pub trusted: Arc<BTreeMap<String, Arc<TrustedAccount>>>,
     /// TLS and WebSocket as they are in force.
     pub transports: Arc<TransportSettings>,
-    /// Monitoring port really bound.
+    /// Monitoring port really bound, with TLS or without.
     pub http_port: u16,
     /// Shards.
     pub shards: usize,
