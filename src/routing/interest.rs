@@ -30,6 +30,15 @@ pub enum Handler {
     /// Takes the answers to requests that went to this account from this shard. The others are
     /// told as of a subscription.
     Replies,
+    /// A receiver of JetStream on this shard, by its number. The others are told, too.
+    JetStream(u32),
+}
+
+impl Handler {
+    /// Are the other shards told of it as of a subscription?
+    pub fn is_announced(self) -> bool {
+        !matches!(self, Self::Import(_))
+    }
 }
 
 /// What the other shards must be told after a change.
@@ -186,9 +195,9 @@ impl Interest {
         let mut handlers = std::mem::take(&mut entry.handlers).into_vec();
         handlers.push(handler);
         entry.handlers = handlers.into();
-        match handler {
-            Handler::Replies if !announced => InterestChange::Plain { present: true },
-            _ => InterestChange::None,
+        match handler.is_announced() && !announced {
+            true => InterestChange::Plain { present: true },
+            false => InterestChange::None,
         }
     }
 
@@ -206,9 +215,9 @@ impl Interest {
         entry.handlers = handlers.into();
         let silent = !entry.announced() && entry.plain.is_empty();
         self.tidy(node, None);
-        match handler {
-            Handler::Replies if silent => InterestChange::Plain { present: false },
-            _ => InterestChange::None,
+        match handler.is_announced() && silent {
+            true => InterestChange::Plain { present: false },
+            false => InterestChange::None,
         }
     }
 

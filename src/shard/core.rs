@@ -57,6 +57,8 @@ pub struct Local {
     pub(super) trace: Option<Box<Trace>>,
     /// The message that another shard brings next is traced.
     pub(super) trace_mark: Option<(ShardId, Box<[u8]>)>,
+    /// The subject under which the message that another shard brings next is seen.
+    pub(super) shown: Option<(ShardId, Box<[u8]>)>,
     pub(super) traces_begun: u64,
     pub(super) peers: Peers,
     pub(super) claims: Claims,
@@ -125,6 +127,7 @@ impl Core {
                 internal: InternalSubscriptions::default(),
                 trace: None,
                 trace_mark: None,
+                shown: None,
                 traces_begun: 0,
                 peers: Peers::new(id, shards),
                 claims: Claims::default(),
