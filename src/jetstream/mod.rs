@@ -1,4 +1,5 @@
 //! Streams: messages kept in order and handed to consumers. Pure: time and bytes are arguments,
 //! what the disk shall do is asked of the caller.
 
+pub mod consumer;
 pub mod store;
