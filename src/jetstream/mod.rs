@@ -1,0 +1,4 @@
+//! Streams: messages kept in order and handed to consumers. Pure: time and bytes are arguments,
+//! what the disk shall do is asked of the caller.
+
+pub mod store;
