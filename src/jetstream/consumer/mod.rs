@@ -1,0 +1,3 @@
+//! One consumer: how it is configured, and which message goes to whom.
+
+pub mod config;
