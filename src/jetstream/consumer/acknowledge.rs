@@ -7,7 +7,7 @@ use super::advisory::{Advisory, Message};
 use super::consumer::{Consumer, Sequences};
 use super::effect::{Effect, StreamView, Turn};
 use super::run::clock;
-use super::settings::AckPolicy;
+use super::config::AckPolicy;
 
 impl Consumer {
     /// A client says something about a message; `reply`: where it wants an answer, or empty.

@@ -4,6 +4,8 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::settings::Names;
+use crate::jetstream::api::encode::to_json;
+use crate::jetstream::api::timestamp::Timestamp;
 use crate::time::WallTime;
 
 /// Something that happened, for those who listen.
@@ -71,7 +73,7 @@ pub struct Message {
 struct Json<'a> {
     r#type: &'a str,
     id: &'a str,
-    timestamp: &'a str,
+    timestamp: Timestamp,
     #[serde(skip_serializing_if = "str::is_empty")]
     account: &'a str,
     stream: &'a str,
@@ -87,7 +89,7 @@ struct Json<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     paused: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pause_until: Option<String>,
+    pause_until: Option<Timestamp>,
     /// Why a message was given up.
     #[serde(skip_serializing_if = "str::is_empty", rename = "reason")]
     given_up: &'a str,
@@ -142,13 +144,12 @@ impl Advisory {
     }
 
     /// Its JSON, with an id and the time it happened (JS-231).
-    pub fn json(&self, names: &Names, id: &str, now: WallTime) -> String {
+    pub fn json(&self, names: &Names, id: &str, now: WallTime) -> Vec<u8> {
         let kind = format!("io.nats.jetstream.{}", self.kind().0);
-        let now = timestamp(now);
         let base = Json {
             r#type: &kind,
             id,
-            timestamp: &now,
+            timestamp: now.into(),
             stream: &names.stream,
             consumer: &names.consumer,
             domain: &names.domain,
@@ -178,7 +179,7 @@ impl Advisory {
             },
             Self::Pause { paused, until } => Json {
                 paused: Some(*paused),
-                pause_until: Some(until.map_or_else(|| ZERO_TIME.to_owned(), timestamp)),
+                pause_until: Some(until.map_or(Timestamp::ZERO, Timestamp::from)),
                 ..base
             },
             Self::Pinned { group, id } => Json {
@@ -194,27 +195,8 @@ impl Advisory {
                 ..base
             },
         };
-        escape(&serde_json::to_string(&json).unwrap_or_default())
+        to_json(&json)
     }
-}
-
-/// What Go's zero time is written as.
-const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
-
-/// RFC 3339 in UTC with as many digits of the second as there are.
-fn timestamp(wall: WallTime) -> String {
-    jiff::Timestamp::from_nanosecond(i128::from(wall.0))
-        .unwrap_or_default()
-        .to_string()
-}
-
-/// JSON is written as Go writes it, fit for HTML.
-fn escape(json: &str) -> String {
-    json.replace('<', "\\u003c")
-        .replace('>', "\\u003e")
-        .replace('&', "\\u0026")
-        .replace('\u{2028}', "\\u2028")
-        .replace('\u{2029}', "\\u2029")
 }
 
 #[cfg(test)]
@@ -242,7 +224,7 @@ mod tests {
         let check = |advisory: Advisory, kind: &str, subject: &str, rest: &str| {
             assert_eq!(advisory.subject(&names), format!("$JS.EVENT.{subject}.S.c"));
             let json = advisory.json(&names, "ID", WallTime(1_500_000_000));
-            assert_eq!(json, front(kind) + rest);
+            assert_eq!(String::from_utf8_lossy(&json), front(kind) + rest);
         };
         let numbers = r#""stream":"S","consumer":"c","consumer_seq":2,"stream_seq":7,"#;
         check(

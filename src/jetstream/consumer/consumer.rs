@@ -13,7 +13,8 @@ use super::outstanding::Outstanding;
 use super::priority::Pin;
 use super::random::Random;
 use super::run::Held;
-use super::settings::{AckPolicy, DeliverPolicy, Names, PriorityPolicy, Push, Settings};
+use super::config::AckPolicy;
+use super::settings::{Beginning, Names, Priority, Push, Settings};
 use super::waiting::WaitQueue;
 use crate::time::{Nanos, WallTime};
 
@@ -156,7 +157,7 @@ impl Consumer {
             counted_to: 0,
             skip_list: None,
             out: Outstanding::new(settings.waits()),
-            waiting: WaitQueue::new(settings.priority_policy == PriorityPolicy::Prioritized),
+            waiting: WaitQueue::new(settings.priority == Priority::Prioritized),
             pin: None,
             active: false,
             window: None,
@@ -180,17 +181,17 @@ impl Consumer {
     fn begin<S: StreamView>(&mut self, stream: &S) {
         let bounds = stream.bounds();
         let settings = &self.settings;
-        let chosen = match settings.deliver_policy {
-            DeliverPolicy::All => bounds.first_seq,
-            DeliverPolicy::Last => {
+        let chosen = match settings.beginning {
+            Beginning::First => bounds.first_seq,
+            Beginning::Last => {
                 let last = stream.last_match(&settings.filter, bounds.last_seq);
                 last.unwrap_or(bounds.first_seq)
             }
-            DeliverPolicy::New => bounds.last_seq + 1,
-            DeliverPolicy::StartSequence(seq) => seq,
-            DeliverPolicy::StartTime(time) => stream.time_to_seq(time),
-            DeliverPolicy::LastPerSubject if settings.one_per_subject => bounds.first_seq,
-            DeliverPolicy::LastPerSubject => {
+            Beginning::New => bounds.last_seq + 1,
+            Beginning::Sequence(seq) => seq,
+            Beginning::Time(time) => stream.time_to_seq(time),
+            Beginning::LastPerSubject if settings.one_per_subject => bounds.first_seq,
+            Beginning::LastPerSubject => {
                 let seqs = stream.last_per_subject(&settings.filter, bounds.last_seq);
                 let first = seqs.first().copied();
                 if first.is_some() {
@@ -202,7 +203,7 @@ impl Consumer {
                 first.unwrap_or(bounds.last_seq)
             }
         };
-        let asked_for = matches!(settings.deliver_policy, DeliverPolicy::StartSequence(_));
+        let asked_for = matches!(settings.beginning, Beginning::Sequence(_));
         self.cursor = if bounds.first_seq == 0 && !asked_for {
             1
         } else if chosen > bounds.last_seq && !asked_for {
@@ -244,7 +245,7 @@ impl Consumer {
     pub(super) fn recount<S: StreamView>(&mut self, stream: &S) {
         let last = stream.bounds().last_seq;
         let filter = &self.settings.filter;
-        let per_subject = self.settings.deliver_policy == DeliverPolicy::LastPerSubject;
+        let per_subject = self.settings.beginning == Beginning::LastPerSubject;
         let count = if per_subject && !self.settings.one_per_subject {
             let seqs = stream.last_per_subject(filter, last);
             (seqs.len() - seqs.partition_point(|&it| it < self.cursor)) as u64

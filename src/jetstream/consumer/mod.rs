@@ -6,6 +6,7 @@
 mod ack;
 mod acknowledge;
 mod advisory;
+pub mod config;
 #[allow(clippy::module_inception, reason = "the type the folder is about")]
 mod consumer;
 pub mod duration;
@@ -30,7 +31,5 @@ pub use consumer::{Consumer, Figures, GroupFigures, Sequences};
 pub use effect::{Bounds, Delivery, Effect, Now, Presence, StreamView, Turn};
 pub use removal::ResetError;
 pub use run::Run;
-pub use settings::{
-    AckPolicy, DeliverPolicy, Names, PriorityPolicy, PullLimits, Push, Rate, Settings,
-};
+pub use settings::{Beginning, Names, Priority, PullLimits, Push, Rate, Settings, Surroundings};
 pub use state::StateError;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::advisory::Advisory;
 use super::consumer::Consumer;
 use super::effect::{Effect, StreamView, Turn};
-use super::settings::PriorityPolicy;
+use super::settings::Priority;
 use crate::time::{Nanos, WallTime};
 
 /// Characters of a pin.
@@ -36,8 +36,8 @@ pub(super) enum Pinned {
 
 impl Consumer {
     fn pin_time(&self) -> Option<Duration> {
-        match self.settings.priority_policy {
-            PriorityPolicy::Pinned(time) => Some(time),
+        match self.settings.priority {
+            Priority::Pinned(time) => Some(time),
             _ => None,
         }
     }

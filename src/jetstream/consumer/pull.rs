@@ -10,7 +10,7 @@ use super::effect::{Effect, Presence, StreamView, Turn};
 use super::outstanding::Outstanding;
 use super::priority::Pinned;
 use super::request::{GroupRequest, PullRequest};
-use super::settings::PriorityPolicy;
+use super::settings::Priority;
 use super::status;
 use super::waiting::Waiting;
 
@@ -52,7 +52,7 @@ impl Consumer {
             return Err((409, "Consumer is push based".to_owned()));
         }
         let bad = |text: &str| (400, format!("Bad Request - {text}"));
-        let request = PullRequest::parse(body).map_err(|it| bad(it.text()))?;
+        let request = PullRequest::parse(body).map_err(|it| bad(&it))?;
         self.check_limits(&request).map_err(|it| (409, it))?;
         if let Some(group) = &request.group {
             self.check_group(group).map_err(bad)?;
@@ -119,19 +119,19 @@ impl Consumer {
 
     /// What a request says to a priority group must fit the policy (JS-220 to JS-223).
     fn check_group(&self, group: &GroupRequest) -> Result<(), &'static str> {
-        let policy = self.settings.priority_policy;
+        let policy = self.settings.priority;
         if (group.min_pending != 0 || group.min_ack_pending != 0)
-            && policy != PriorityPolicy::Overflow
+            && policy != Priority::Overflow
         {
             return Err("Not a Overflow Priority consumer");
         }
-        if !group.id.is_empty() && !matches!(policy, PriorityPolicy::Pinned(_)) {
+        if !group.id.is_empty() && !matches!(policy, Priority::Pinned(_)) {
             return Err("Not a Pinned Client Priority consumer");
         }
         if !(0..=PRIORITY_MAX).contains(&group.priority) {
             return Err("Priority must be between 0 and 9");
         }
-        if policy == PriorityPolicy::None {
+        if policy == Priority::None {
             return Ok(());
         }
         if group.name.is_empty() {
@@ -208,7 +208,7 @@ impl Consumer {
         let free = self.pin.is_none();
         let mut cycled = 0;
         loop {
-            let overflow = self.settings.priority_policy == PriorityPolicy::Overflow;
+            let overflow = self.settings.priority == Priority::Overflow;
             let first = self.waiting.front()?;
             if first.expires.is_some_and(|it| it <= now) {
                 let headers = timed_out(first);

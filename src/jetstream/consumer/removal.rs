@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::advisory::Message;
 use super::consumer::{Consumer, Sequences};
 use super::effect::{StreamView, Turn};
-use super::settings::DeliverPolicy;
+use super::settings::Beginning;
 use crate::jetstream::store::Filter;
 use crate::routing::subject;
 
@@ -130,16 +130,16 @@ impl Consumer {
         turn: &mut Turn<'_, S>,
         seq: u64,
     ) -> Result<u64, ResetError> {
-        let seq = match (seq, self.settings.deliver_policy) {
+        let seq = match (seq, self.settings.beginning) {
             (0, _) => self.floor.stream + 1,
-            (_, DeliverPolicy::All) => seq,
-            (_, DeliverPolicy::StartSequence(start)) if seq < start => {
+            (_, Beginning::First) => seq,
+            (_, Beginning::Sequence(start)) if seq < start => {
                 return Err(ResetError::BelowStartSequence);
             }
-            (_, DeliverPolicy::StartTime(time)) if seq < turn.stream.time_to_seq(time) => {
+            (_, Beginning::Time(time)) if seq < turn.stream.time_to_seq(time) => {
                 return Err(ResetError::BelowStartTime);
             }
-            (_, DeliverPolicy::StartSequence(_) | DeliverPolicy::StartTime(_)) => seq,
+            (_, Beginning::Sequence(_) | Beginning::Time(_)) => seq,
             _ => return Err(ResetError::NotAllowed),
         };
         self.out.clear();

@@ -2,6 +2,10 @@
 
 use bytes::Bytes;
 
+use serde::Deserialize;
+
+use crate::jetstream::api::decode::decode;
+use crate::jetstream::api::values::Span;
 use crate::protocol::json::{JsonError, JsonReader};
 
 /// What a client asks for. Times are nanoseconds, as sent.
@@ -30,30 +34,37 @@ pub(super) struct GroupRequest {
     pub(super) priority: i64,
 }
 
-/// Why a request cannot be read, as the text after `400 Bad Request - ` says it (JS-217).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BadRequest {
-    Json,
-    Heartbeat,
-}
-
-impl BadRequest {
-    pub(super) const fn text(self) -> &'static str {
-        match self {
-            Self::Json => "invalid JSON",
-            Self::Heartbeat => "heartbeat value too large",
-        }
-    }
+/// The same as stock's reader of JSON knows it, for its words about what is wrong (JS-217).
+#[derive(Deserialize, Default)]
+#[serde(rename = "server.JSApiConsumerGetNextRequest", default)]
+#[expect(dead_code, reason = "read for errors alone")]
+struct Strict {
+    expires: Span,
+    batch: i64,
+    max_bytes: i64,
+    no_wait: bool,
+    idle_heartbeat: Span,
+    group: String,
+    min_pending: i64,
+    min_ack_pending: i64,
+    id: String,
+    priority: i64,
 }
 
 impl PullRequest {
     /// Reads a body: nothing, a number or an object; anything else asks for one message.
-    pub(super) fn parse(body: &[u8]) -> Result<Self, BadRequest> {
+    ///
+    /// # Errors
+    /// What stands behind `400 Bad Request - `.
+    pub(super) fn parse(body: &[u8]) -> Result<Self, String> {
         let body = body.trim_ascii();
         if body.first() == Some(&b'{') {
-            let request = Self::from_json(body).map_err(|_| BadRequest::Json)?;
+            let request = Self::from_json(body).map_err(|_| {
+                let error = decode::<Strict>(body, false).err();
+                error.map_or_else(|| "invalid JSON".to_owned(), |it| it.to_string())
+            })?;
             if request.heartbeat > 0 && request.heartbeat.saturating_mul(2) > request.expires {
-                return Err(BadRequest::Heartbeat);
+                return Err("heartbeat value too large".to_owned());
             }
             return Ok(request);
         }
@@ -136,9 +147,13 @@ mod tests {
     #[test]
     fn js_217_requests_that_cannot_be_read() {
         let bad = |body: &str| PullRequest::parse(body.as_bytes()).expect_err("refused");
-        assert_eq!(bad("{\"batch\":\"x\"}"), BadRequest::Json);
-        assert_eq!(bad("{"), BadRequest::Json);
+        assert_eq!(bad("{"), "unexpected end of JSON input");
+        assert_eq!(
+            bad("{\"batch\":\"x\"}"),
+            "json: cannot unmarshal string into Go struct field \
+             JSApiConsumerGetNextRequest.batch of type int"
+        );
         let heartbeat = "{\"idle_heartbeat\":6,\"expires\":10}";
-        assert_eq!(bad(heartbeat), BadRequest::Heartbeat);
+        assert_eq!(bad(heartbeat), "heartbeat value too large");
     }
 }

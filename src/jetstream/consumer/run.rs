@@ -6,7 +6,8 @@ use super::ack::AckReply;
 use super::advisory::{Advisory, Message};
 use super::consumer::Consumer;
 use super::effect::{Delivery, Effect, StreamView, Turn};
-use super::settings::AckPolicy;
+use super::config::AckPolicy;
+use super::settings::Priority;
 use super::status;
 use crate::jetstream::store::{Fetch, StoredMessage};
 use crate::protocol::headers;
@@ -316,7 +317,7 @@ impl Consumer {
                 (served.to, Some((served.batch, served.bytes)))
             }
         };
-        if let super::settings::PriorityPolicy::Pinned(_) = self.settings.priority_policy {
+        if let Priority::Pinned(_) = self.settings.priority {
             let pin = self.pin.as_ref().map_or(&b""[..], |it| &it.id);
             message = with_header(message, b"Nats-Pin-Id", pin);
         }

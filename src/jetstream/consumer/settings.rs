@@ -4,44 +4,31 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::config::{AckPolicy, ConsumerConfig, DeliverPolicy, PriorityPolicy, ReplayPolicy};
 use crate::jetstream::store::Filter;
 use crate::time::WallTime;
 
 /// Where a consumer begins (JS-174).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum DeliverPolicy {
+pub enum Beginning {
     /// At the stream's first message.
     #[default]
-    All,
+    First,
     /// At the last message the filters match.
     Last,
     /// After the last message there is.
     New,
     /// At this sequence, or the first message after it.
-    StartSequence(u64),
+    Sequence(u64),
     /// At the first message of this time or later.
-    StartTime(WallTime),
+    Time(WallTime),
     /// With the last message of each subject the filters match, then everything new.
     LastPerSubject,
 }
 
-/// What must be acknowledged (JS-175).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum AckPolicy {
-    /// Nothing: delivered is done.
-    #[default]
-    None,
-    /// An acknowledgement covers all messages up to its own.
-    All,
-    /// Each message by itself.
-    Explicit,
-    /// Answers to flow control cover all messages they name (JS-190).
-    FlowControl,
-}
-
 /// Who among several pulling clients is served (JS-189).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum PriorityPolicy {
+pub enum Priority {
     /// All in turn.
     #[default]
     None,
@@ -91,8 +78,8 @@ pub struct PullLimits {
 /// Everything the state machine is told about a consumer; defaults are already filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Where to begin. Not read again after the beginning, but for resets.
-    pub deliver_policy: DeliverPolicy,
+    /// Where to begin.
+    pub beginning: Beginning,
     /// What must be acknowledged.
     pub ack_policy: AckPolicy,
     /// How long to wait for an acknowledgement before the message is sent again.
@@ -119,7 +106,7 @@ pub struct Settings {
     /// Nothing is delivered before (JS-208).
     pub pause_until: Option<WallTime>,
     /// Who is served.
-    pub priority_policy: PriorityPolicy,
+    pub priority: Priority,
     /// Groups a request may name (JS-223).
     pub priority_groups: Vec<Box<[u8]>>,
     /// Bounds of pull requests.
@@ -138,7 +125,7 @@ impl Default for Settings {
     /// A pull consumer of everything with explicit acknowledgements and stock's defaults.
     fn default() -> Self {
         Self {
-            deliver_policy: DeliverPolicy::All,
+            beginning: Beginning::First,
             ack_policy: AckPolicy::Explicit,
             ack_wait: Duration::from_secs(30),
             backoff: Vec::new(),
@@ -151,7 +138,7 @@ impl Default for Settings {
             sample_percent: 0,
             inactive_threshold: None,
             pause_until: None,
-            priority_policy: PriorityPolicy::None,
+            priority: Priority::None,
             priority_groups: Vec::new(),
             pull: PullLimits {
                 waiting: 512,
@@ -165,7 +152,88 @@ impl Default for Settings {
     }
 }
 
+/// What a consumer's settings also depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Surroundings {
+    /// The stream's `max_msgs_per_subject` is 1.
+    pub one_per_subject: bool,
+    /// The stream's retention is by work queue or interest.
+    pub retention_by_acks: bool,
+    /// The stream or the consumer is kept in memory.
+    pub memory: bool,
+    /// The largest message: the stream's `max_msg_size`, or the account's or server's payload.
+    pub message_max: u64,
+}
+
 impl Settings {
+    /// What a checked configuration with its defaults filled in means.
+    pub fn new(config: &ConsumerConfig, surroundings: Surroundings) -> Self {
+        let count = |number: i64| usize::try_from(number).unwrap_or(0);
+        let patterns: Vec<Box<[u8]>> = config.filters().map(|it| it.as_bytes().into()).collect();
+        let beginning = match config.deliver_policy {
+            DeliverPolicy::All => Beginning::First,
+            DeliverPolicy::Last => Beginning::Last,
+            DeliverPolicy::New => Beginning::New,
+            DeliverPolicy::ByStartSequence => Beginning::Sequence(config.opt_start_seq),
+            DeliverPolicy::ByStartTime => {
+                Beginning::Time(config.opt_start_time.unwrap_or_default().wall())
+            }
+            DeliverPolicy::LastPerSubject => Beginning::LastPerSubject,
+        };
+        let push = config.is_push().then(|| Push {
+            subject: config.deliver_subject.clone().into(),
+            flow_control: config.flow_control,
+            heartbeat: (config.idle_heartbeat.0 > 0).then(|| config.idle_heartbeat.duration()),
+            rate: (config.rate_limit_bps > 0).then(|| Rate {
+                bytes_per_second: config.rate_limit_bps / 8,
+                burst: surroundings.message_max,
+            }),
+        });
+        let pause = config.pause_until.filter(|it| !it.is_zero());
+        Self {
+            beginning,
+            ack_policy: config.ack_policy,
+            ack_wait: config.ack_wait.duration(),
+            backoff: config.backoff.iter().map(|it| it.duration()).collect(),
+            max_deliver: u64::try_from(config.max_deliver).unwrap_or(0),
+            max_ack_pending: match config.ack_policy {
+                AckPolicy::None => 0,
+                _ => count(config.max_ack_pending),
+            },
+            filter: Filter::new(&patterns),
+            patterns,
+            replay_original: config.replay_policy == ReplayPolicy::Original,
+            headers_only: config.headers_only,
+            sample_percent: {
+                let percent = config.sample_freq.trim_end_matches('%');
+                percent.parse().unwrap_or(0)
+            },
+            inactive_threshold: (config.inactive_threshold.0 > 0)
+                .then(|| config.inactive_threshold.duration()),
+            pause_until: pause.map(|it| it.wall()),
+            priority: match config.priority_policy {
+                PriorityPolicy::None => Priority::None,
+                PriorityPolicy::Overflow => Priority::Overflow,
+                PriorityPolicy::PinnedClient => Priority::Pinned(config.priority_timeout.duration()),
+                PriorityPolicy::Prioritized => Priority::Prioritized,
+            },
+            priority_groups: {
+                let groups = config.priority_groups.iter();
+                groups.map(|it| it.as_bytes().into()).collect()
+            },
+            pull: PullLimits {
+                waiting: count(config.max_waiting),
+                batch: config.max_batch,
+                expires: config.max_expires.0,
+                bytes: config.max_bytes,
+            },
+            push,
+            one_per_subject: surroundings.one_per_subject,
+            retention_by_acks: surroundings.retention_by_acks,
+            memory: surroundings.memory,
+        }
+    }
+
     /// Waits for an acknowledgement by how often a message was sent; not empty.
     pub(super) fn waits(&self) -> Vec<i64> {
         let nanos = |it: &Duration| i64::try_from(it.as_nanos()).unwrap_or(i64::MAX);
