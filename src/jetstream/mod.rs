@@ -1,4 +1,7 @@
 //! Streams: messages kept in order and handed to consumers. Pure: time and bytes are arguments,
 //! what the disk shall do is asked of the caller.
 
+pub mod api;
+pub mod consumer;
 pub mod store;
+pub mod stream;

@@ -1,0 +1,11 @@
+//! What `$JS.API.>` speaks: subjects, requests, answers, errors, and JSON as clients write it.
+
+pub mod decode;
+pub mod encode;
+pub mod errors;
+pub mod request;
+pub mod response;
+pub mod subjects;
+mod syntax;
+pub mod timestamp;
+pub mod values;
