@@ -105,6 +105,8 @@ pub struct Interest {
     /// A map, because an account may have few of a shard's many subscriptions.
     positions: Positions,
     stats: RoutingStats,
+    /// How often anything changed.
+    changes: u64,
 }
 
 impl Interest {
@@ -132,7 +134,7 @@ impl Interest {
     ) -> InterestChange {
         debug_assert!(subject::is_valid_pattern(pattern), "checked at SUB");
         self.stats.inserts += 1;
-        self.cache.invalidate(pattern);
+        self.changed(pattern);
         let node = self.trie.insert(pattern);
         let entry = self.trie.entry(node);
         let announced = entry.announced();
@@ -175,7 +177,7 @@ impl Interest {
             },
         };
         self.stats.removes += 1;
-        self.cache.invalidate(pattern);
+        self.changed(pattern);
         if left == 0 {
             self.tidy(node, queue);
         }
@@ -188,7 +190,7 @@ impl Interest {
 
     /// Adds a part of the server to a pattern.
     pub fn add_handler(&mut self, pattern: &[u8], handler: Handler) -> InterestChange {
-        self.cache.invalidate(pattern);
+        self.changed(pattern);
         let node = self.trie.insert(pattern);
         let entry = self.trie.entry(node);
         let announced = entry.announced() || !entry.plain.is_empty();
@@ -206,7 +208,7 @@ impl Interest {
         let Some(node) = self.trie.find(pattern) else {
             return InterestChange::None;
         };
-        self.cache.invalidate(pattern);
+        self.changed(pattern);
         let entry = self.trie.entry(node);
         let mut handlers = std::mem::take(&mut entry.handlers).into_vec();
         if let Some(at) = handlers.iter().position(|it| *it == handler) {
@@ -259,7 +261,7 @@ impl Interest {
             }
         };
         if changed {
-            self.cache.invalidate(pattern);
+            self.changed(pattern);
         }
         if weight == 0 {
             self.tidy(node, queue);
@@ -328,6 +330,16 @@ impl Interest {
         });
         assert_eq!(subscriptions, self.stats.inserts - self.stats.removes);
         assert_eq!(subscriptions, self.positions.len() as u64);
+    }
+
+    /// How often anybody came or went so far.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    fn changed(&mut self, pattern: &[u8]) {
+        self.changes += 1;
+        self.cache.invalidate(pattern);
     }
 
     /// Drops what a removal has left empty.

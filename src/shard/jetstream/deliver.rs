@@ -59,7 +59,7 @@ impl Core {
         self.js_send(&Outgoing {
             account,
             to: subject.as_bytes(),
-            payload: body.as_bytes(),
+            payload: &body,
             ..Outgoing::default()
         });
     }
@@ -91,6 +91,26 @@ impl Core {
         };
         if free {
             hosted.stream.store_mut().remove(seq, false);
+        }
+    }
+
+    /// Removes what nobody needs now that somebody has gone.
+    pub(super) fn js_release_unwanted(&mut self, stream: super::hosted::StreamKey) {
+        let Some(hosted) = self.jetstream.streams.at(stream) else {
+            return;
+        };
+        if hosted.stream.config().retention != Retention::Interest {
+            return;
+        }
+        let store = hosted.stream.store();
+        let mut all = Vec::new();
+        let mut from = 0;
+        while let Some(seq) = store.next_match(from, &crate::jetstream::store::Filter::All) {
+            all.push(seq);
+            from = seq + 1;
+        }
+        for seq in all {
+            self.js_release_from(stream, seq);
         }
     }
 }

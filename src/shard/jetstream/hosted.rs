@@ -6,10 +6,11 @@ use bytes::Bytes;
 
 use crate::ids::AccountId;
 use crate::jetstream::consumer::config::ConsumerConfig;
-use crate::jetstream::consumer::{Bounds, Consumer, StreamView};
-use crate::jetstream::store::{Fetch, Filter, Store};
+use crate::jetstream::consumer::Consumer;
 use crate::jetstream::stream::Stream;
 use crate::time::{Nanos, WallTime};
+
+use super::direct::DirectRead;
 
 /// A stream's number on its shard.
 pub(super) type StreamKey = u32;
@@ -26,6 +27,8 @@ pub(super) struct HostedStream {
     pub ack_front: Bytes,
     /// Publishes that wait until their message is durable.
     pub acks: VecDeque<PendingAck>,
+    /// Direct gets that are being answered.
+    pub reads: VecDeque<DirectRead>,
     /// Receivers it has in its account's interest.
     pub receivers: Vec<u32>,
     /// It is in the list of those with something to do.
@@ -59,46 +62,4 @@ pub(super) struct HostedConsumer {
     pub interest_seen: Option<u64>,
     /// Was somebody there then?
     pub active: bool,
-}
-
-/// A store as consumers see it.
-pub(super) struct View<'a>(pub &'a mut Store);
-
-impl StreamView for View<'_> {
-    fn bounds(&self) -> Bounds {
-        let state = self.0.state();
-        Bounds {
-            messages: state.messages,
-            first_seq: state.first_seq,
-            last_seq: state.last_seq,
-        }
-    }
-
-    fn contains(&self, seq: u64) -> bool {
-        self.0.contains(seq)
-    }
-
-    fn next_match(&self, from: u64, filter: &Filter) -> Option<u64> {
-        self.0.next_match(from, filter)
-    }
-
-    fn last_match(&self, filter: &Filter, up_to: u64) -> Option<u64> {
-        self.0.last_match(filter, up_to)
-    }
-
-    fn count(&self, from: u64, filter: &Filter) -> u64 {
-        self.0.count(from, filter)
-    }
-
-    fn last_per_subject(&self, filter: &Filter, up_to: u64) -> Vec<u64> {
-        self.0.last_per_subject(filter, up_to)
-    }
-
-    fn time_to_seq(&self, time: WallTime) -> u64 {
-        self.0.time_to_seq(time)
-    }
-
-    fn fetch(&mut self, seq: u64) -> Fetch {
-        self.0.fetch(seq)
-    }
 }

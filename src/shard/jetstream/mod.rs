@@ -5,9 +5,9 @@
 //! there are and hands requests about them on to their owners.
 
 mod api;
+mod checks;
 mod command;
 mod consumers;
-mod convert;
 mod deliver;
 mod direct;
 mod hosted;

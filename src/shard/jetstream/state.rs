@@ -95,6 +95,8 @@ pub struct JetStream {
     pub(super) receivers: Numbered<Registered>,
     pub(super) streams: Numbered<Box<HostedStream>>,
     pub(super) consumers: Numbered<Box<HostedConsumer>>,
+    /// Consumers that deliver without being asked.
+    pub(super) pushing: Vec<ConsumerKey>,
     /// Streams of this shard by account and name.
     pub(super) by_name: HashMap<(AccountId, Box<str>), StreamKey, ahash::RandomState>,
     /// Streams with something to do before the turn ends.
@@ -132,7 +134,7 @@ impl JetStream {
     }
 
     /// Is there something to go on with at once?
-    pub(super) fn has_work(&self) -> bool {
+    pub(in crate::shard) fn has_work(&self) -> bool {
         !self.busy.is_empty() || !self.commands.is_empty()
     }
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use crate::ids::ShardId;
 use crate::jetstream::consumer::{Consumer, Effect, Now, Presence, Run, Turn};
-use crate::jetstream::store::Filter;
+use crate::jetstream::store::{Filter, Store};
 use crate::jetstream::stream::{Gone, Publish};
 use crate::shard::core::Core;
 use crate::shard::effects;
 use crate::time::Nanos;
 
 use super::command::Command;
-use super::hosted::{ConsumerKey, StreamKey, View};
+use super::hosted::{ConsumerKey, StreamKey};
 use super::send::Outgoing;
 use super::state::Timer;
 
@@ -68,14 +68,15 @@ impl Core {
             let ready = self.jetstream.consumers.at_mut(consumer);
             if ready.is_some_and(|it| std::mem::take(&mut it.ready)) {
                 let mut run = Run::Idle;
-                self.js_with_consumer(consumer, |it, turn| run = it.run(turn, MESSAGES));
+                self.js_call(consumer, |it, turn| run = it.run(turn, MESSAGES));
                 let Some(it) = self.jetstream.consumers.at_mut(consumer) else {
                     continue;
                 };
-                it.ready = run == Run::More;
+                it.ready |= run == Run::More;
                 again |= it.ready;
             }
         }
+        self.js_go_on_reading(key);
         self.js_acknowledge(key);
         self.js_arm_stream(key);
         if again {
@@ -133,11 +134,25 @@ impl Core {
         self.local.give_back(body);
     }
 
-    /// Calls a consumer and does what it wants done.
+    /// Calls a consumer and does what it wants done. Whatever happened to it, it may have something
+    /// to do then.
     pub(super) fn js_with_consumer(
         &mut self,
         key: ConsumerKey,
-        call: impl FnOnce(&mut Consumer, &mut Turn<'_, View<'_>>),
+        call: impl FnOnce(&mut Consumer, &mut Turn<'_, Store>),
+    ) {
+        self.js_call(key, call);
+        if let Some(it) = self.jetstream.consumers.at_mut(key) {
+            it.ready = true;
+            let stream = it.stream;
+            self.jetstream.touch(stream);
+        }
+    }
+
+    fn js_call(
+        &mut self,
+        key: ConsumerKey,
+        call: impl FnOnce(&mut Consumer, &mut Turn<'_, Store>),
     ) {
         let now = self.js_now();
         let jetstream = &mut self.jetstream;
@@ -156,13 +171,11 @@ impl Core {
         };
         let mut turn = Turn {
             now,
-            stream: &mut View(hosted.stream.store_mut()),
+            stream: hosted.stream.store_mut(),
             presence: &mut presence,
             effects: &mut effects,
         };
         call(&mut it.consumer, &mut turn);
-        // Whatever happened to it, it may have something to do now.
-        it.ready = true;
         let due = it.consumer.deadline();
         if let Some(at) = due
             && it.armed.is_none_or(|armed| at < armed)
@@ -170,7 +183,6 @@ impl Core {
             it.armed = Some(at);
             jetstream.timers.push(Reverse((at, Timer::Consumer(key))));
         }
-        jetstream.touch(stream);
         self.js_apply(key, effects);
     }
 
