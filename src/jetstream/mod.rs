@@ -3,5 +3,6 @@
 
 pub mod api;
 pub mod consumer;
+pub mod limits;
 pub mod store;
 pub mod stream;
