@@ -120,17 +120,15 @@ pub fn create_consumer(
     }
     check_count(around, consumers)?;
     check_work_queue(&config, &name, stream, consumers)?;
-    if config.is_durable() && name.len() > NAME_MAX {
+    if name.len() > NAME_MAX {
         return Err(errors::consumer_name_too_long(NAME_MAX));
     }
-    if config.name.is_empty() {
-        config.name = name;
-        while config.name.is_empty() || consumers.consumer(&config.name).is_some() {
-            config.name = random_name();
-        }
+    // A name nobody chose is not part of the configuration.
+    let mut name = name;
+    while name.is_empty() || consumers.consumer(&name).is_some() {
+        name = random_name();
     }
     stamp_threshold(&mut config);
-    let name = config.name.clone();
     Ok(ConsumerCreation::New(name, Box::new(config)))
 }
 
