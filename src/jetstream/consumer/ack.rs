@@ -235,7 +235,12 @@ mod tests {
         }
         let more = AckToken::parse(b"$JS.ACK._.h.S.c.1.2.3.4.5.tok.en").expect("more tokens");
         assert_eq!((more.stream_seq, more.consumer_seq), (2, 3));
-        for bad in ["", "$JS.ACK.S.c", "$JS.ACK.a.S.c.1.2.3.4.5", "$JS.FC.S.c.1.2.3.4.5"] {
+        for bad in [
+            "",
+            "$JS.ACK.S.c",
+            "$JS.ACK.a.S.c.1.2.3.4.5",
+            "$JS.FC.S.c.1.2.3.4.5",
+        ] {
             assert_eq!(AckToken::parse(bad.as_bytes()), None, "{bad}");
         }
         let odd = AckToken::parse(b"$JS.ACK.S.c.x..99999999999999999999.4.5").expect("odd");

@@ -4,10 +4,10 @@ use bytes::Bytes;
 
 use super::ack::{AckKind, AckToken};
 use super::advisory::{Advisory, Message};
+use super::config::AckPolicy;
 use super::consumer::{Consumer, Sequences};
 use super::effect::{Effect, StreamView, Turn};
 use super::run::clock;
-use super::config::AckPolicy;
 
 impl Consumer {
     /// A client says something about a message; `reply`: where it wants an answer, or empty.
@@ -45,9 +45,7 @@ impl Consumer {
                 self.progress(turn, token.stream_seq);
                 known
             }
-            AckKind::Term(reason) => {
-                self.terminate(turn, message, Bytes::copy_from_slice(reason))
-            }
+            AckKind::Term(reason) => self.terminate(turn, message, Bytes::copy_from_slice(reason)),
             AckKind::Unknown => known,
         };
         if answer && !reply.is_empty() {

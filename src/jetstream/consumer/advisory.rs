@@ -118,9 +118,10 @@ impl Advisory {
     /// The end of its type, and its place under `$JS.EVENT`.
     const fn kind(&self) -> (&'static str, &'static str) {
         match self {
-            Self::MaxDeliveries { .. } => {
-                ("advisory.v1.max_deliver", "ADVISORY.CONSUMER.MAX_DELIVERIES")
-            }
+            Self::MaxDeliveries { .. } => (
+                "advisory.v1.max_deliver",
+                "ADVISORY.CONSUMER.MAX_DELIVERIES",
+            ),
             Self::Naked(_) => ("advisory.v1.nak", "ADVISORY.CONSUMER.MSG_NAKED"),
             Self::Terminated { .. } => {
                 ("advisory.v1.terminated", "ADVISORY.CONSUMER.MSG_TERMINATED")
@@ -140,7 +141,12 @@ impl Advisory {
 
     /// The subject it is published on.
     pub fn subject(&self, names: &Names) -> String {
-        format!("$JS.EVENT.{}.{}.{}", self.kind().1, names.stream, names.consumer)
+        format!(
+            "$JS.EVENT.{}.{}.{}",
+            self.kind().1,
+            names.stream,
+            names.consumer
+        )
     }
 
     /// Its JSON, with an id and the time it happened (JS-231).

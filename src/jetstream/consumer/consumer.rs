@@ -7,13 +7,13 @@ use bytes::Bytes;
 
 use super::ack;
 use super::advisory::Advisory;
+use super::config::AckPolicy;
 use super::effect::{Effect, Now, StreamView, Turn};
 use super::flow::{Bucket, Window};
 use super::outstanding::Outstanding;
 use super::priority::Pin;
 use super::random::Random;
 use super::run::Held;
-use super::config::AckPolicy;
 use super::settings::{Beginning, Names, Priority, Push, Settings};
 use super::waiting::WaitQueue;
 use crate::time::{Nanos, WallTime};
@@ -136,7 +136,13 @@ pub struct GroupFigures {
 
 impl Consumer {
     /// A new consumer, at the place its deliver policy says. `seed`: a random number.
-    pub fn new<S: StreamView>(names: Names, settings: Settings, seed: u64, now: Now, stream: &S) -> Self {
+    pub fn new<S: StreamView>(
+        names: Names,
+        settings: Settings,
+        seed: u64,
+        now: Now,
+        stream: &S,
+    ) -> Self {
         let mut consumer = Self::blank(names, settings, seed);
         consumer.begin(stream);
         consumer.start(now, stream);
@@ -237,7 +243,9 @@ impl Consumer {
     fn set_push(&mut self, now: Now) {
         let push = self.settings.push.as_ref();
         self.window = push.filter(|it| it.flow_control).map(|_| Window::new());
-        self.bucket = push.and_then(|it| it.rate).map(|it| Bucket::new(it, now.nanos));
+        self.bucket = push
+            .and_then(|it| it.rate)
+            .map(|it| Bucket::new(it, now.nanos));
         self.heartbeat_due = push.and_then(|it| Some(now.nanos + it.heartbeat?));
     }
 
@@ -425,5 +433,18 @@ impl Consumer {
             paused: self.is_paused(turn.now),
             until: self.settings.pause_until,
         }));
+    }
+
+    /// Panics where the parts do not fit each other.
+    #[cfg(test)]
+    pub(super) fn check_invariants(&self) {
+        self.out.check_invariants();
+        assert!(self.cursor >= 1 && self.next_seq >= 1);
+        assert!(self.floor.stream < self.cursor || !self.is_pull());
+        assert!(self.told_floor.consumer <= self.delivered.consumer);
+        for (seq, sent) in self.out.iter() {
+            assert!(seq < self.cursor, "{seq} was sent");
+            assert!(sent.consumer_seq < self.next_seq);
+        }
     }
 }

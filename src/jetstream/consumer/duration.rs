@@ -40,7 +40,11 @@ pub fn parse(text: &str) -> Option<i64> {
             .unwrap_or(after.len());
         let (unit, after) = after.split_at(end);
         let unit = UNITS.iter().find(|it| it.0 == unit)?.1;
-        let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+        let whole: u64 = if whole.is_empty() {
+            0
+        } else {
+            whole.parse().ok()?
+        };
         total = total.checked_add(whole.checked_mul(unit)?)?;
         let mut scale = unit;
         for digit in fraction.bytes() {
@@ -121,7 +125,17 @@ mod tests {
         assert_eq!(parse("0"), Some(0));
         assert_eq!(parse("+5us"), Some(5_000));
         assert_eq!(parse(".5s"), Some(500_000_000));
-        for bad in ["", "-", "5", "s", "1x", "1s2", "1..5s", "99999999999h", " 1s"] {
+        for bad in [
+            "",
+            "-",
+            "5",
+            "s",
+            "1x",
+            "1s2",
+            "1..5s",
+            "99999999999h",
+            " 1s",
+        ] {
             assert_eq!(parse(bad), None, "{bad:?}");
         }
     }

@@ -27,6 +27,15 @@ mod status;
 mod usage;
 mod waiting;
 
+#[cfg(test)]
+mod ack_tests;
+#[cfg(test)]
+mod pull_tests;
+#[cfg(test)]
+mod push_tests;
+#[cfg(test)]
+mod rig;
+
 pub use ack::{AckKind, AckReply, AckToken};
 pub use advisory::{Advisory, Message};
 pub use consumer::{Consumer, Figures, GroupFigures, Sequences};

@@ -157,7 +157,10 @@ impl Outstanding {
     pub(super) fn track_at(&mut self, seq: u64, consumer_seq: u64, at: i64) {
         let deadline = at.saturating_add(self.wait(seq));
         let place = Place::Odd(deadline);
-        let consumer_seq = self.sent.get(&seq).map_or(consumer_seq, |it| it.consumer_seq);
+        let consumer_seq = self
+            .sent
+            .get(&seq)
+            .map_or(consumer_seq, |it| it.consumer_seq);
         let sent = Sent {
             consumer_seq,
             at,
@@ -290,8 +293,10 @@ impl Outstanding {
         self.again_count += 1;
         if self.again.len() > 2 * self.again_count + 64 {
             let sent = &self.sent;
-            self.again
-                .retain(|it| sent.get(&it.0).is_some_and(|its| its.place == Place::Again(it.1)));
+            self.again.retain(|it| {
+                sent.get(&it.0)
+                    .is_some_and(|its| its.place == Place::Again(it.1))
+            });
         }
     }
 
@@ -325,9 +330,8 @@ impl Outstanding {
     /// Panics where a message is in no place or in two.
     #[cfg(test)]
     pub(super) fn check_invariants(&self) {
-        let count = |wanted: fn(&Place) -> bool| {
-            self.sent.values().filter(|it| wanted(&it.place)).count()
-        };
+        let count =
+            |wanted: fn(&Place) -> bool| self.sent.values().filter(|it| wanted(&it.place)).count();
         assert_eq!(self.again_count, count(|it| matches!(it, Place::Again(_))));
         assert_eq!(self.odd.len(), count(|it| matches!(it, Place::Odd(_))));
         assert_eq!(count(|it| matches!(it, Place::Out)), 0);

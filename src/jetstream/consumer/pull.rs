@@ -120,9 +120,7 @@ impl Consumer {
     /// What a request says to a priority group must fit the policy (JS-220 to JS-223).
     fn check_group(&self, group: &GroupRequest) -> Result<(), &'static str> {
         let policy = self.settings.priority;
-        if (group.min_pending != 0 || group.min_ack_pending != 0)
-            && policy != Priority::Overflow
-        {
+        if (group.min_pending != 0 || group.min_ack_pending != 0) && policy != Priority::Overflow {
             return Err("Not a Overflow Priority consumer");
         }
         if !group.id.is_empty() && !matches!(policy, Priority::Pinned(_)) {

@@ -56,16 +56,22 @@ impl Consumer {
         let patterns = &self.settings.patterns;
         let covered = purged.is_empty()
             || (!patterns.is_empty()
-                && patterns.iter().any(|it| subject::pattern_subset(it, purged)));
+                && patterns
+                    .iter()
+                    .any(|it| subject::pattern_subset(it, purged)));
         let touched = covered
             || patterns.is_empty()
-            || patterns.iter().any(|it| subject::pattern_subset(purged, it));
+            || patterns
+                .iter()
+                .any(|it| subject::pattern_subset(purged, it));
         if !touched {
             return;
         }
         // All that is left of what was purged begins here.
         let start = if covered && !purged.is_empty() {
-            let left = turn.stream.next_match(bounds.first_seq, &Filter::new(&[purged]));
+            let left = turn
+                .stream
+                .next_match(bounds.first_seq, &Filter::new(&[purged]));
             left.unwrap_or(bounds.last_seq + 1)
         } else if bounds.messages == 0 {
             bounds.last_seq + 1

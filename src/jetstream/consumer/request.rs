@@ -37,7 +37,6 @@ pub(super) struct GroupRequest {
 /// The same as stock's reader of JSON knows it, for its words about what is wrong (JS-217).
 #[derive(Deserialize, Default)]
 #[serde(rename = "server.JSApiConsumerGetNextRequest", default)]
-#[expect(dead_code, reason = "read for errors alone")]
 struct Strict {
     expires: Span,
     batch: i64,

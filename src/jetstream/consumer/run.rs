@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use super::ack::AckReply;
 use super::advisory::{Advisory, Message};
+use super::config::AckPolicy;
 use super::consumer::Consumer;
 use super::effect::{Delivery, Effect, StreamView, Turn};
-use super::config::AckPolicy;
 use super::settings::Priority;
 use super::status;
 use crate::jetstream::store::{Fetch, StoredMessage};

@@ -214,7 +214,9 @@ impl Settings {
             priority: match config.priority_policy {
                 PriorityPolicy::None => Priority::None,
                 PriorityPolicy::Overflow => Priority::Overflow,
-                PriorityPolicy::PinnedClient => Priority::Pinned(config.priority_timeout.duration()),
+                PriorityPolicy::PinnedClient => {
+                    Priority::Pinned(config.priority_timeout.duration())
+                }
                 PriorityPolicy::Prioritized => Priority::Prioritized,
             },
             priority_groups: {

@@ -37,7 +37,11 @@ impl Consumer {
         let (mut seq_before, mut consumer_before) = (0, 0);
         for (seq, sent) in self.out.iter() {
             out.number(seq - seq_before);
-            out.signed(sent.consumer_seq.wrapping_sub(consumer_before).cast_signed());
+            out.signed(
+                sent.consumer_seq
+                    .wrapping_sub(consumer_before)
+                    .cast_signed(),
+            );
             out.signed(clock(now.nanos).saturating_sub(sent.at) / MICROSECOND);
             (seq_before, consumer_before) = (seq, sent.consumer_seq);
         }
@@ -119,7 +123,9 @@ impl Consumer {
     fn fit<S: StreamView>(&mut self, stream: &S) {
         let bounds = stream.bounds();
         let (first, last) = (bounds.first_seq, bounds.last_seq);
-        self.out.redelivered.retain(|&seq, _| first <= seq && seq <= last);
+        self.out
+            .redelivered
+            .retain(|&seq, _| first <= seq && seq <= last);
         let lost = self.cursor > last + 1;
         let sent = self.out.iter();
         let gone: Vec<(u64, u64)> = sent

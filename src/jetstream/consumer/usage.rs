@@ -69,7 +69,9 @@ impl Consumer {
             }
             // Whoever got a message may still be at work on it.
             let sent = self.out.iter();
-            let worked_on = sent.map(|(seq, it)| it.at.saturating_add(self.out.wait(seq))).max();
+            let worked_on = sent
+                .map(|(seq, it)| it.at.saturating_add(self.out.wait(seq)))
+                .max();
             let worked_on = worked_on.and_then(|it| u64::try_from(it).ok());
             if let Some(until) = worked_on.map(|it| Nanos(it) + threshold)
                 && clock(until) > clock(now)

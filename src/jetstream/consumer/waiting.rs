@@ -32,7 +32,10 @@ impl Waiting {
 
     /// When to look at it next.
     pub(super) fn due(&self) -> Option<Nanos> {
-        self.expires.into_iter().chain(self.heartbeat.map(|it| it.1)).min()
+        self.expires
+            .into_iter()
+            .chain(self.heartbeat.map(|it| it.1))
+            .min()
     }
 
     fn priority(&self) -> i64 {
