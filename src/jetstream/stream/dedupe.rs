@@ -43,11 +43,6 @@ impl Dedupe {
         }
     }
 
-    /// How many are known.
-    pub(super) fn len(&self) -> usize {
-        self.seqs.len()
-    }
-
     /// When the oldest is to be forgotten.
     pub(super) fn next_due(&self, window: Duration) -> Option<WallTime> {
         let window = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
@@ -69,6 +64,6 @@ mod tests {
         assert_eq!(dedupe.find(b"b", WallTime(109), window), None);
         assert_eq!(dedupe.next_due(window), Some(WallTime(110)));
         assert_eq!(dedupe.find(b"a", WallTime(110), window), None);
-        assert_eq!(dedupe.len(), 0);
+        assert!(dedupe.seqs.is_empty());
     }
 }

@@ -5,7 +5,7 @@ use crate::jetstream::api::encode::to_json;
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::levels::shown;
 use crate::jetstream::api::request::{
-    ConsumerAction, ConsumerCreateRequest, ConsumersRequest, PauseRequest, UnpinRequest,
+    ConsumerCreateRequest, ConsumersRequest, PauseRequest, UnpinRequest,
 };
 use crate::jetstream::api::response::{
     ClusterInfo, ConsumerInfo, ConsumerList, ConsumerNames, LIST_MAX, NAMES_MAX, Paging, Paused,
@@ -14,6 +14,9 @@ use crate::jetstream::api::response::{
 use crate::jetstream::api::subjects::{ApiSubject, Endpoint};
 use crate::jetstream::api::values::Span;
 use crate::jetstream::consumer::config::ConsumerConfig;
+use crate::jetstream::consumer::create::{
+    ConsumerCreation, Consumers, create_consumer, fit_subject,
+};
 use crate::jetstream::consumer::{Consumer, Figures, Names, Settings, Surroundings};
 use crate::jetstream::stream::config::{Retention, Storage};
 use crate::shard::core::Core;
@@ -21,7 +24,44 @@ use crate::shard::core::Core;
 use super::api::{is_empty, is_json};
 use super::command::Request;
 use super::hosted::{ConsumerKey, HostedConsumer, StreamKey};
-use super::state::Receiver;
+use super::state::{JetStream, Receiver};
+
+/// A stream's consumers, for those who judge configurations.
+struct Beside<'a>(&'a JetStream, StreamKey);
+
+impl Beside<'_> {
+    fn all(&self) -> impl Iterator<Item = (&str, &HostedConsumer)> {
+        let hosted = self.0.streams.at(self.1);
+        let all = hosted.into_iter().flat_map(|it| &it.consumers);
+        all.filter_map(|(name, key)| Some((&**name, &**self.0.consumers.at(*key)?)))
+    }
+}
+
+impl Consumers for Beside<'_> {
+    fn consumer(&self, name: &str) -> Option<&ConsumerConfig> {
+        let mut all = self.all();
+        all.find(|it| it.0 == name).map(|it| &it.1.config)
+    }
+
+    fn each(&self, visit: &mut dyn FnMut(&str, &ConsumerConfig)) {
+        self.all().for_each(|(name, it)| visit(name, &it.config));
+    }
+
+    fn is_bound(&self, name: &str) -> bool {
+        self.all().any(|it| it.0 == name && it.1.active)
+    }
+}
+
+/// A name for a consumer that has none: eight letters and digits.
+fn name_of(mut random: u64) -> String {
+    const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let mut letter = || {
+        let at = (random % 62) as usize;
+        random /= 62;
+        char::from(LETTERS[at])
+    };
+    (0..8).map(|_| letter()).collect()
+}
 
 impl Core {
     /// A request about consumers of a stream of this shard, or of one that is nowhere.
@@ -80,27 +120,26 @@ impl Core {
         subject: ApiSubject<'_>,
         key: Option<StreamKey>,
     ) -> Result<(), ApiError> {
-        let asked: ConsumerCreateRequest =
-            decode(&request.body, self.js_strict()).map_err(errors::invalid_json)?;
-        let (name, config) = self.js_checked_consumer(subject, key, &asked)?;
+        let decoded = decode(&request.body, self.js_strict());
+        let mut asked: ConsumerCreateRequest = decoded.map_err(errors::invalid_json)?;
+        fit_subject(&mut asked, &subject)?;
         let key = key.ok_or(errors::STREAM_NOT_FOUND)?;
-        let existing = self.js_find_consumer(Some(key), &name).ok();
-        let consumer = match existing {
-            Some(consumer) => {
-                let same = self.jetstream.consumers.at(consumer);
-                let same = same.is_some_and(|it| it.config == config);
-                if !same && asked.action == ConsumerAction::Create {
-                    return Err(errors::CONSUMER_ALREADY_EXISTS);
-                }
-                if !same {
-                    self.js_change_consumer(consumer, config);
-                }
+        let (server, account) = self.js_limits(request.account);
+        let local = &mut self.local;
+        let jetstream = &self.jetstream;
+        let hosted = jetstream.streams.at(key);
+        let hosted = hosted.ok_or(errors::STREAM_NOT_FOUND)?;
+        let beside = Beside(jetstream, key);
+        let name = || name_of(local.random());
+        let stream = hosted.stream.config();
+        let wanted = create_consumer(asked, stream, (&server, &account), &beside, name)?;
+        let consumer = match wanted {
+            ConsumerCreation::New(name, config) => self.js_host_consumer(key, &name, *config)?,
+            ConsumerCreation::Update(name, config) => {
+                let consumer = self.js_find_consumer(Some(key), &name)?;
+                self.js_change_consumer(consumer, *config);
                 consumer
             }
-            None if asked.action == ConsumerAction::Update => {
-                return Err(errors::CONSUMER_DOES_NOT_EXIST);
-            }
-            None => self.js_host_consumer(key, &name, config)?,
         };
         let info = self.js_consumer_info(consumer, true);
         let info = info.ok_or(errors::CONSUMER_NOT_FOUND)?;

@@ -5,7 +5,6 @@
 //! there are and hands requests about them on to their owners.
 
 mod api;
-mod checks;
 mod command;
 mod consumers;
 mod deliver;
