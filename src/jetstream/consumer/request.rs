@@ -36,7 +36,7 @@ pub(super) struct GroupRequest {
 
 /// The same as stock's reader of JSON knows it, for its words about what is wrong (JS-217).
 #[derive(Deserialize, Default)]
-#[serde(rename = "server.JSApiConsumerGetNextRequest", default)]
+#[serde(rename = "server.", default)]
 struct Strict {
     expires: Span,
     batch: i64,
@@ -146,12 +146,35 @@ mod tests {
     #[test]
     fn js_217_requests_that_cannot_be_read() {
         let bad = |body: &str| PullRequest::parse(body.as_bytes()).expect_err("refused");
-        assert_eq!(bad("{"), "unexpected end of JSON input");
-        assert_eq!(
-            bad("{\"batch\":\"x\"}"),
-            "json: cannot unmarshal string into Go struct field \
-             JSApiConsumerGetNextRequest.batch of type int"
-        );
+        for (body, text) in [
+            ("{", "unexpected end of JSON input"),
+            (
+                r#"{"batch":1} x"#,
+                "invalid character 'x' after top-level value",
+            ),
+            (
+                "{bad}",
+                "invalid character 'b' looking for beginning of object key string",
+            ),
+            (
+                r#"{"batch":"x"}"#,
+                "json: cannot unmarshal string into Go struct field .batch of type int",
+            ),
+            (
+                r#"{"expires":1.5}"#,
+                "json: cannot unmarshal number 1.5 into Go struct field .expires of type time.Duration",
+            ),
+            (
+                r#"{"no_wait":3}"#,
+                "json: cannot unmarshal number into Go struct field .no_wait of type bool",
+            ),
+            (
+                r#"{"min_pending":[]}"#,
+                "json: cannot unmarshal array into Go struct field .min_pending of type int64",
+            ),
+        ] {
+            assert_eq!(bad(body), text);
+        }
         let heartbeat = "{\"idle_heartbeat\":6,\"expires\":10}";
         assert_eq!(bad(heartbeat), "heartbeat value too large");
     }
