@@ -26,6 +26,8 @@ pub struct Options {
     pub port: i32,
     /// `host[:port]` told to clients instead of `host:port` (CFG-22).
     pub client_advertise: Option<String>,
+    /// Is JetStream on?
+    pub jetstream: bool,
     /// Shard threads; `None` is one for each CPU this process may use.
     pub shards: Option<usize>,
     /// Does each shard keep to one CPU?
@@ -486,6 +488,7 @@ impl Default for Options {
             host: "0.0.0.0".into(),
             port: 4222,
             client_advertise: None,
+            jetstream: false,
             shards: None,
             pin_shards: false,
             monitor: MonitorOptions {

@@ -26,7 +26,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("accounts", &["routing"]),
     ("auth", &["accounts", "routing"]),
     ("transport", &["delivery"]),
-    ("jetstream", &["protocol", "routing"]),
+    ("jetstream", &["accounts", "protocol", "routing"]),
     (
         "connection",
         &[

@@ -3,5 +3,8 @@
 
 pub mod api;
 pub mod consumer;
+#[cfg(test)]
+mod golden_tests;
+pub mod limits;
 pub mod store;
 pub mod stream;

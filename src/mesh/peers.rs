@@ -97,6 +97,11 @@ impl Peers {
         // for less than the newest.
         let at = self.waiting.partition_point(|&(other, _)| other <= mark);
         self.waiting.insert(at, (mark, slot));
+        self.hurry(mark);
+    }
+
+    /// Asks the others to say soon that they have applied our first `mark` changes.
+    pub fn hurry(&mut self, mark: u64) {
         for shard in self.others() {
             let peer = &mut self.peers[usize::from(shard.0)];
             if peer.acknowledged < mark {

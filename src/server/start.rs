@@ -30,6 +30,7 @@ use crate::options::{Options, ResolverOptions};
 use crate::protocol::info::ServerInfo;
 use crate::shard::budget::output_share;
 use crate::shard::identity::{ServerIdentity, Told};
+use crate::shard::jetstream::settings::JetStreamSettings;
 use crate::shard::rates::RateTable;
 use crate::shard::settings::Settings;
 
@@ -369,6 +370,14 @@ pub(super) fn settings(
         websocket_authenticator: logins.websocket,
         transports: doors.transports,
         rates: RateTable::new(&options.rates),
+        jetstream: options.jetstream.then(|| {
+            Arc::new(JetStreamSettings {
+                strict: true,
+                max_memory: -1,
+                max_store: -1,
+                ..JetStreamSettings::default()
+            })
+        }),
     }
 }
 

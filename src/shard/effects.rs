@@ -1,8 +1,9 @@
 //! What the core wants done outside. It appends, the turn carries out after the thinking.
 
 use crate::auth::authenticate::PasswordCheck;
-use crate::ids::Slot;
+use crate::ids::{ShardId, Slot};
 use crate::shard::internal::{InternalMessage, Question};
+use crate::shard::jetstream::Command;
 
 /// Weight of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub enum Effect {
     Ask(Box<Question>),
     /// Hand a message to one of the server's own services.
     Internal(Box<InternalMessage>),
+    /// Ask something of another shard about streams.
+    JetStream(ShardId, Box<Command>),
     /// Write a line to the log.
     Log(Level, String),
 }

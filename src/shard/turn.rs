@@ -217,6 +217,7 @@ impl<D: Driver> Shard<D> {
         self.core.release_barriers();
         self.core.run_handshakes();
         while self.core.run_ready() {}
+        self.core.run_jetstream();
         self.core.keep_budget();
 
         self.carry_out();
@@ -339,6 +340,7 @@ impl<D: Driver> Shard<D> {
                 answer,
             } => self.core.answered(slot, asked, *answer),
             Control::Internal(action) => self.core.act(action),
+            Control::JetStream(command) => self.core.take_command(*command),
             Control::Query(query, answer) => self.questions.push((query, answer)),
             Control::Settings(new) => self.take_settings(new),
             Control::CloseSurplus(count) => self.core.close_surplus(count),
@@ -464,6 +466,10 @@ impl<D: Driver> Shard<D> {
                         let why = "too many logins wait for the auth service";
                         self.core.answered(slot, asked, Err(why.into()));
                     }
+                }
+                Effect::JetStream(shard, command) => {
+                    // False means that the shard has ended, and with it everybody who waits.
+                    self.parts.posts[usize::from(shard.0)].send(Control::JetStream(command));
                 }
                 Effect::Log(level, line) => log(level, &line),
             }

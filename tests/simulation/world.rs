@@ -84,6 +84,7 @@ impl World {
             authenticator: Arc::new(Authenticator::new(&AuthOptions::default()).expect("open")),
             auth_timeout: Duration::from_secs(2),
             rates: None,
+            jetstream: None,
             identity: ServerIdentity::new(
                 &ServerInfo::default(),
                 Told {

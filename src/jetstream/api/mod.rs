@@ -3,6 +3,7 @@
 pub mod decode;
 pub mod encode;
 pub mod errors;
+pub mod levels;
 pub mod request;
 pub mod response;
 pub mod subjects;

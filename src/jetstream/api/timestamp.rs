@@ -36,6 +36,16 @@ impl Timestamp {
         self.seconds == ZERO_SECONDS && self.nanos == 0
     }
 
+    /// The same time in UTC.
+    pub const fn utc(self) -> Self {
+        Self { offset: 0, ..self }
+    }
+
+    /// When it is, whatever zone it is shown in.
+    pub const fn instant(self) -> (i64, u32) {
+        (self.seconds, self.nanos)
+    }
+
     /// The nearest time that can be counted from 1970.
     pub fn wall(self) -> WallTime {
         let nanos = i128::from(self.seconds) * 1_000_000_000 + i128::from(self.nanos);

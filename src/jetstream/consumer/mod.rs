@@ -6,9 +6,11 @@
 mod ack;
 mod acknowledge;
 mod advisory;
+pub mod check;
 pub mod config;
 #[allow(clippy::module_inception, reason = "the type the folder is about")]
 mod consumer;
+pub mod create;
 pub mod duration;
 mod effect;
 mod flow;

@@ -44,10 +44,6 @@ impl Index {
         self.last_seq
     }
 
-    pub(super) fn last_time(&self) -> u64 {
-        self.last_time
-    }
-
     pub(super) fn len(&self) -> u64 {
         self.entries.len()
     }
@@ -78,7 +74,7 @@ impl Index {
     }
 
     /// Adds a message; `seq` is above the last sequence.
-    pub(super) fn insert(&mut self, seq: u64, new: NewEntry<'_>) {
+    pub(super) fn insert(&mut self, seq: u64, new: NewEntry<'_>) -> Entry {
         assert!(seq > self.last_seq, "sequences only grow");
         let subject = self.subjects.insert(new.subject);
         self.subjects.add(subject, seq);
@@ -96,6 +92,7 @@ impl Index {
         self.bytes += u64::from(new.size);
         self.last_seq = seq;
         self.last_time = new.time;
+        entry
     }
 
     /// Takes a message out.

@@ -7,22 +7,29 @@ mod buffer;
 mod entries;
 mod error;
 mod expiry;
+mod filelog;
 mod filter;
 mod index;
 mod memory;
 mod message;
 mod operation;
 mod postings;
+mod states;
 mod store;
 mod subjects;
 
 #[cfg(test)]
+mod filelog_tests;
+#[cfg(test)]
 mod naive;
+#[cfg(test)]
+mod simulated_disk;
 #[cfg(test)]
 mod store_tests;
 
 pub use buffer::{Buffer, PAGE};
 pub use error::StoreError;
+pub use filelog::{FlushPolicy, Gap, Report, Settings};
 pub use filter::Filter;
 pub use message::{
     Append, Expired, Fetch, Lifetime, Purge, StorageKind, StoreState, StoredMessage, SubjectState,

@@ -1,5 +1,7 @@
 //! What a store asks of the disk, and what it is told. The store itself touches no file.
 
+use bytes::Bytes;
+
 use super::buffer::Buffer;
 
 /// Names one operation under way; never used twice by one store.
@@ -16,13 +18,6 @@ pub enum FileName {
         /// How often it was rewritten.
         version: u32,
     },
-    /// What is known of a sealed segment's records, to spare reading them at start.
-    Summary {
-        /// Of this segment.
-        number: u32,
-        /// Of this version of it.
-        version: u32,
-    },
     /// One of two copies of what is not in the segments' records alone.
     Checkpoint {
         /// 0 or 1.
@@ -35,7 +30,6 @@ impl FileName {
     pub fn file_name(self) -> String {
         match self {
             Self::Segment { number, version } => format!("{number:08}.{version}.segment"),
-            Self::Summary { number, version } => format!("{number:08}.{version}.summary"),
             Self::Checkpoint { slot } => format!("checkpoint.{slot}"),
         }
     }
@@ -51,7 +45,6 @@ impl FileName {
                 let (number, version) = (number.parse().ok()?, version.parse().ok()?);
                 match kind {
                     "segment" => Self::Segment { number, version },
-                    "summary" => Self::Summary { number, version },
                     _ => return None,
                 }
             }
@@ -64,7 +57,7 @@ impl FileName {
 /// Something the disk shall do. Operations under way at once may end in any order.
 #[derive(Debug)]
 pub enum DiskOperation {
-    /// Write all of `bytes` at `offset`, both whole pages.
+    /// Write all of `bytes` at `offset`, both whole pages; the address of the bytes is one's, too.
     Write {
         /// To be told with the result.
         id: OperationId,
@@ -75,7 +68,7 @@ pub enum DiskOperation {
         /// Where.
         offset: u64,
         /// What.
-        bytes: Buffer,
+        bytes: Bytes,
         /// Done means on the disk, not only on its way.
         flush: bool,
     },
@@ -121,8 +114,8 @@ impl DiskOperation {
 /// How an operation ended.
 #[derive(Debug)]
 pub enum DiskResult {
-    /// A write, flush or removal is done as asked. A write gives its buffer back, for reuse.
-    Done(Option<Buffer>),
+    /// A write, flush or removal is done as asked.
+    Done,
     /// Bytes read; the first number of them are valid.
     Read(Buffer, usize),
     /// It failed; what a failed write left on the disk is unknown.
@@ -171,13 +164,6 @@ mod tests {
                     version: 2,
                 },
                 "00000007.2.segment",
-            ),
-            (
-                FileName::Summary {
-                    number: 123_456_789,
-                    version: 0,
-                },
-                "123456789.0.summary",
             ),
             (FileName::Checkpoint { slot: 1 }, "checkpoint.1"),
         ];

@@ -1,19 +1,20 @@
 //! One stream's messages behind one type, wherever they are kept.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::entries::flag;
 use super::error::StoreError;
+use super::filelog::{self, Gap, Kind, Log, Record, Report, Settings};
 use super::filter::Filter;
 use super::index::{Index, NewEntry};
 use super::memory::Memory;
 use super::message::{
     Append, Expired, Fetch, Lifetime, Purge, StorageKind, StoreState, SubjectState,
 };
-use super::operation::{DiskOperation, DiskResult, OperationId};
+use super::operation::{Directory, DiskError, DiskOperation, DiskResult, OperationId};
+use super::states::{State, States};
 use crate::time::WallTime;
 
 /// Longest message in all: a record's length and a segment's have 32 bits.
@@ -28,8 +29,14 @@ const MESSAGE_MAX: usize = 64 * 1024 * 1024 + 1024 * 1024;
 #[derive(Debug)]
 pub struct Store {
     index: Index,
-    storage: Memory,
-    states: BTreeMap<Bytes, Bytes>,
+    storage: Storage,
+    states: States,
+}
+
+#[derive(Debug)]
+enum Storage {
+    Memory(Memory),
+    Log(Box<Log>),
 }
 
 impl Store {
@@ -37,14 +44,35 @@ impl Store {
     pub fn memory() -> Self {
         Self {
             index: Index::default(),
-            storage: Memory::default(),
-            states: BTreeMap::new(),
+            storage: Storage::Memory(Memory::default()),
+            states: States::new(),
         }
+    }
+
+    /// Opens the store in a directory, which it makes if there is none yet; says what was found.
+    /// Waits for the disk. A first sequence above 1 and what limits remove is the owner's business.
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`] and [`StoreError::Unreadable`]; nothing is changed then.
+    pub fn open(
+        settings: Settings,
+        directory: &mut dyn Directory,
+    ) -> Result<(Self, Report), StoreError> {
+        let opened = filelog::open(settings, directory)?;
+        let store = Self {
+            index: opened.index,
+            storage: Storage::Log(Box::new(opened.log)),
+            states: opened.states,
+        };
+        Ok((store, opened.report))
     }
 
     /// Where the messages are kept.
     pub fn kind(&self) -> StorageKind {
-        StorageKind::Memory
+        match self.storage {
+            Storage::Memory(_) => StorageKind::Memory,
+            Storage::Log(_) => StorageKind::File,
+        }
     }
 
     /// Stores a message as the next sequence, which it returns.
@@ -56,6 +84,9 @@ impl Store {
         let length = subject + headers + message.payload.len();
         if subject > usize::from(u16::MAX) || length > MESSAGE_MAX {
             return Err(StoreError::TooLarge);
+        }
+        if let Some(error) = self.trouble() {
+            return Err(StoreError::ReadOnly(error));
         }
         let seq = self.index.last_seq() + 1;
         if seq == u64::MAX {
@@ -70,18 +101,32 @@ impl Store {
         let size = self
             .kind()
             .message_size(subject, headers, message.payload.len());
-        let place = self.storage.insert(&message);
-        self.index.insert(
-            seq,
-            NewEntry {
-                subject: message.subject,
-                size: size as u32,
-                place,
-                flags: lifetime_flag | marker_flag,
+        let flags = lifetime_flag | marker_flag;
+        let place = match &mut self.storage {
+            Storage::Memory(memory) => memory.insert(&message),
+            Storage::Log(log) => log.append(&Record {
+                kind: Kind::Message,
+                flags,
+                seq,
                 time: message.time.0,
-                expires,
-            },
-        );
+                expires: expires.unwrap_or(0),
+                subject: message.subject,
+                headers: message.headers,
+                payload: message.payload,
+            }),
+        };
+        let new = NewEntry {
+            subject: message.subject,
+            size: size as u32,
+            place,
+            flags,
+            time: message.time.0,
+            expires,
+        };
+        let entry = self.index.insert(seq, new);
+        if let Storage::Log(log) = &mut self.storage {
+            log.appended(entry);
+        }
         Ok(seq)
     }
 
@@ -89,21 +134,91 @@ impl Store {
     /// origin has no more, a message nobody was interested in (JS-106; its `time` counts then as
     /// that of the last message).
     pub fn skip(&mut self, up_to: u64, time: Option<WallTime>) {
-        self.index
-            .skip(up_to.min(u64::MAX - 1), time.map(|it| it.0));
+        let (up_to, time) = (up_to.min(u64::MAX - 1), time.map(|it| it.0));
+        if up_to <= self.index.last_seq() && time.is_none() {
+            return;
+        }
+        self.index.skip(up_to, time);
+        if let Storage::Log(log) = &mut self.storage {
+            log.skip(up_to, time);
+        }
     }
 
     /// Every sequence up to here survives a power cut, or as much as the store's way of flushing
     /// promises. In memory: the last.
     pub fn durable(&self) -> u64 {
-        self.index.last_seq()
+        match &self.storage {
+            Storage::Memory(_) => self.index.last_seq(),
+            Storage::Log(log) => log.durable(),
+        }
+    }
+
+    /// Names everything changed so far (removals and small records, too), for
+    /// [`Store::is_settled`].
+    pub fn ticket(&self) -> u64 {
+        match &self.storage {
+            Storage::Memory(_) => 0,
+            Storage::Log(log) => log.ticket(),
+        }
+    }
+
+    /// Is what was changed before this ticket was given as durable as the policy promises?
+    pub fn is_settled(&self, ticket: u64) -> bool {
+        match &self.storage {
+            Storage::Memory(_) => true,
+            Storage::Log(log) => log.is_settled(ticket),
+        }
+    }
+
+    /// Bytes not yet written. The owner holds publishers back while there is much: the store
+    /// itself does not.
+    pub fn backlog(&self) -> usize {
+        match &self.storage {
+            Storage::Memory(_) => 0,
+            Storage::Log(log) => log.backlog(),
+        }
+    }
+
+    /// Why nothing can be stored at the moment.
+    pub fn trouble(&self) -> Option<DiskError> {
+        match &self.storage {
+            Storage::Memory(_) => None,
+            Storage::Log(log) => log.trouble(),
+        }
+    }
+
+    /// Tries again after trouble: to be called every few seconds while there is some. What was
+    /// not durable is written once more, elsewhere.
+    pub fn resume(&mut self) {
+        if let Storage::Log(log) = &mut self.storage {
+            log.resume(&mut self.index, &mut self.states);
+        }
+    }
+
+    /// Asks for a flush of what was written without one: every `sync_interval`, where the policy
+    /// is not [`super::FlushPolicy::Durable`].
+    pub fn sync(&mut self) {
+        if let Storage::Log(log) = &mut self.storage {
+            log.sync();
+        }
+    }
+
+    /// Sequences that cannot be read any more, in order.
+    pub fn gaps(&self) -> &[Gap] {
+        match &self.storage {
+            Storage::Memory(_) => &[],
+            Storage::Log(log) => log.gaps(),
+        }
     }
 
     /// The message under a sequence.
     pub fn fetch(&mut self, seq: u64) -> Fetch {
-        match self.index.entry(seq) {
-            Some(entry) => Fetch::Message(self.storage.read(entry.place, seq, entry.time)),
-            None => Fetch::Absent,
+        let Some(entry) = self.index.entry(seq) else {
+            return Fetch::Absent;
+        };
+        match &mut self.storage {
+            Storage::Memory(memory) => Fetch::Message(memory.read(entry.place, seq, entry.time)),
+            Storage::Log(log) => log.fetch(seq, entry),
         }
     }
 
@@ -168,13 +283,14 @@ impl Store {
     /// too (JS-26).
     pub fn remove(&mut self, seq: u64, erase: bool) -> bool {
         let _ = erase;
-        match self.index.remove(seq) {
-            Some(entry) => {
-                self.storage.remove(entry.place);
-                true
-            }
-            None => false,
+        let Some(entry) = self.index.remove(seq) else {
+            return false;
+        };
+        match &mut self.storage {
+            Storage::Memory(memory) => memory.remove(entry.place),
+            Storage::Log(log) => log.removed(seq, entry),
         }
+        true
     }
 
     /// Removes the first message, for limits; its sequence and subject.
@@ -196,8 +312,11 @@ impl Store {
         };
         if *purge.filter == Filter::All && purge.keep == 0 && last >= self.index.last_seq() {
             let purged = self.index.len();
-            self.storage.clear();
             self.index.clear();
+            match &mut self.storage {
+                Storage::Memory(memory) => memory.clear(),
+                Storage::Log(log) => log.cleared(),
+            }
             self.skip(last, None);
             return purged;
         }
@@ -264,28 +383,53 @@ impl Store {
 
     /// Keeps a small record, as durable as the messages: the latest under each name wins.
     pub fn put_state(&mut self, name: &[u8], bytes: &[u8]) {
-        self.states
-            .insert(Bytes::copy_from_slice(name), Bytes::copy_from_slice(bytes));
+        let (version, segment) = match &mut self.storage {
+            Storage::Memory(_) => (0, 0),
+            Storage::Log(log) => log.put_state(name, bytes),
+        };
+        let state = State {
+            version,
+            bytes: Bytes::copy_from_slice(bytes),
+            segment,
+        };
+        let old = self.states.insert(Bytes::copy_from_slice(name), state);
+        if let Storage::Log(log) = &mut self.storage {
+            match old {
+                Some(old) => log.state_replaced(old.segment),
+                None => log.state_named(),
+            }
+        }
     }
 
     /// Forgets a small record.
     pub fn remove_state(&mut self, name: &[u8]) {
-        self.states.remove(name);
+        let Some(old) = self.states.remove(name) else {
+            return;
+        };
+        if let Storage::Log(log) = &mut self.storage {
+            log.remove_state(name);
+            log.state_replaced(old.segment);
+        }
     }
 
     /// All small records by name.
     pub fn states(&self) -> impl Iterator<Item = (&Bytes, &Bytes)> {
-        self.states.iter()
+        self.states.iter().map(|(name, state)| (name, &state.bytes))
     }
 
     /// What the disk shall do next; `None` until something changes.
     pub fn next_operation(&mut self) -> Option<DiskOperation> {
-        None
+        match &mut self.storage {
+            Storage::Memory(_) => None,
+            Storage::Log(log) => log.next_operation(&self.states),
+        }
     }
 
     /// Says how an operation ended.
     pub fn completed(&mut self, id: OperationId, result: DiskResult) {
-        let _ = (id, result);
+        if let Storage::Log(log) = &mut self.storage {
+            log.completed(id, result);
+        }
     }
 }
 

@@ -160,7 +160,7 @@ const FLAGS: &[(&[&str], Kind, Flag)] = &[
 ];
 
 /// Flags without effect in this version.
-const INACTIVE: [Flag; 10] = [
+const INACTIVE: [Flag; 9] = [
     Flag::HttpsPort,
     Flag::Profile,
     Flag::Routes,
@@ -169,7 +169,6 @@ const INACTIVE: [Flag; 10] = [
     Flag::NoAdvertise,
     Flag::ConnectRetries,
     Flag::ClusterName,
-    Flag::JetStream,
     Flag::StoreDir,
 ];
 
@@ -399,6 +398,7 @@ fn apply_setting(flag: Flag, setting: &Setting, options: &mut Options) -> Result
         (Flag::Trace, Setting::Switch(on)) => options.log.trace = *on,
         (Flag::Logtime, Setting::Switch(on)) => options.log.logtime = *on,
         (Flag::LogtimeUtc, Setting::Switch(on)) => options.log.logtime_utc = *on,
+        (Flag::JetStream, Setting::Switch(on)) => options.jetstream = *on,
         (Flag::PinShards, Setting::Switch(on)) => options.pin_shards = *on,
         (Flag::Syslog, Setting::Switch(on)) => options.log.syslog = *on,
         (flag, Setting::Text(text)) => match flag {

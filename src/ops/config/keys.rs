@@ -322,7 +322,10 @@ impl Keys<'_> {
             "gateway" => inactive::links::gateway(report, value),
             "leafnodes" => inactive::links::leafnodes(report, value),
             "mqtt" => inactive::listeners::mqtt(report, value),
-            "jetstream" => noted = inactive::jetstream::jetstream(report, value),
+            "jetstream" => {
+                self.options.jetstream = inactive::jetstream::jetstream(report, value);
+                noted = false;
+            }
             "ocsp_cache" => tls::check::ocsp_cache(report, value),
             "resolver_tls" => tls::check::tls(report, name, value),
             "https" => {
