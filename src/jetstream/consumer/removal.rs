@@ -31,7 +31,10 @@ impl Consumer {
     /// told.
     pub fn removed<S>(&mut self, turn: &mut Turn<'_, S>, seq: u64, subject: &[u8]) {
         if seq >= self.cursor {
-            if self.settings.filter.matches(subject) {
+            // Of what was there when a consumer of last messages began, only those count.
+            let list = self.skip_list.as_ref().filter(|it| seq <= it.resume);
+            let counts = list.is_none_or(|it| it.seqs.binary_search(&seq).is_ok());
+            if counts && self.settings.filter.matches(subject) {
                 self.ahead -= 1;
             }
             return;
