@@ -125,6 +125,7 @@ impl World {
             ),
             transports: Arc::default(),
             websocket_authenticator: None,
+            jetstream: None,
             debug: false,
             trace: false,
             trace_headers: false,

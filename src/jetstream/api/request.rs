@@ -211,7 +211,7 @@ pub struct ResetRequest {
 
 /// Messages, please (JS-39, section 16).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename = "server.JSApiConsumerGetNextRequest", default)]
+#[serde(rename = "server.", default)]
 pub struct NextRequest {
     /// How long to wait; zero: for ever.
     pub expires: Span,

@@ -102,11 +102,29 @@ impl Consumer {
 
     /// Takes all messages up to one as done (JS-199).
     fn acknowledge_up_to<S>(&mut self, turn: &mut Turn<'_, S>, message: Message) -> bool {
-        let (seq, consumer_seq) = (message.stream_seq, message.consumer_seq);
-        if consumer_seq <= self.floor.consumer || seq <= self.floor.stream {
+        let (seq, mut consumer_seq) = (message.stream_seq, message.consumer_seq);
+        if consumer_seq >= self.next_seq {
+            // Of a delivery there never was, or before a reset. Flow control may be ahead of the
+            // state after a restart.
+            if self.settings.ack_policy != AckPolicy::FlowControl {
+                return seq != 0;
+            }
+            consumer_seq = self.next_seq - 1;
+        }
+        if seq <= self.floor.stream {
+            // One that was given up is done after all.
+            if self.out.find(seq).is_none() && self.out.redelivered.remove(&seq).is_some() {
+                self.last_acked = Some(turn.now.wall);
+                self.touch(turn.effects);
+                if self.settings.retention_by_acks {
+                    turn.effects.push(Effect::Acked(seq));
+                }
+            }
             return seq != 0;
         }
         let was_out = self.out.find(seq).is_some();
+        // Deliveries of a message sent again have later sequences than those after it.
+        let consumer_seq = consumer_seq.max(self.floor.consumer);
         self.floor = Sequences {
             consumer: consumer_seq,
             stream: seq,
@@ -123,7 +141,7 @@ impl Consumer {
             turn.effects.push(Effect::Acked(seq));
         }
         self.last_acked = Some(turn.now.wall);
-        if was_out && consumer_seq > self.told_floor.consumer {
+        if was_out {
             self.told_floor = self.floor;
         }
         self.touch(turn.effects);
@@ -141,7 +159,7 @@ impl Consumer {
     /// Gives a message back (JS-201).
     fn nak<S>(&mut self, turn: &mut Turn<'_, S>, message: Message, delay: Option<i64>) {
         let (seq, consumer_seq) = (message.stream_seq, message.consumer_seq);
-        if consumer_seq <= self.floor.consumer || consumer_seq > self.next_seq {
+        if consumer_seq > self.next_seq {
             return;
         }
         let Some(sent) = self.out.find(seq).copied() else {
@@ -211,7 +229,7 @@ impl Consumer {
                 consumer: self.next_seq - 1,
                 stream: self.cursor - 1,
             };
-        } else if consumer_seq == self.floor.consumer + 1 {
+        } else if consumer_seq == self.floor.consumer + 1 && self.is_first(seq) {
             self.floor = self.floor_after(consumer_seq, seq);
         }
     }
@@ -223,9 +241,15 @@ impl Consumer {
         }
         if self.out.is_empty() {
             self.told_floor = self.delivered;
-        } else if consumer_seq == self.told_floor.consumer + 1 {
+        } else if consumer_seq == self.told_floor.consumer + 1 && self.is_first(seq) {
             self.told_floor = self.floor_after(consumer_seq, seq);
         }
+    }
+
+    /// Is nothing out before this one? Where one acknowledgement stands for many, one of a message
+    /// sent again has a later sequence than others that are still out.
+    fn is_first(&self, seq: u64) -> bool {
+        self.out.after(0).is_none_or(|it| it.0 > seq)
     }
 
     /// Where the floor is when this one is done: just below the next one that is out.

@@ -253,12 +253,9 @@ impl Consumer {
     pub(super) fn recount<S: StreamView>(&mut self, stream: &S) {
         let last = stream.bounds().last_seq;
         let filter = &self.settings.filter;
-        let per_subject = self.settings.beginning == Beginning::LastPerSubject;
-        let count = if per_subject && !self.settings.one_per_subject {
-            let seqs = stream.last_per_subject(filter, last);
-            (seqs.len() - seqs.partition_point(|&it| it < self.cursor)) as u64
-        } else {
-            stream.count(self.cursor, filter)
+        let count = match &self.skip_list {
+            Some(list) => list.seqs.len() as u64 + stream.count(list.resume + 1, filter),
+            None => stream.count(self.cursor, filter),
         };
         self.ahead = i64::try_from(count).unwrap_or(i64::MAX);
         self.counted_to = last;
@@ -407,6 +404,11 @@ impl Consumer {
         if self.settings.pause_until != was.pause_until {
             self.set_pause(turn.now);
             self.advise_pause(turn);
+        }
+        if self.settings.priority != was.priority {
+            self.waiting
+                .sort_by_priority(self.settings.priority == Priority::Prioritized);
+            self.pin = None;
         }
         if self.settings.filter != was.filter {
             self.recount(turn.stream);

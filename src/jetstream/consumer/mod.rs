@@ -30,6 +30,8 @@ mod waiting;
 #[cfg(test)]
 mod ack_tests;
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod pull_tests;
 #[cfg(test)]
 mod push_tests;

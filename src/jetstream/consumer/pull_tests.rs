@@ -331,6 +331,27 @@ fn js_174_beginnings() {
 }
 
 #[test]
+fn js_174_last_messages_count_once_a_subject() {
+    let settings = Settings {
+        beginning: Beginning::LastPerSubject,
+        ..filtered(&["s.>"])
+    };
+    let mut rig = Rig::new(settings, &["s.a", "s.b", "s.a", "s.c", "s.b"]);
+    assert_eq!(rig.figures(), "0-2 0-2 out 0 again 0 waiting 0 pending 3");
+    rig.append("s.a");
+    rig.remove(1);
+    rig.remove(3);
+    assert_eq!(rig.figures(), "0-2 0-2 out 0 again 0 waiting 0 pending 3");
+    rig.request("R", "9");
+    let told = [
+        "R <- s.c #4 1 d1 +2",
+        "R <- s.b #5 2 d1 +1",
+        "R <- s.a #6 3 d1 +0",
+    ];
+    assert_eq!(rig.run(), told);
+}
+
+#[test]
 fn js_206_replay_keeps_the_distances() {
     let settings = Settings {
         replay_original: true,

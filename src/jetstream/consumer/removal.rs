@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::advisory::Message;
+use super::advisory::{Advisory, Message};
 use super::consumer::{Consumer, Sequences};
-use super::effect::{StreamView, Turn};
+use super::effect::{Effect, StreamView, Turn};
 use super::settings::Beginning;
 use crate::jetstream::store::Filter;
 use crate::routing::subject;
@@ -31,22 +31,45 @@ impl Consumer {
     /// told.
     pub fn removed<S>(&mut self, turn: &mut Turn<'_, S>, seq: u64, subject: &[u8]) {
         if seq >= self.cursor {
-            if self.settings.filter.matches(subject) {
+            // Of what was there when a consumer of last messages began, only those count.
+            let list = self.skip_list.as_ref().filter(|it| seq <= it.resume);
+            let counts = list.is_none_or(|it| it.seqs.binary_search(&seq).is_ok());
+            if counts && self.settings.filter.matches(subject) {
                 self.ahead -= 1;
             }
             return;
         }
-        if let Some(sent) = self.out.find(seq) {
-            let message = Message {
-                consumer_seq: sent.consumer_seq,
-                stream_seq: seq,
-                deliveries: self.out.deliveries(seq),
-            };
-            self.terminate(turn, message, DELETED);
+        if self.out.find(seq).is_some() {
+            let deliveries = self.out.deliveries(seq);
+            self.lose(turn, seq, deliveries);
         } else if self.out.redelivered.remove(&seq).is_some() {
             self.last_acked = Some(turn.now.wall);
             self.touch(turn.effects);
         }
+    }
+
+    /// A message that is out is there no more: it alone is as if it had been acknowledged, whatever
+    /// acknowledgements stand for otherwise, and that is told.
+    pub(super) fn lose<S>(&mut self, turn: &mut Turn<'_, S>, seq: u64, deliveries: u64) {
+        self.out.redelivered.remove(&seq);
+        let Some(sent) = self.out.remove(seq) else {
+            return;
+        };
+        self.move_floor(sent.consumer_seq, seq);
+        self.move_told_floor(sent.consumer_seq, seq);
+        self.last_acked = Some(turn.now.wall);
+        self.touch(turn.effects);
+        if self.settings.retention_by_acks {
+            turn.effects.push(Effect::Acked(seq));
+        }
+        turn.effects.push(Effect::Advisory(Advisory::Terminated {
+            message: Message {
+                consumer_seq: sent.consumer_seq,
+                stream_seq: seq,
+                deliveries,
+            },
+            reason: DELETED,
+        }));
     }
 
     /// The stream was purged of what `purged` matches (empty: of everything), up to some sequence

@@ -2,10 +2,7 @@
 
 use bytes::Bytes;
 
-use serde::Deserialize;
-
-use crate::jetstream::api::decode::decode;
-use crate::jetstream::api::values::Span;
+use crate::jetstream::api::request::NextRequest;
 use crate::protocol::json::{JsonError, JsonReader};
 
 /// What a client asks for. Times are nanoseconds, as sent.
@@ -34,22 +31,6 @@ pub(super) struct GroupRequest {
     pub(super) priority: i64,
 }
 
-/// The same as stock's reader of JSON knows it, for its words about what is wrong (JS-217).
-#[derive(Deserialize, Default)]
-#[serde(rename = "server.JSApiConsumerGetNextRequest", default)]
-struct Strict {
-    expires: Span,
-    batch: i64,
-    max_bytes: i64,
-    no_wait: bool,
-    idle_heartbeat: Span,
-    group: String,
-    min_pending: i64,
-    min_ack_pending: i64,
-    id: String,
-    priority: i64,
-}
-
 impl PullRequest {
     /// Reads a body: nothing, a number or an object; anything else asks for one message.
     ///
@@ -59,7 +40,8 @@ impl PullRequest {
         let body = body.trim_ascii();
         if body.first() == Some(&b'{') {
             let request = Self::from_json(body).map_err(|_| {
-                let error = decode::<Strict>(body, false).err();
+                // The quick reader knows no words for it.
+                let error = NextRequest::decode(body).err();
                 error.map_or_else(|| "invalid JSON".to_owned(), |it| it.to_string())
             })?;
             if request.heartbeat > 0 && request.heartbeat.saturating_mul(2) > request.expires {
@@ -146,12 +128,35 @@ mod tests {
     #[test]
     fn js_217_requests_that_cannot_be_read() {
         let bad = |body: &str| PullRequest::parse(body.as_bytes()).expect_err("refused");
-        assert_eq!(bad("{"), "unexpected end of JSON input");
-        assert_eq!(
-            bad("{\"batch\":\"x\"}"),
-            "json: cannot unmarshal string into Go struct field \
-             JSApiConsumerGetNextRequest.batch of type int"
-        );
+        for (body, text) in [
+            ("{", "unexpected end of JSON input"),
+            (
+                r#"{"batch":1} x"#,
+                "invalid character 'x' after top-level value",
+            ),
+            (
+                "{bad}",
+                "invalid character 'b' looking for beginning of object key string",
+            ),
+            (
+                r#"{"batch":"x"}"#,
+                "json: cannot unmarshal string into Go struct field .batch of type int",
+            ),
+            (
+                r#"{"expires":1.5}"#,
+                "json: cannot unmarshal number 1.5 into Go struct field .expires of type time.Duration",
+            ),
+            (
+                r#"{"no_wait":3}"#,
+                "json: cannot unmarshal number into Go struct field .no_wait of type bool",
+            ),
+            (
+                r#"{"min_pending":[]}"#,
+                "json: cannot unmarshal array into Go struct field .min_pending of type int64",
+            ),
+        ] {
+            assert_eq!(bad(body), text);
+        }
         let heartbeat = "{\"idle_heartbeat\":6,\"expires\":10}";
         assert_eq!(bad(heartbeat), "heartbeat value too large");
     }

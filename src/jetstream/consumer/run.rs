@@ -17,8 +17,6 @@ use crate::time::Nanos;
 const REPLAY_GAP: u64 = 1_000_000;
 /// Characters that make a flow control subject its own.
 const FLOW_LENGTH: usize = 4;
-/// Why a message whose time was over without acknowledgement is given up.
-const DELETED: Bytes = Bytes::from_static(b"Unacknowledged message was deleted");
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -221,16 +219,7 @@ impl Consumer {
             match turn.stream.fetch(seq) {
                 Fetch::Message(message) => return Ok((message, Source::Again, deliveries)),
                 Fetch::Reading => return Err(Stop::Reading),
-                Fetch::Absent | Fetch::Damaged => {
-                    if let Some(sent) = self.out.find(seq) {
-                        let gone = Message {
-                            consumer_seq: sent.consumer_seq,
-                            stream_seq: seq,
-                            deliveries: deliveries - 1,
-                        };
-                        self.terminate(turn, gone, DELETED);
-                    }
-                }
+                Fetch::Absent | Fetch::Damaged => self.lose(turn, seq, deliveries - 1),
             }
         }
         let acknowledged = self.settings.ack_policy != AckPolicy::None;

@@ -148,6 +148,15 @@ impl WaitQueue {
         }
     }
 
+    /// Whether requests stand by priority from now on; those that wait keep their order among
+    /// equals.
+    pub(super) fn sort_by_priority(&mut self, by_priority: bool) {
+        self.by_priority = by_priority;
+        if by_priority {
+            self.queue.make_contiguous().sort_by_key(Waiting::priority);
+        }
+    }
+
     pub(super) fn clear(&mut self) {
         *self = Self::new(self.by_priority);
     }
