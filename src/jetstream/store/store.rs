@@ -98,10 +98,11 @@ impl Store {
             Lifetime::For(ttl) => (flag::TTL, Some(message.time.0.saturating_add(nanos(ttl)))),
         };
         let marker_flag = if message.marker { flag::MARKER } else { 0 };
+        let headers_flag = if headers > 0 { flag::HEADERS } else { 0 };
         let size = self
             .kind()
             .message_size(subject, headers, message.payload.len());
-        let flags = lifetime_flag | marker_flag;
+        let flags = lifetime_flag | marker_flag | headers_flag;
         let place = match &mut self.storage {
             Storage::Memory(memory) => memory.insert(&message),
             Storage::Log(log) => log.append(&Record {

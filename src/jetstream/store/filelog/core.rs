@@ -6,12 +6,12 @@ use bytes::Bytes;
 
 use super::block::{Block, Position, Sealed};
 use super::cache::Cache;
-use super::record::{Kind, Record};
+use super::record::{HEAD, Kind, Record};
 use super::segment::Segment;
 use super::settings::{FlushPolicy, Gap, Report, Settings};
 use super::tasks::Task;
 use crate::jetstream::store::buffer::{Buffer, PAGE};
-use crate::jetstream::store::entries::Entry;
+use crate::jetstream::store::entries::{Entry, flag};
 use crate::jetstream::store::index::Index;
 use crate::jetstream::store::operation::{DiskError, FileName, OperationId};
 use crate::jetstream::store::states::States;
@@ -431,9 +431,16 @@ pub(super) fn offset(place: u32) -> u64 {
     u64::from(place) * 8
 }
 
-/// Bytes a message takes in its segment, about, and always the same for one message.
+/// Bytes of a message's record.
+pub(super) fn record_len(entry: Entry) -> usize {
+    let flagged = |flag: u8| usize::from(entry.flags & flag != 0);
+    let counted = 30 + 4 * flagged(flag::HEADERS); // see StorageKind::message_size
+    HEAD + 8 * flagged(flag::TTL) + entry.size as usize - counted
+}
+
+/// Bytes a message takes in its segment.
 pub(super) fn bytes_of(entry: Entry) -> u64 {
-    (u64::from(entry.size) + 16).next_multiple_of(8)
+    record_len(entry).next_multiple_of(8) as u64
 }
 
 /// What [`Report`] says of a log just opened.

@@ -259,8 +259,8 @@ fn finish(
         // The log was durable up to there once.
         scan.report.damaged_records += 1;
         scan.gap(scan.last_seq + 1, last_seq);
+        scan.last_time = last_time;
     }
-    scan.last_time = scan.last_time.max(last_time);
     scan.index.skip(scan.last_seq, Some(scan.last_time));
     scan.settle_gaps();
     let mut log = Log::empty(settings);
