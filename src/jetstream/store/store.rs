@@ -429,7 +429,7 @@ impl Store {
     /// Says how an operation ended.
     pub fn completed(&mut self, id: OperationId, result: DiskResult) {
         if let Storage::Log(log) = &mut self.storage {
-            log.completed(id, result);
+            log.completed(id, result, &mut self.index, &self.states);
         }
     }
 }

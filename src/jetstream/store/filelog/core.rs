@@ -6,8 +6,9 @@ use bytes::Bytes;
 
 use super::block::{Block, Position, Sealed};
 use super::cache::Cache;
+use super::compact::Rewrite;
 use super::record::{HEAD, Kind, Record};
-use super::segment::Segment;
+use super::segment::{FIRST_FRAME, Segment};
 use super::settings::{FlushPolicy, Gap, Report, Settings};
 use super::tasks::Task;
 use crate::jetstream::store::buffer::{Buffer, PAGE};
@@ -59,6 +60,9 @@ pub(in crate::jetstream::store) struct Log {
     /// Segments written to since they were flushed, and those whose flush was asked for.
     pub(super) unflushed: BTreeSet<u32>,
     pub(super) to_flush: BTreeSet<u32>,
+    /// Something died since segments were last looked at.
+    pub(super) sweep_due: bool,
+    pub(super) rewrite: Option<Rewrite>,
     pub(super) cache: Cache,
     pub(super) wanted: VecDeque<(FileName, u64, usize)>,
     /// Places whose reading failed.
@@ -111,6 +115,8 @@ impl Log {
             removing: Vec::new(),
             unflushed: BTreeSet::new(),
             to_flush: BTreeSet::new(),
+            sweep_due: true,
+            rewrite: None,
             cache: Cache::new(settings.cache_size),
             wanted: VecDeque::new(),
             unreadable: BTreeSet::new(),
@@ -189,6 +195,8 @@ impl Log {
         segment.live -= 1;
         segment.live_bytes -= bytes_of(entry);
         segment.dead += 1;
+        let below_half = segment.live_bytes * 2 < segment.end - FIRST_FRAME;
+        self.sweep_due |= below_half;
     }
 
     /// All messages were taken out of the index.
@@ -197,6 +205,7 @@ impl Log {
             segment.dead += segment.live;
             (segment.live, segment.live_bytes) = (0, 0);
         }
+        self.sweep_due = true;
         let last = self.last_seq;
         self.block(0).remove(0, last);
     }
@@ -242,6 +251,7 @@ impl Log {
     pub(in crate::jetstream::store) fn state_replaced(&mut self, segment: u32) {
         if let Some(segment) = self.segments.iter_mut().find(|it| it.number == segment) {
             segment.states -= 1;
+            self.sweep_due |= segment.states == 0 && segment.live == 0;
         }
     }
 
@@ -283,7 +293,7 @@ impl Log {
     fn begin(&mut self, room: usize) {
         let segment = self.segments.last().expect("a log has a segment");
         let full = segment.end + (room + 2 * PAGE) as u64 > self.settings.segment_size;
-        if full && segment.end > super::segment::FIRST_FRAME {
+        if full && segment.end > FIRST_FRAME {
             self.roll();
         }
         let segment = self.segments.last().expect("a log has a segment");

@@ -7,6 +7,7 @@
 mod block;
 mod cache;
 mod checkpoint;
+mod compact;
 mod core;
 mod frame;
 mod read;
