@@ -367,6 +367,55 @@ fn damage_is_told_exactly_and_the_rest_is_served() {
     }
 }
 
+#[test]
+fn what_is_erased_stands_nowhere_on_the_disk() {
+    for seed in 1..=20 {
+        let mut world = World::new(seed);
+        let (mut store, _) = world.open();
+        let mut erased = Vec::new();
+        for _ in 0..100 {
+            let secret = format!("secret {} of {seed}.", store.state().last_seq);
+            let payload = secret.repeat(world.model.below(300) as usize + 1);
+            let message = Append {
+                subject: b"a",
+                payload: payload.as_bytes(),
+                ..Append::default()
+            };
+            let seq = store.append(message).expect("it is stored");
+            let most = world.model.below(4);
+            world.pump(&mut store, most);
+            match world.model.below(3) {
+                0 => assert!(!store.remove(seq + 1, true)),
+                1 => erased.push((seq, secret)),
+                _ => {
+                    assert!(store.remove(seq, true));
+                    erased.push((0, secret));
+                }
+            }
+            if world.model.below(4) == 0 {
+                for (seq, _) in erased.iter_mut().filter(|it| it.0 > 0) {
+                    assert!(store.remove(std::mem::take(seq), true));
+                }
+            }
+        }
+        erased.retain(|it| it.0 == 0);
+        world.settle(&mut store);
+        for (_, secret) in &erased {
+            assert!(
+                !world.disk.holds(secret.as_bytes()),
+                "RAMJET_SEED={seed}: {secret}"
+            );
+        }
+        let (next, report) = world.open();
+        assert_eq!(
+            (&report.gaps[..], report.damaged_records),
+            (&[][..], 0),
+            "{seed}"
+        );
+        assert_eq!(next.state(), store.state());
+    }
+}
+
 /// What nobody needs any more leaves the disk: whole segments, and the dead parts of others.
 #[test]
 fn room_is_given_back() {

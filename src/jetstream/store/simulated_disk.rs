@@ -228,6 +228,12 @@ impl SimulatedDisk {
         self.files.get(&file).map_or(0, |it| it.content.len())
     }
 
+    /// Do these bytes stand anywhere on the disk?
+    pub(super) fn holds(&self, bytes: &[u8]) -> bool {
+        let mut files = self.files.values();
+        files.any(|it| it.durable.windows(bytes.len()).any(|part| part == bytes))
+    }
+
     /// Changes one bit on the disk.
     pub(super) fn rot(&mut self, file: FileName, byte: usize, bit: u8) {
         if let Some(this) = self.files.get_mut(&file) {

@@ -283,13 +283,12 @@ impl Store {
     /// Removes a message; false if there is none. With `erase` its bytes are overwritten on disk,
     /// too (JS-26).
     pub fn remove(&mut self, seq: u64, erase: bool) -> bool {
-        let _ = erase;
         let Some(entry) = self.index.remove(seq) else {
             return false;
         };
         match &mut self.storage {
             Storage::Memory(memory) => memory.remove(entry.place),
-            Storage::Log(log) => log.removed(seq, entry),
+            Storage::Log(log) => log.removed(seq, entry, erase),
         }
         true
     }

@@ -7,9 +7,9 @@
 use bytes::Bytes;
 
 use super::block::{Block, Position, Sealed};
-use super::core::{BLOCK_MAX, Log, place};
+use super::core::{BLOCK_MAX, Log, offset, place};
 use super::frame::{self, FrameHead};
-use super::record::{Head, Kind, Record, encode_ranges, ranges};
+use super::record::{HEAD, Head, Kind, Record, encode_ranges, ranges};
 use super::segment::{FIRST_FRAME, Label, Making, Segment, merge};
 use super::tasks::Task;
 use crate::jetstream::store::buffer::PAGE;
@@ -126,7 +126,9 @@ impl Log {
         let size = segment.end - FIRST_FRAME;
         let below_half = segment.live_bytes * 2 < size;
         let gains = segment.dead > 0 || segment.version == 0;
-        below_half && gains && !segment.rewrite_failed && self.is_settled_segment(at)
+        let mut erasures = self.to_erase.iter().chain(&self.erasing);
+        let quiet = !erasures.any(|it| it.segment == segment.number);
+        below_half && gains && quiet && !segment.rewrite_failed && self.is_settled_segment(at)
     }
 
     fn begin_rewrite(&self, at: usize) -> Rewrite {
@@ -358,6 +360,20 @@ impl Log {
         let Some(at) = self.segments.iter().position(|it| it.number == number) else {
             return;
         };
+        // What shall be erased was copied, or goes with the old file.
+        self.to_erase.retain_mut(|it| {
+            let found = rewrite.moved.binary_search_by_key(&it.seq, |moved| moved.0);
+            if it.segment != number {
+                return true;
+            }
+            let Ok(found) = found else {
+                return false;
+            };
+            let from = offset(rewrite.moved[found].1) + HEAD as u64;
+            (it.from, it.to) = (from, from + (it.to - it.from));
+            it.version = rewrite.new.version;
+            true
+        });
         let mut dead = 0;
         for (seq, place) in rewrite.moved {
             match index.entry(seq) {
@@ -382,6 +398,11 @@ impl Log {
 }
 
 impl Rewrite {
+    /// Of the segment.
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+
     /// The frame that is filled.
     fn block(&mut self) -> &mut Block {
         let (frame, previous) = (self.frame, self.previous);

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::block::{Block, Position, Sealed};
 use super::cache::Cache;
 use super::compact::Rewrite;
+use super::erase::Erase;
 use super::record::{HEAD, Kind, Record};
 use super::segment::{FIRST_FRAME, Segment};
 use super::settings::{FlushPolicy, Gap, Report, Settings};
@@ -63,6 +64,12 @@ pub(in crate::jetstream::store) struct Log {
     /// Something died since segments were last looked at.
     pub(super) sweep_due: bool,
     pub(super) rewrite: Option<Rewrite>,
+    /// Contents to be overwritten, the one it is the turn of, and its pages once they were read.
+    pub(super) to_erase: VecDeque<Erase>,
+    pub(super) erasing: Option<Erase>,
+    pub(super) overwrite: Option<(Erase, Bytes)>,
+    /// The next frame ends at a page's end.
+    pub(super) pad_next: bool,
     pub(super) cache: Cache,
     pub(super) wanted: VecDeque<(FileName, u64, usize)>,
     /// Places whose reading failed.
@@ -117,6 +124,10 @@ impl Log {
             to_flush: BTreeSet::new(),
             sweep_due: true,
             rewrite: None,
+            to_erase: VecDeque::new(),
+            erasing: None,
+            overwrite: None,
+            pad_next: false,
             cache: Cache::new(settings.cache_size),
             wanted: VecDeque::new(),
             unreadable: BTreeSet::new(),
@@ -183,8 +194,11 @@ impl Log {
         segment.live_bytes += bytes_of(entry);
     }
 
-    /// A message was taken out of the index.
-    pub(in crate::jetstream::store) fn removed(&mut self, seq: u64, entry: Entry) {
+    /// A message was taken out of the index; `erase`: its bytes are overwritten.
+    pub(in crate::jetstream::store) fn removed(&mut self, seq: u64, entry: Entry, erase: bool) {
+        if erase {
+            self.erase(seq, entry);
+        }
         self.buried(seq, entry);
         self.block(0).remove(seq, seq);
     }
@@ -326,6 +340,7 @@ impl Log {
         let Some(block) = self.building.take() else {
             return;
         };
+        let pad = pad | std::mem::take(&mut self.pad_next);
         let sealed = block.seal(pad);
         self.previous = sealed.crc;
         self.page = sealed.last_page();

@@ -9,6 +9,7 @@ mod cache;
 mod checkpoint;
 mod compact;
 mod core;
+mod erase;
 mod frame;
 mod read;
 mod record;

@@ -301,7 +301,8 @@ fn finish(
     match tail {
         Some(tail) => {
             log.page = tail.page;
-            log.zeroed = tail.file_len;
+            // A crash may leave any length.
+            log.zeroed = tail.file_len - tail.file_len % PAGE as u64;
         }
         None if !was_empty => log.roll(),
         None => {}

@@ -40,6 +40,8 @@ pub(super) enum Task {
     Remove,
     /// A step of [`Log::rewrite`].
     Rewrite,
+    /// Reading or writing the pages of [`Log::erasing`].
+    Erase,
 }
 
 impl Task {
@@ -68,6 +70,8 @@ impl Log {
             .or_else(|| self.flush_segment())
             .or_else(|| self.write_checkpoint(states))
             .or_else(|| self.remove_file())
+            .or_else(|| self.overwrite_next())
+            .or_else(|| self.erase_next())
             .or_else(|| self.rewrite_step())
     }
 
@@ -160,7 +164,8 @@ impl Log {
     /// Zeros ahead of the frames: overwriting them flushes in half the time of growing the file.
     fn make_zeros(&mut self) -> Option<DiskOperation> {
         let segment = self.segments.last()?;
-        let ahead = segment.end.clamp(ZEROS_MIN, ZEROS_MAX);
+        let ahead = segment.end.next_multiple_of(PAGE as u64);
+        let ahead = ahead.clamp(ZEROS_MIN, ZEROS_MAX);
         let wanted = segment.making == Making::Made
             && self.zeroing.is_none()
             && !self.zeros_refused
@@ -333,6 +338,7 @@ impl Log {
             }
             // A file that could not be removed is found when the log is opened again.
             Task::Remove => self.sweep_due = true,
+            Task::Erase => self.erased(result),
             Task::Rewrite => self.rewritten(result, index, states),
         }
     }
