@@ -33,7 +33,7 @@ pub type Socket = std::os::fd::OwnedFd;
 /// [`Driver::attach`] until the [`Event::Closed`] that follows [`Driver::close`].
 pub trait Driver {
     /// What an accepted connection is until a shard serves it.
-    type Socket;
+    type Socket: Send + 'static;
 
     /// Monotonic time.
     fn now(&mut self) -> Nanos;

@@ -344,6 +344,11 @@ impl Reloader {
             Arc::new(accounts),
             logins,
             doors,
+            current
+                .settings
+                .jetstream
+                .as_ref()
+                .and_then(|it| it.stores.clone()),
         ))
     }
 

@@ -6,6 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::handle::{ServerHandle, Shared};
+use super::jetstream::folder::StoreFolder;
+use super::jetstream::recovery;
 use super::lame_duck::LameDuck;
 use super::operator::{ClaimsService, Directory, Logins, OperatorError, Vouched, view};
 use super::reload::Reloader;
@@ -30,6 +32,7 @@ use crate::options::{Options, ResolverOptions};
 use crate::protocol::info::ServerInfo;
 use crate::shard::budget::output_share;
 use crate::shard::identity::{ServerIdentity, Told};
+use crate::shard::jetstream::disk::Stores;
 use crate::shard::rates::RateTable;
 use crate::shard::settings::Settings;
 
@@ -195,6 +198,11 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         &logins.client,
         client_address.port(),
     ));
+    let folder = match options.jetstream.enabled {
+        true => StoreFolder::new(&options.jetstream).map(Arc::new).map(Some),
+        false => Ok(None),
+    };
+    let folder = folder.map_err(|cause| StartError::Shard { shard: 0, cause })?;
     let settings = Arc::new(settings(
         None,
         &options,
@@ -203,10 +211,14 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         accounts,
         logins,
         doors,
+        folder.clone().map(|it| it as Arc<dyn Stores>),
     ));
     let (to_services, messages) = services::queue();
     let (posts, ends) = shards::wire(shards, options.client.max_connections, to_services)
         .map_err(|cause| StartError::Shard { shard: 0, cause })?;
+    if let Some(folder) = &folder {
+        recovery::run(folder, &settings.accounts, &posts);
+    }
     let lame_duck = LameDuck {
         duration: options.lame_duck_duration,
         grace: options.lame_duck_grace_period,
@@ -345,6 +357,7 @@ pub(super) fn settings(
     accounts: Arc<Accounts>,
     logins: Logins,
     doors: Doors,
+    stores: Option<Arc<dyn Stores>>,
 ) -> Settings {
     let sequence = before.map_or_else(Arc::default, |it| it.identity.sequence());
     let told = Told {
@@ -353,7 +366,7 @@ pub(super) fn settings(
         metadata: &options.metadata,
         feature_flags: &identity::feature_flags(options),
     };
-    let jetstream = super::jetstream::settings::of(options, &accounts);
+    let jetstream = super::jetstream::settings::of(options, &accounts, stores);
     Settings {
         identity: ServerIdentity::new(&info, told, sequence),
         number: before.map_or(0, |it| it.number + 1),

@@ -1,7 +1,11 @@
 //! What the core wants done outside. It appends, the turn carries out after the thinking.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use crate::auth::authenticate::PasswordCheck;
-use crate::ids::{ShardId, Slot};
+use crate::ids::{AccountId, ShardId, Slot, StoreId};
+use crate::jetstream::store::DiskOperation;
 use crate::shard::internal::{InternalMessage, Question};
 use crate::shard::jetstream::Command;
 
@@ -35,6 +39,25 @@ pub enum Effect {
     Ask(Box<Question>),
     /// Hand a message to one of the server's own services.
     Internal(Box<InternalMessage>),
+    /// Have a store made for a stream; it comes as a control message.
+    CreateStore {
+        /// Account of the stream.
+        account: AccountId,
+        /// Its name.
+        account_name: Arc<str>,
+        /// Name of the stream.
+        stream: Box<str>,
+        /// Bytes it may have.
+        max_bytes: Option<u64>,
+    },
+    /// Have the files of a store removed.
+    RemoveStore(PathBuf),
+    /// Make a store's directory known to the driver.
+    Mount(StoreId, PathBuf),
+    /// Its files are used no more.
+    Unmount(StoreId),
+    /// Do this on the disk.
+    Disk(StoreId, DiskOperation),
     /// Ask something of another shard about streams.
     JetStream(ShardId, Box<Command>),
     /// Write a line to the log.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use crate::ids::{ConnectionId, Listener, PeerAddress, ShardId};
+use crate::ids::{AccountId, ConnectionId, Listener, PeerAddress, ShardId};
 use crate::io::wake::Waker;
 use crate::io::{Driver, Event};
 use crate::limits;
@@ -17,6 +17,8 @@ use crate::shard::control::{Control, Inbox, NewSettings, Post};
 use crate::shard::core::Core;
 use crate::shard::effects::{Effect, Level};
 use crate::shard::internal::Mail;
+use crate::shard::jetstream::Command;
+use crate::shard::jetstream::disk::Stores;
 use crate::shard::patience::{LOOK_AROUND_MAX, Patience};
 use crate::shard::report::{Query, ShardReport};
 use crate::shard::verify::Verifier;
@@ -286,7 +288,7 @@ impl<D: Driver> Shard<D> {
             Event::AcceptFailed(error) => {
                 log::error!("Client Accept Error: {error}; trying again");
             }
-            Event::Disk { .. } => {} // no shard has a store yet
+            Event::Disk { store, id, result } => self.core.disk_ended(store, id, result),
             Event::Woken => {}       // the mesh and the inbox are looked at in every turn
         }
     }
@@ -440,6 +442,33 @@ impl<D: Driver> Shard<D> {
         }
     }
 
+    fn stores(&self) -> Option<Arc<dyn Stores>> {
+        self.core.settings().jetstream.as_ref()?.stores.clone()
+    }
+
+    fn create_store(
+        &mut self,
+        account: AccountId,
+        account_name: Arc<str>,
+        stream: Box<str>,
+        max_bytes: Option<u64>,
+    ) {
+        let Some(stores) = self.stores() else { return };
+        let post = self.parts.posts[usize::from(self.id.0)].clone();
+        let name = stream.clone();
+        let done = move |opened| {
+            let opened = Box::new(opened);
+            let command = Command::Opened {
+                account,
+                name,
+                opened,
+            };
+            // False means that the shard has ended, and with it everybody who waits.
+            post.send(Control::JetStream(Box::new(command)));
+        };
+        stores.create(account_name, stream, max_bytes, Box::new(done));
+    }
+
     fn carry_out(&mut self) {
         self.core.take_effects(&mut self.effects);
         let mut effects = std::mem::take(&mut self.effects);
@@ -468,6 +497,24 @@ impl<D: Driver> Shard<D> {
                         self.core.answered(slot, asked, Err(why.into()));
                     }
                 }
+                Effect::CreateStore {
+                    account,
+                    account_name,
+                    stream,
+                    max_bytes,
+                } => self.create_store(account, account_name, stream, max_bytes),
+                Effect::RemoveStore(path) => {
+                    if let Some(stores) = self.stores() {
+                        stores.remove(path);
+                    }
+                }
+                Effect::Mount(store, path) => {
+                    if let Err(error) = self.driver.mount(store, &path) {
+                        log::error!("JetStream: {} cannot be opened: {error}", path.display());
+                    }
+                }
+                Effect::Unmount(store) => self.driver.unmount(store),
+                Effect::Disk(store, operation) => self.driver.disk(store, operation),
                 Effect::JetStream(shard, command) => {
                     // False means that the shard has ended, and with it everybody who waits.
                     self.parts.posts[usize::from(shard.0)].send(Control::JetStream(command));

@@ -8,7 +8,8 @@ use super::config::StreamConfig;
 use super::dedupe::Dedupe;
 use super::rewrite::Rewrite;
 use super::publish::Publish;
-use crate::jetstream::store::{Append, Expired, Filter, Lifetime, Purge, Store};
+use crate::jetstream::store::{Append, Expired, Fetch, Filter, Lifetime, Purge, Store};
+use crate::protocol::headers::get;
 use crate::time::WallTime;
 
 /// Messages that go for their age in one call.
@@ -40,6 +41,8 @@ pub struct Stream {
     /// Somebody wants to know what leaves.
     pub(super) watched: bool,
     pub(super) gone: Vec<Gone>,
+    /// The message at which looking for ids goes on, and the last one to look at.
+    rescan: Option<(u64, u64)>,
 }
 
 impl Stream {
@@ -55,6 +58,7 @@ impl Stream {
             last_id: Bytes::new(),
             watched: false,
             gone: Vec::new(),
+            rescan: None,
         };
         stream.read_rewrites();
         let state = stream.store.state();
@@ -212,6 +216,42 @@ impl Stream {
         });
         self.apply_limits();
         stored.ok()
+    }
+
+    /// Begins to look for the ids of messages that were stored before the start (JS-88).
+    pub fn begin_rescan(&mut self, now: WallTime) {
+        let window = self.config.duplicate_window.duration();
+        let window = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
+        let from = self.store.time_to_seq(WallTime(now.0.saturating_sub(window)));
+        let last = self.store.state().last_seq;
+        // The last message's id counts, however old it is.
+        self.rescan = (last > 0).then_some((from.min(last), last));
+    }
+
+    /// Goes on with it as far as the disk has brought messages.
+    pub fn rescan(&mut self) {
+        while let Some((next, last)) = self.rescan {
+            let Some(seq) = self.store.next_match(next, &Filter::All) else {
+                self.rescan = None;
+                return;
+            };
+            if seq > last {
+                self.rescan = None;
+                return;
+            }
+            match self.store.fetch(seq) {
+                Fetch::Reading => return,
+                Fetch::Message(message) => {
+                    let id = get(&message.headers, super::headers::MSG_ID).unwrap_or_default();
+                    if !id.is_empty() {
+                        self.dedupe.insert(id, seq, message.time);
+                    }
+                    self.last_id = Bytes::copy_from_slice(id);
+                }
+                Fetch::Absent | Fetch::Damaged => {}
+            }
+            self.rescan = (seq < last).then_some((seq + 1, last));
+        }
     }
 
     /// When [`Stream::expire`] has something to do next.

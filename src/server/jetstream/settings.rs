@@ -7,12 +7,14 @@ use crate::ids::{AccountId, GLOBAL_ACCOUNT};
 use crate::jetstream::api::values::Span;
 use crate::jetstream::limits::{AccountTiers, ServerLimits};
 use crate::options::Options;
+use crate::shard::jetstream::disk::Stores;
 use crate::shard::jetstream::settings::JetStreamSettings;
 
 /// JetStream as the options ask for it; nothing if it is off.
 pub(in crate::server) fn of(
     options: &Options,
     accounts: &Accounts,
+    stores: Option<Arc<dyn Stores>>,
 ) -> Option<Arc<JetStreamSettings>> {
     let jetstream = &options.jetstream;
     if !jetstream.enabled {
@@ -54,5 +56,6 @@ pub(in crate::server) fn of(
             true => Span::ZERO,
             false => Span::from(jetstream.sync_interval),
         },
+        stores,
     }))
 }

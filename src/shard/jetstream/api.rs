@@ -153,7 +153,6 @@ impl Core {
                 let known = KnownStream {
                     owner,
                     config: (*config).clone(),
-                    created,
                 };
                 self.jetstream.registry.insert(request.account, known);
                 let command = Command::Create {

@@ -4,7 +4,10 @@
 use crate::ids::AccountId;
 use crate::jetstream::api::response::StreamInfo;
 use crate::jetstream::stream::config::StreamConfig;
+use crate::ids::ShardId;
 use crate::time::WallTime;
+
+use super::disk::OpenedStore;
 
 /// A request to the API on its way to who answers it.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +35,39 @@ pub enum Command {
         config: Box<StreamConfig>,
         /// When that was decided.
         created: WallTime,
+    },
+    /// To the owner: the store it asked for.
+    Opened {
+        /// Account of the stream.
+        account: AccountId,
+        /// Its name.
+        name: Box<str>,
+        /// The store, or why there is none.
+        opened: Box<Result<OpenedStore, String>>,
+    },
+    /// To shard 0: there will be no such stream.
+    NotCreated(AccountId, Box<str>),
+    /// To shard 0, at the start: this stream is there.
+    Known {
+        /// Its account.
+        account: AccountId,
+        /// Who has it.
+        owner: ShardId,
+        /// Its configuration.
+        config: Box<StreamConfig>,
+        /// When it was made.
+        created: WallTime,
+    },
+    /// To the owner, at the start: have this stream.
+    Recover {
+        /// Its account.
+        account: AccountId,
+        /// Its configuration.
+        config: Box<StreamConfig>,
+        /// When it was made.
+        created: WallTime,
+        /// Its store.
+        opened: Box<OpenedStore>,
     },
     /// To the owner: this is the stream's configuration now; answer.
     Update {

@@ -20,6 +20,7 @@ use crate::jetstream::consumer::create::{
 use crate::jetstream::consumer::{Consumer, Figures, Names, Settings, Surroundings};
 use crate::jetstream::stream::config::{Retention, Storage};
 use crate::shard::core::Core;
+use crate::time::WallTime;
 
 use super::command::Request;
 use super::hosted::{ConsumerKey, HostedConsumer, StreamKey};
@@ -133,7 +134,9 @@ impl Core {
         let stream = hosted.stream.config();
         let wanted = create_consumer(asked, stream, (&server, &account), &beside, name)?;
         let consumer = match wanted {
-            ConsumerCreation::New(name, config) => self.js_host_consumer(key, &name, *config)?,
+            ConsumerCreation::New(name, config) => {
+                self.js_host_consumer(key, &name, *config, None)?
+            }
             ConsumerCreation::Update(name, config) => {
                 let consumer = self.js_find_consumer(Some(key), &name)?;
                 self.js_change_consumer(consumer, *config);
@@ -143,7 +146,7 @@ impl Core {
         let info = self.js_consumer_info(consumer, true);
         let info = info.ok_or(errors::CONSUMER_NOT_FOUND)?;
         let body = to_json(&Response::new(subject.endpoint, info));
-        self.js_answer_after_interest(request, body);
+        self.js_answer_once_kept(key, request, body);
         Ok(())
     }
 
@@ -163,12 +166,14 @@ impl Core {
         }
     }
 
-    /// Puts a consumer beside its stream.
-    fn js_host_consumer(
+    /// Puts a consumer beside its stream; one that was there before with when it was made and its
+    /// state.
+    pub(super) fn js_host_consumer(
         &mut self,
         key: StreamKey,
         name: &str,
         config: ConsumerConfig,
+        before: Option<(WallTime, Option<&[u8]>)>,
     ) -> Result<ConsumerKey, ApiError> {
         let (now, seed) = (self.js_now(), self.local.secret_random());
         let settings = Settings::new(&config, self.js_surroundings(key, &config));
@@ -185,15 +190,26 @@ impl Core {
             account_hash: None,
         };
         let stream = names.stream.clone();
-        let consumer = Consumer::new(names, settings, seed, now, hosted.stream.store());
+        let store = hosted.stream.store();
+        let state = before.and_then(|(_, state)| state);
+        let restored = state.and_then(|bytes| {
+            let (names, settings) = (names.clone(), settings.clone());
+            Consumer::restore(names, settings, seed, now, store, bytes).ok()
+        });
+        let consumer = match restored {
+            Some(consumer) => consumer,
+            None => Consumer::new(names, settings, seed, now, store),
+        };
         let is_push = config.is_push();
         let number = self.jetstream.consumers.insert(Box::new(HostedConsumer {
             stream: key,
             name: name.into(),
             config,
-            created: now.wall,
+            created: before.map_or(now.wall, |(created, _)| created),
             consumer,
             receivers: Vec::new(),
+            reading: false,
+            unkept: before.is_none(),
             ready: true,
             armed: None,
             interest_seen: None,
@@ -224,6 +240,9 @@ impl Core {
         if let Some(it) = self.jetstream.consumers.at_mut(number) {
             it.receivers = receivers;
         }
+        if before.is_none() {
+            self.js_keep_consumer(number);
+        }
         // Its timers begin.
         self.js_with_consumer(number, |_, _| ());
         Ok(number)
@@ -238,6 +257,7 @@ impl Core {
         it.interest_seen = None;
         let settings = Settings::new(&config, self.js_surroundings(key, &config));
         self.js_with_consumer(consumer, |it, turn| it.update(turn, settings));
+        self.js_keep_consumer(consumer);
     }
 
     /// Drops a consumer; those who wait for its messages are told.
@@ -247,6 +267,7 @@ impl Core {
             return;
         };
         self.jetstream.pushing.retain(|it| *it != consumer);
+        self.js_forget_consumer(gone.stream, &gone.name);
         for number in gone.receivers {
             self.js_unregister(number);
         }

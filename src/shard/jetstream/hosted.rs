@@ -1,15 +1,17 @@
 //! One stream on its shard, one consumer beside it, and what they still have to do.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 
 use bytes::Bytes;
 
-use crate::ids::AccountId;
+use crate::ids::{AccountId, StoreId};
 use crate::jetstream::consumer::config::ConsumerConfig;
 use crate::jetstream::consumer::Consumer;
 use crate::jetstream::stream::Stream;
 use crate::time::{Nanos, WallTime};
 
+use super::command::Request;
 use super::direct::DirectRead;
 
 /// A stream's number on its shard.
@@ -31,6 +33,14 @@ pub(super) struct HostedStream {
     pub reads: VecDeque<DirectRead>,
     /// Receivers it has in its account's interest.
     pub receivers: Vec<u32>,
+    /// Its place on disk, if it has one.
+    pub store: Option<(StoreId, PathBuf)>,
+    /// When its consumers' states were kept last.
+    pub kept_at: Option<Nanos>,
+    /// Requests that wait for the disk.
+    pub retry: Vec<Request>,
+    /// Answers that wait until what they tell is durable.
+    pub settling: VecDeque<(u64, Request, Vec<u8>)>,
     /// It is in the list of those with something to do.
     pub busy: bool,
     /// When its timer comes.
@@ -54,6 +64,10 @@ pub(super) struct HostedConsumer {
     pub created: WallTime,
     pub consumer: Consumer,
     pub receivers: Vec<u32>,
+    /// Its next message is being read.
+    pub reading: bool,
+    /// Its state has changed since it was kept.
+    pub unkept: bool,
     /// It has something to do.
     pub ready: bool,
     /// When its timer comes.

@@ -80,8 +80,14 @@ impl Core {
         let hosted = hosted.ok_or(errors::STREAM_NOT_FOUND)?;
         let store = hosted.stream.store_mut();
         let seq = find(store, &asked).ok_or(errors::NO_MESSAGE_FOUND)?;
-        let Fetch::Message(message) = store.fetch(seq) else {
-            return Err(errors::NO_MESSAGE_FOUND);
+        let message = match store.fetch(seq) {
+            Fetch::Message(message) => message,
+            Fetch::Reading => {
+                hosted.retry.push(request.clone());
+                self.jetstream.touch(key);
+                return Ok(());
+            }
+            Fetch::Absent | Fetch::Damaged => return Err(errors::NO_MESSAGE_FOUND),
         };
         let subject = String::from_utf8_lossy(&message.subject);
         let content = MessageGot {

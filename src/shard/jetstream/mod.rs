@@ -9,6 +9,7 @@ mod command;
 mod consumers;
 mod deliver;
 mod direct;
+pub mod disk;
 mod hosted;
 mod lists;
 mod messages;

@@ -5,14 +5,12 @@ use std::collections::BTreeMap;
 use crate::ids::{AccountId, ShardId};
 use crate::jetstream::stream::config::StreamConfig;
 use crate::routing::subject;
-use crate::time::WallTime;
 
 /// A stream as shard 0 knows it.
 #[derive(Debug, Clone)]
 pub(super) struct KnownStream {
     pub owner: ShardId,
     pub config: StreamConfig,
-    pub created: WallTime,
 }
 
 /// All streams by account and name, and counts of requests.
@@ -122,12 +120,7 @@ mod tests {
                 name: name.to_owned(),
                 ..StreamConfig::default()
             };
-            let created = WallTime(0);
-            let known = KnownStream {
-                owner,
-                config,
-                created,
-            };
+            let known = KnownStream { owner, config };
             registry.insert(AccountId::GLOBAL, known);
         }
         registry.remove(AccountId::GLOBAL, "a");

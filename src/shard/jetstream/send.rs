@@ -11,6 +11,7 @@ use crate::shard::deliver::Message;
 use crate::shard::publish::Routed;
 
 use super::command::{Command, Request};
+use super::hosted::StreamKey;
 
 /// An answer that must not be there before the other shards know of new interest.
 pub(super) struct Held {
@@ -96,6 +97,30 @@ impl Core {
     /// Answers a request with a value.
     pub(super) fn js_answer_json<T: serde::Serialize>(&mut self, request: &Request, value: &T) {
         self.js_answer(request, &to_json(value));
+    }
+
+    /// Answers a request about a stream once what it tells is durable, and then once all shards know
+    /// of the interest there is.
+    pub(super) fn js_answer_once_kept(&mut self, key: StreamKey, request: &Request, body: Vec<u8>) {
+        let Some(hosted) = self.jetstream.streams.at_mut(key) else {
+            return;
+        };
+        let ticket = hosted.stream.store().ticket();
+        hosted
+            .settling
+            .push_back((ticket, request.clone(), body));
+        self.jetstream.touch(key);
+    }
+
+    /// Sends the answers whose tale is durable.
+    pub(super) fn js_answer_settled(&mut self, key: StreamKey) {
+        while let Some(hosted) = self.jetstream.streams.at_mut(key)
+            && let Some((ticket, _, _)) = hosted.settling.front()
+            && hosted.stream.store().is_settled(*ticket)
+            && let Some((_, request, body)) = hosted.settling.pop_front()
+        {
+            self.js_answer_after_interest(&request, body);
+        }
     }
 
     /// Answers a request once all shards know of the interest there is now: whoever has the answer

@@ -3,11 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 
-use crate::ids::AccountId;
+use crate::ids::{AccountId, StoreId};
 use crate::routing::interest::Handler;
 use crate::time::Nanos;
 
 use super::command::Command;
+use super::disk::Opening;
 use super::hosted::{ConsumerKey, HostedConsumer, HostedStream, StreamKey};
 use super::lists::Gathers;
 use super::registry::Registry;
@@ -100,6 +101,12 @@ pub struct JetStream {
     pub(super) pushing: Vec<ConsumerKey>,
     /// Streams of this shard by account and name.
     pub(super) by_name: HashMap<(AccountId, Box<str>), StreamKey, ahash::RandomState>,
+    /// Streams by their place on disk.
+    pub(super) by_store: HashMap<StoreId, StreamKey, ahash::RandomState>,
+    /// Places on disk given out.
+    pub(super) stores: u32,
+    /// Streams whose store is being made.
+    pub(super) opening: HashMap<(AccountId, Box<str>), Opening, ahash::RandomState>,
     /// Streams with something to do before the turn ends.
     pub(super) busy: Vec<StreamKey>,
     pub(super) timers: BinaryHeap<Reverse<(Nanos, Timer)>>,

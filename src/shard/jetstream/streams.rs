@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::ids::AccountId;
+use crate::ids::{AccountId, StoreId};
 use crate::jetstream::api::decode::{decode, is_json};
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::levels::shown;
@@ -17,12 +17,15 @@ use crate::jetstream::api::subjects::{ApiSubject, Endpoint};
 use crate::jetstream::api::timestamp::Timestamp;
 use crate::jetstream::store::{Filter, Store};
 use crate::jetstream::stream::Stream;
-use crate::jetstream::stream::config::StreamConfig;
+use crate::jetstream::stream::config::{Storage, StreamConfig};
 use crate::shard::core::Core;
+use crate::shard::effects::Effect;
 use crate::time::WallTime;
 
 use super::command::{Command, Request};
+use super::disk::{OpenedStore, Opening};
 use super::hosted::{HostedStream, StreamKey};
+use super::registry::KnownStream;
 use super::send::Outgoing;
 use super::state::Receiver;
 
@@ -34,12 +37,35 @@ impl Core {
                 request,
                 config,
                 created,
-            } => {
-                let key = self.js_host_stream(request.account, *config, created);
-                self.js_tell_created(&request, key);
+            } => self.js_make_stream(request, *config, created),
+            Command::Opened {
+                account,
+                name,
+                opened,
+            } => self.js_opened(account, &name, *opened),
+            Command::NotCreated(account, name) => {
+                self.jetstream.registry.remove(account, &name);
             }
+            Command::Known {
+                account,
+                owner,
+                config,
+                created: _,
+            } => {
+                let config = *config;
+                let known = KnownStream { owner, config };
+                self.jetstream.registry.insert(account, known);
+            }
+            Command::Recover {
+                account,
+                config,
+                created,
+                opened,
+            } => self.js_recover(account, *config, created, *opened),
             Command::Update { request, config } => self.js_change_stream(&request, *config),
             Command::Delete { request, name } => {
+                let opening = (request.account, name.clone());
+                self.jetstream.opening.remove(&opening);
                 if let Some(key) = self.jetstream.find(request.account, &name) {
                     self.js_drop_stream(key);
                 }
@@ -90,16 +116,53 @@ impl Core {
         }
     }
 
+    /// Makes a stream, as soon as its store is there.
+    fn js_make_stream(&mut self, request: Request, config: StreamConfig, created: WallTime) {
+        let stores = self.local.settings.jetstream.as_ref();
+        let has_disk = stores.is_some_and(|it| it.stores.is_some());
+        if config.storage == Storage::Memory || !has_disk {
+            let key = self.js_host_stream(request.account, config, created, None);
+            return self.js_tell_created(&request, key);
+        }
+        let account = request.account;
+        let name: Box<str> = config.name.as_str().into();
+        self.local.effects.push(Effect::CreateStore {
+            account,
+            account_name: self.local.settings.accounts.name(account).into(),
+            stream: name.clone(),
+            max_bytes: u64::try_from(config.max_bytes).ok(),
+        });
+        let opening = Opening {
+            request,
+            config,
+            created,
+        };
+        self.jetstream.opening.insert((account, name), opening);
+    }
+
     /// Puts a stream on this shard.
-    fn js_host_stream(
+    pub(super) fn js_host_stream(
         &mut self,
         account: AccountId,
         config: StreamConfig,
         created: WallTime,
+        opened: Option<OpenedStore>,
     ) -> StreamKey {
         let name: Box<str> = config.name.as_str().into();
         let front = self.js_ack_front(&name);
-        let stream = Stream::new(config, created, Store::memory());
+        let (store, place) = match opened {
+            None => (Store::memory(), None),
+            Some(opened) => {
+                let jetstream = &mut self.jetstream;
+                jetstream.stores += 1;
+                let id = StoreId(jetstream.stores);
+                let mount = Effect::Mount(id, opened.path.clone());
+                self.local.effects.push(mount);
+                (opened.store, Some((id, opened.path)))
+            }
+        };
+        let id = place.as_ref().map(|it| it.0);
+        let stream = Stream::new(config, created, store);
         let key = self.jetstream.streams.insert(Box::new(HostedStream {
             account,
             stream,
@@ -108,9 +171,16 @@ impl Core {
             acks: VecDeque::new(),
             reads: VecDeque::new(),
             receivers: Vec::new(),
+            store: place,
+            kept_at: None,
+            retry: Vec::new(),
+            settling: VecDeque::new(),
             busy: false,
             armed: None,
         }));
+        if let Some(id) = id {
+            self.jetstream.by_store.insert(id, key);
+        }
         self.jetstream.by_name.insert((account, name), key);
         self.js_receive_for(key);
         key
@@ -169,7 +239,7 @@ impl Core {
         }
     }
 
-    fn js_tell_created(&mut self, request: &Request, key: StreamKey) {
+    pub(super) fn js_tell_created(&mut self, request: &Request, key: StreamKey) {
         let Some(mut info) = self.js_stream_info(key, false) else {
             return;
         };
@@ -181,7 +251,7 @@ impl Core {
         };
         let answer = Response::new(Endpoint::StreamCreate, content);
         let body = crate::jetstream::api::encode::to_json(&answer);
-        self.js_answer_after_interest(request, body);
+        self.js_answer_once_kept(key, request, body);
     }
 
     fn js_change_stream(&mut self, request: &Request, config: StreamConfig) {
@@ -191,6 +261,7 @@ impl Core {
         if let Some(hosted) = self.jetstream.streams.at_mut(key) {
             hosted.stream.update(config);
         }
+        self.js_keep_stream(key);
         self.js_receive_for(key);
         self.jetstream.touch(key);
         let Some(mut info) = self.js_stream_info(key, false) else {
@@ -199,7 +270,7 @@ impl Core {
         self.js_show_versions(&mut info.config);
         let answer = Response::new(Endpoint::StreamUpdate, info);
         let body = crate::jetstream::api::encode::to_json(&answer);
-        self.js_answer_after_interest(request, body);
+        self.js_answer_once_kept(key, request, body);
     }
 
     /// Takes a stream off this shard, with its consumers.
@@ -218,6 +289,11 @@ impl Core {
         self.jetstream.by_name.remove(&(hosted.account, name.into()));
         for number in hosted.receivers {
             self.js_unregister(number);
+        }
+        if let Some((id, path)) = hosted.store {
+            self.jetstream.by_store.remove(&id);
+            self.local.effects.push(Effect::Unmount(id));
+            self.local.effects.push(Effect::RemoveStore(path));
         }
     }
 

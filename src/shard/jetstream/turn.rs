@@ -20,6 +20,10 @@ use super::state::Timer;
 const ROUNDS: usize = 8;
 /// Messages a consumer hands out in a turn before another one's turn comes.
 const MESSAGES: usize = 256;
+/// Consumers' states are kept at most this often: what is lost with a crash is sent again.
+const KEEP_EVERY: Duration = Duration::from_millis(25);
+/// Time between two attempts to get on with a disk that failed.
+const TROUBLE: Duration = Duration::from_secs(2);
 
 impl Core {
     /// Asks something of a shard.
@@ -73,14 +77,59 @@ impl Core {
                     continue;
                 };
                 it.ready |= run == Run::More;
+                it.reading = run == Run::Reading;
                 again |= it.ready;
             }
         }
         self.js_go_on_reading(key);
+        self.js_keep_states(key);
+        self.js_rescan(key);
+        self.js_ask_disk(key);
         self.js_acknowledge(key);
+        self.js_answer_settled(key);
         self.js_arm_stream(key);
         if again {
             self.jetstream.touch(key);
+        }
+    }
+
+    /// Keeps the states that have changed, as often as is worth it.
+    fn js_keep_states(&mut self, key: StreamKey) {
+        let now = self.local.now;
+        let Some(hosted) = self.jetstream.streams.at_mut(key) else {
+            return;
+        };
+        let unkept: Vec<ConsumerKey> = hosted
+            .consumers
+            .values()
+            .copied()
+            .filter(|it| {
+                let it = self.jetstream.consumers.at(*it);
+                it.is_some_and(|it| it.unkept)
+            })
+            .collect();
+        if unkept.is_empty() {
+            return;
+        }
+        if hosted.kept_at.is_some_and(|at| now < at + KEEP_EVERY) {
+            let at = now + KEEP_EVERY;
+            let timer = Reverse((at, Timer::Stream(key)));
+            if hosted.armed.is_none_or(|armed| at < armed) {
+                hosted.armed = Some(at);
+                self.jetstream.timers.push(timer);
+            }
+            return;
+        }
+        hosted.kept_at = Some(now);
+        for consumer in unkept {
+            self.js_keep_state(consumer);
+        }
+    }
+
+    /// Looks for ids of messages that came before the start.
+    fn js_rescan(&mut self, key: StreamKey) {
+        if let Some(hosted) = self.jetstream.streams.at_mut(key) {
+            hosted.stream.rescan();
         }
     }
 
@@ -222,7 +271,11 @@ impl Core {
                 }
                 Effect::Advisory(advisory) => self.js_advise(key, &advisory),
                 Effect::Acked(seq) => self.js_release(key, seq),
-                Effect::Persist => {}
+                Effect::Persist => {
+                    if let Some(it) = self.jetstream.consumers.at_mut(key) {
+                        it.unkept = true;
+                    }
+                }
                 Effect::Expired => self.js_drop_consumer(key),
             }
         }
@@ -256,6 +309,9 @@ impl Core {
             return;
         };
         hosted.armed = None;
+        if hosted.stream.store().trouble().is_some() {
+            hosted.stream.store_mut().resume();
+        }
         for subject in hosted.stream.expire(wall) {
             let ttl = hosted.stream.config().subject_delete_marker_ttl;
             let seconds = ttl.duration().as_secs().max(1);
@@ -285,10 +341,13 @@ impl Core {
         let Some(hosted) = self.jetstream.streams.at_mut(key) else {
             return;
         };
-        let Some(due) = hosted.stream.next_expiry() else {
+        let due = hosted.stream.next_expiry();
+        let left = due.map(|due| Duration::from_nanos(due.0.saturating_sub(wall.0)));
+        let trouble = hosted.stream.store().trouble().map(|_| TROUBLE);
+        let Some(left) = left.into_iter().chain(trouble).min() else {
             return;
         };
-        let at = now + Duration::from_nanos(due.0.saturating_sub(wall.0)).max(Duration::from_millis(1));
+        let at = now + left.max(Duration::from_millis(1));
         if hosted.armed.is_none_or(|armed| at < armed) {
             hosted.armed = Some(at);
             self.jetstream
