@@ -32,12 +32,15 @@ pub enum Handler {
     Replies,
     /// A receiver of JetStream on this shard, by its number. The others are told, too.
     JetStream(u32),
+    /// What is published for JetStream under the server's domain; every shard has it, and none
+    /// tells the others.
+    Domain,
 }
 
 impl Handler {
     /// Are the other shards told of it as of a subscription?
     pub fn is_announced(self) -> bool {
-        !matches!(self, Self::Import(_))
+        !matches!(self, Self::Import(_) | Self::Domain)
     }
 }
 
@@ -345,6 +348,12 @@ impl Interest {
             }
             Some(name) => entry.group(self.hasher.hash_one(name), name).is_some(),
         }
+    }
+
+    /// Has this pattern a part of the server?
+    pub fn has_handler(&mut self, pattern: &[u8]) -> bool {
+        let node = self.trie.find(pattern);
+        node.is_some_and(|node| !self.trie.entry(node).handlers.is_empty())
     }
 
     /// How often anybody came or went so far.

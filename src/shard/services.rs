@@ -148,6 +148,7 @@ impl Core {
             routed = routed.or(match handler {
                 Handler::Import(number) => self.request(*number, message),
                 Handler::Replies => self.answer(message),
+                Handler::Domain => self.js_in_domain(message),
                 Handler::JetStream(receiver) => self.jetstream_receives(*receiver, message),
             });
         }

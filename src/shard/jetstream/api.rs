@@ -11,6 +11,7 @@ use crate::jetstream::limits::{AccountTiers, ServerLimits, Streams, Surroundings
 use crate::jetstream::stream::config::StreamConfig;
 use crate::jetstream::stream::create::{Creation, create_stream, update_stream};
 use crate::protocol::headers;
+use crate::routing::interest::Handler;
 use crate::shard::core::Core;
 use crate::shard::deliver::Message;
 use crate::shard::publish::Routed;
@@ -42,17 +43,50 @@ impl Core {
     /// Takes requests of the accounts there are now (JS-2). All are heard: one without JetStream is
     /// told so (JS-6).
     pub(in crate::shard) fn js_listen(&mut self) {
-        if self.local.id != ShardId(0) || self.local.settings.jetstream.is_none() {
+        let Some(settings) = self.local.settings.jetstream.clone() else {
             return;
-        }
+        };
         let accounts = std::sync::Arc::clone(&self.local.settings.accounts);
+        let domain = format!("$JS.{}.API.>", settings.domain);
         for account in accounts.iter() {
+            let interest = &mut self.tables.of(account.id).interest;
+            if !settings.domain.is_empty() && !interest.has_handler(domain.as_bytes()) {
+                interest.add_handler(domain.as_bytes(), Handler::Domain);
+            }
+            if self.local.id != ShardId(0) {
+                continue;
+            }
             let heard = self.jetstream.receivers.iter();
             let heard = heard.filter(|(_, it)| it.receiver == Receiver::Api);
             if !heard.into_iter().any(|(_, it)| it.account == account.id) {
                 self.js_register(account.id, API, Receiver::Api);
             }
         }
+    }
+
+    /// What is published under the server's domain goes on as if there were none (section 21).
+    pub(in crate::shard) fn js_in_domain(&mut self, message: &Message<'_>) -> Routed {
+        let Some(settings) = self.local.settings.jetstream.clone() else {
+            return Routed::Nobody;
+        };
+        let prefix = format!("$JS.{}.API.", settings.domain);
+        let Some(rest) = message.destination().strip_prefix(prefix.as_bytes()) else {
+            return Routed::Nobody;
+        };
+        let mut subject = self.local.buffer();
+        if !rest.starts_with(b"$KV.") && !rest.starts_with(b"$O.") {
+            subject.extend_from_slice(b"$JS.API.");
+        }
+        subject.extend_from_slice(rest);
+        let mut inner = Message {
+            to: None,
+            subject: &subject,
+            shared: message.shared.clone(),
+            ..*message
+        };
+        let routed = self.route(&mut inner);
+        self.local.give_back(subject);
+        routed
     }
 
     /// May this account use JetStream?

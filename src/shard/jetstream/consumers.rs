@@ -5,10 +5,10 @@ use crate::jetstream::api::encode::to_json;
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::levels::shown;
 use crate::jetstream::api::request::{
-    ConsumerCreateRequest, ConsumersRequest, PauseRequest, UnpinRequest,
+    ConsumerCreateRequest, ConsumersRequest, PauseRequest, ResetRequest, UnpinRequest,
 };
 use crate::jetstream::api::response::{
-    ConsumerInfo, ConsumerList, ConsumerNames, LIST_MAX, NAMES_MAX, Paging, Paused,
+    ConsumerInfo, ConsumerList, ConsumerNames, ConsumerReset, LIST_MAX, NAMES_MAX, Paging, Paused,
     PriorityGroupState, Response, SequenceInfo, Success,
 };
 use crate::jetstream::api::subjects::{ApiSubject, Endpoint};
@@ -22,6 +22,7 @@ use crate::jetstream::stream::config::{Retention, Storage};
 use crate::shard::core::Core;
 use crate::time::WallTime;
 
+use super::advise::Happened;
 use super::command::Request;
 use super::hosted::{ConsumerKey, HostedConsumer, StreamKey};
 use super::state::{JetStream, Receiver};
@@ -99,8 +100,36 @@ impl Core {
             }
             Endpoint::ConsumerPause => self.js_pause(request, subject, key),
             Endpoint::ConsumerUnpin => self.js_unpin(request, subject, key),
+            Endpoint::ConsumerReset => self.js_reset(request, subject, key),
+            Endpoint::StreamSnapshot => match key {
+                None => Err(errors::STREAM_NOT_FOUND),
+                Some(_) => Err(errors::stream_snapshot("not supported by this server")),
+            },
+            Endpoint::StreamRestore => Err(errors::stream_restore("not supported by this server")),
             _ => Ok(()),
         }
+    }
+
+    /// JS-43.
+    fn js_reset(
+        &mut self,
+        request: &Request,
+        subject: ApiSubject<'_>,
+        key: Option<StreamKey>,
+    ) -> Result<(), ApiError> {
+        let asked: ResetRequest = match is_json(&request.body) {
+            true => decode(&request.body, self.js_strict()).map_err(errors::invalid_json)?,
+            false => ResetRequest::default(),
+        };
+        let consumer = self.js_find_consumer(key, subject.consumer)?;
+        let mut outcome = Ok(0);
+        self.js_with_consumer(consumer, |it, turn| outcome = it.reset(turn, asked.seq));
+        let reset_seq = outcome.map_err(errors::consumer_invalid_reset)?;
+        let info = self.js_consumer_info(consumer, true);
+        let info = info.ok_or(errors::CONSUMER_NOT_FOUND)?;
+        let content = ConsumerReset { info, reset_seq };
+        self.js_answer_json(request, &Response::new(subject.endpoint, content));
+        Ok(())
     }
 
     fn js_find_consumer(
@@ -242,6 +271,7 @@ impl Core {
         }
         if before.is_none() {
             self.js_keep_consumer(number);
+            self.js_tell_of(account, &stream, name, Happened::Created);
         }
         // Its timers begin.
         self.js_with_consumer(number, |_, _| ());
@@ -257,6 +287,7 @@ impl Core {
         it.interest_seen = None;
         let settings = Settings::new(&config, self.js_surroundings(key, &config));
         self.js_with_consumer(consumer, |it, turn| it.update(turn, settings));
+        self.js_release_unwanted(key);
         self.js_keep_consumer(consumer);
     }
 
@@ -270,6 +301,10 @@ impl Core {
         self.js_forget_consumer(gone.stream, &gone.name);
         for number in gone.receivers {
             self.js_unregister(number);
+        }
+        if let Some(hosted) = self.jetstream.streams.at(gone.stream) {
+            let (account, stream) = (hosted.account, hosted.stream.config().name.clone());
+            self.js_tell_of(account, &stream, &gone.name, Happened::Deleted);
         }
         if let Some(hosted) = self.jetstream.streams.at_mut(gone.stream) {
             hosted.consumers.remove(&gone.name);
@@ -424,6 +459,9 @@ impl Core {
         subject: ApiSubject<'_>,
         key: Option<StreamKey>,
     ) -> Result<(), ApiError> {
+        if request.body.is_empty() {
+            return Err(errors::invalid_json("unexpected end of JSON input"));
+        }
         let asked: UnpinRequest =
             decode(&request.body, self.js_strict()).map_err(errors::invalid_json)?;
         let consumer = self.js_find_consumer(key, subject.consumer)?;

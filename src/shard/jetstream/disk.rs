@@ -16,6 +16,7 @@ use crate::shard::core::Core;
 use crate::shard::effects::Effect;
 use crate::time::WallTime;
 
+use super::advise::Happened;
 use super::command::{Command, Request};
 use super::hosted::{ConsumerKey, StreamKey};
 
@@ -97,6 +98,7 @@ impl Core {
                 let (config, created) = (opening.config, opening.created);
                 let key = self.js_host_stream(account, config, created, Some(opened));
                 self.js_keep_stream(key);
+                self.js_tell_of(account, name, "", Happened::Created);
                 self.js_tell_created(&opening.request, key);
             }
             (Some(opening), Err(why)) => {

@@ -13,6 +13,7 @@ use crate::jetstream::api::response::{
     StreamList, StreamNames, TierUsage,
 };
 use crate::jetstream::api::subjects::Endpoint;
+use crate::jetstream::limits::AccountTiers;
 use crate::shard::core::Core;
 
 use super::command::{Command, Request};
@@ -141,8 +142,13 @@ impl Core {
 
     fn js_tell_account(&mut self, request: &Request, streams: &[StreamInfo]) {
         use crate::jetstream::stream::config::Storage;
+        let (_, tiers) = self.js_limits(request.account);
+        let limits = match tiers {
+            AccountTiers::One(limits) => limits,
+            AccountTiers::ByReplicas(_) => AccountLimits::default(),
+        };
         let mut usage = TierUsage {
-            limits: AccountLimits::default(),
+            limits,
             ..TierUsage::default()
         };
         for it in streams {

@@ -10,6 +10,7 @@ use crate::jetstream::api::response::{
 };
 use crate::jetstream::api::subjects::Endpoint;
 use crate::jetstream::store::{Fetch, Filter, Purge, Store};
+use crate::jetstream::stream::config::Storage;
 use crate::shard::core::Core;
 
 use super::command::Request;
@@ -126,7 +127,8 @@ impl Core {
                 "message delete not permitted",
             ));
         }
-        if asked.seq > hosted.stream.store().state().last_seq {
+        let on_disk = config.storage == Storage::File;
+        if on_disk && asked.seq > hosted.stream.store().state().last_seq {
             return Err(errors::stream_msg_delete_failed("stream store EOF"));
         }
         if !hosted.stream.remove(asked.seq, !asked.no_erase) {

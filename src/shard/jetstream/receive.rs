@@ -4,13 +4,16 @@ use bytes::Bytes;
 
 use crate::ids::AccountId;
 use crate::jetstream::api::errors::ApiError;
+use crate::jetstream::api::levels::is_beyond;
 use crate::jetstream::consumer::AckToken;
 use crate::jetstream::stream::{Fate, Publish};
+use crate::protocol::headers;
 use crate::routing::interest::{Handler, InterestChange};
 use crate::shard::core::Core;
 use crate::shard::deliver::Message;
 use crate::shard::publish::Routed;
 
+use super::api::REQUIRED_LEVEL;
 use super::hosted::{ConsumerKey, PendingAck, StreamKey};
 use super::send::Outgoing;
 use super::state::{Receiver, Registered};
@@ -63,10 +66,19 @@ impl Core {
             Receiver::Api => return self.js_request(message),
             Receiver::Publish(key) => self.js_publish(key, message),
             Receiver::Direct(key) => self.js_direct_get(key, message),
-            Receiver::Ack(key) => self.js_acknowledged(key, message),
+            Receiver::Ack(key) => return self.js_acknowledged(key, message),
             Receiver::Next(key) => {
                 let reply = message.reply.map(Bytes::copy_from_slice);
-                let (_, body) = split(message);
+                let (header, body) = split(message);
+                if headers::get(header, REQUIRED_LEVEL).is_some_and(is_beyond) {
+                    self.js_send(&Outgoing {
+                        account: message.account,
+                        to: message.reply.unwrap_or_default(),
+                        header: b"NATS/1.0 412 Required Api Level\r\n\r\n",
+                        ..Outgoing::default()
+                    });
+                    return Routed::Here;
+                }
                 self.js_with_consumer(key, |consumer, turn| {
                     consumer.request(turn, reply.unwrap_or_default(), body);
                 });
@@ -81,15 +93,16 @@ impl Core {
         Routed::Here
     }
 
-    fn js_acknowledged(&mut self, key: ConsumerKey, message: &Message<'_>) {
+    fn js_acknowledged(&mut self, key: ConsumerKey, message: &Message<'_>) -> Routed {
         let Some(token) = AckToken::parse(message.destination()) else {
-            return;
+            return Routed::Nobody;
         };
         let (_, body) = split(message);
         let reply = message.reply.map(Bytes::copy_from_slice);
         self.js_with_consumer(key, |consumer, turn| {
             consumer.ack(turn, token, reply.unwrap_or_default(), body);
         });
+        Routed::Here
     }
 
     /// Stores a message, or says why not.

@@ -22,6 +22,7 @@ use crate::shard::core::Core;
 use crate::shard::effects::Effect;
 use crate::time::WallTime;
 
+use super::advise::Happened;
 use super::command::{Command, Request};
 use super::disk::{OpenedStore, Opening};
 use super::hosted::{HostedStream, StreamKey};
@@ -68,6 +69,7 @@ impl Core {
                 self.jetstream.opening.remove(&opening);
                 if let Some(key) = self.jetstream.find(request.account, &name) {
                     self.js_drop_stream(key);
+                    self.js_tell_of(request.account, &name, "", Happened::Deleted);
                 }
                 let done = Response::new(Endpoint::StreamDelete, Success { success: true });
                 self.js_answer_json(&request, &done);
@@ -121,7 +123,9 @@ impl Core {
         let stores = self.local.settings.jetstream.as_ref();
         let has_disk = stores.is_some_and(|it| it.stores.is_some());
         if config.storage == Storage::Memory || !has_disk {
+            let name = config.name.clone();
             let key = self.js_host_stream(request.account, config, created, None);
+            self.js_tell_of(request.account, &name, "", Happened::Created);
             return self.js_tell_created(&request, key);
         }
         let account = request.account;
@@ -263,6 +267,9 @@ impl Core {
         }
         self.js_keep_stream(key);
         self.js_receive_for(key);
+        let name = self.js_stream_info(key, false).map(|it| it.config.name);
+        let name = name.unwrap_or_default();
+        self.js_tell_of(request.account, &name, "", Happened::Updated);
         self.jetstream.touch(key);
         let Some(mut info) = self.js_stream_info(key, false) else {
             return;
