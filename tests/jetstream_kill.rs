@@ -1,5 +1,6 @@
 //! A server with streams on disk that is killed under load: nothing it acknowledged may be lost.
 
+#[allow(dead_code, reason = "shared with tests that use more of it")]
 #[path = "support/mod.rs"]
 mod support;
 

@@ -72,6 +72,13 @@ impl Peers {
         self.interest_sent += 1;
     }
 
+    /// Has the others wake for what they were told.
+    pub fn wake(&mut self) {
+        for shard in self.others() {
+            self.outgoing(shard).urgent = true;
+        }
+    }
+
     /// Tells all others to acknowledge what they were told before.
     pub fn broadcast_mark(&mut self) {
         for shard in self.others() {

@@ -372,6 +372,10 @@ impl Core {
         };
         let peers = &mut self.local.peers;
         peers.broadcast_interest(account, pattern, queue, weight);
+        // A push consumer may wait for it on a shard that sleeps.
+        if self.local.settings.jetstream.is_some() {
+            peers.wake();
+        }
         if let Some(connection) = self.local.connections.at(index) {
             connection.interest_mark = peers.interest_sent();
         }

@@ -44,11 +44,11 @@ impl Core {
     /// Does what JetStream has to do in this turn.
     pub fn run_jetstream(&mut self) {
         self.js_expire();
-        self.js_watch_interest();
         for _ in 0..ROUNDS {
             while let Some(command) = self.jetstream.commands.pop_front() {
                 self.js_carry_out(command);
             }
+            self.js_watch_interest();
             let busy = std::mem::take(&mut self.jetstream.busy);
             if busy.is_empty() {
                 break;
