@@ -40,7 +40,7 @@ impl World {
         let mut model = Model::new(seed, StorageKind::File);
         let settings = Settings {
             epoch: seed,
-            segment_size: 16 * 1024 << model.below(4),
+            segment_size: (16 * 1024) << model.below(4),
             flush: FlushPolicy::Durable,
             cache_size: 4096 << model.below(6),
         };
