@@ -28,6 +28,8 @@ pub struct Options {
     pub client_advertise: Option<String>,
     /// Shard threads; `None` is one for each CPU this process may use.
     pub shards: Option<usize>,
+    /// Does each shard keep to one CPU?
+    pub pin_shards: bool,
     /// Monitoring over HTTP.
     pub monitor: MonitorOptions,
     /// TLS of the client port (CORE-78).
@@ -485,6 +487,7 @@ impl Default for Options {
             port: 4222,
             client_advertise: None,
             shards: None,
+            pin_shards: false,
             monitor: MonitorOptions {
                 http_host: String::new(),
                 http_port: 0,

@@ -1,4 +1,4 @@
-//! Threads of the shards: one glommio executor each, pinned where that is allowed.
+//! Threads of the shards: one glommio executor each, pinned where that is asked for.
 
 use std::io;
 

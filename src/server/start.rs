@@ -82,6 +82,11 @@ pub enum StartError {
     /// Options that contradict each other, in stock's words (CFG-75).
     #[error("{0}")]
     Options(&'static str),
+    /// This process may not choose its CPUs.
+    #[error(
+        "`pin_shards`: this process may not choose its CPUs. Cure: allow sched_setaffinity (systemd: `SystemCallFilter=@resources`; containers: perf/seccomp.json), or leave `pin_shards` out"
+    )]
+    Pinning,
     /// A shard's thread or ring could not be made.
     #[error(
         "shard {shard} does not start: {cause}. Cure: fewer shards (`--shards`), or higher limits for locked memory and open files"
@@ -153,8 +158,7 @@ impl Builder {
         self
     }
 
-    /// Starts the server; returns once it accepts clients. Each shard is a thread of its own,
-    /// pinned to a CPU if there are as many shards as CPUs and pinning is allowed.
+    /// Starts the server; returns once it accepts clients. Each shard is a thread of its own.
     ///
     /// # Errors
     /// [`StartError`] names what is missing or contradictory and the cure.
@@ -172,6 +176,12 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     let asked = options.shards.unwrap_or(cpus.len());
     let shards = asked.clamp(1, limits::SHARDS_MAX);
     probe::run(shards)?;
+    // Left to the scheduler unless asked for: it puts a shard beside whom it wakes, which spares the
+    // wake-up of a CPU that sleeps.
+    let pin = options.pin_shards;
+    if pin && !executor::may_pin() {
+        return Err(StartError::Pinning);
+    }
 
     let monitor = listen_monitor(&options)?;
     let (listener, client_address) = listen(&options.host, options.port)?;
@@ -258,13 +268,11 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         services::start(services, messages, first)
             .map_err(|cause| StartError::Shard { shard: 0, cause })?;
     }
-    // With fewer shards than CPUs the scheduler finds them a free one better than we could.
-    let pin = shards == cpus.len() && executor::may_pin();
     let mut listeners = vec![(Listener::Client, listener)];
     listeners.extend(websocket.map(|(listener, _)| (Listener::WebSocket, listener)));
     let epoch = Instant::now();
     for (shard, parts) in ends.into_iter().enumerate() {
-        let cpu = pin.then(|| cpus[shard]);
+        let cpu = pin.then(|| cpus[shard % cpus.len()]);
         let settings = Arc::clone(&settings);
         let thread = shards::spawn(
             shard,

@@ -416,6 +416,53 @@ fn what_is_erased_stands_nowhere_on_the_disk() {
     }
 }
 
+/// Whatever the files hold, opening them ends, and no message comes out other than it went in.
+#[test]
+fn garbage_is_survived() {
+    for seed in seeds(60) {
+        let mut world = World::new(seed);
+        let (mut store, _) = world.open();
+        for _ in 0..200 {
+            world.step(&mut store);
+        }
+        world.settle(&mut store);
+        let names = world.disk.names();
+        for _ in 0..=world.model.below(400) {
+            let file = names[world.model.below(names.len() as u64) as usize];
+            let byte = world.model.below(world.disk.len(file) as u64 + 1);
+            match world.model.below(100) {
+                0 => world.disk.truncate(file, byte as usize),
+                // Mostly where something stands.
+                _ => world
+                    .disk
+                    .rot(file, (byte % 8000) as usize, (byte % 8) as u8),
+            }
+        }
+        match Store::open(world.settings, &mut world.disk) {
+            Err(error) => assert_eq!(error, StoreError::Unreadable, "RAMJET_SEED={seed}"),
+            Ok((mut opened, _)) => {
+                let mut next = 0;
+                while let Some(seq) = opened.next_match(next, &Filter::All) {
+                    let found = world.fetch(&mut opened, seq);
+                    let known = world.history.get(&seq);
+                    assert!(
+                        found.is_none() || found.as_ref() == known,
+                        "RAMJET_SEED={seed}: {seq}"
+                    );
+                    next = seq + 1;
+                }
+                let message = Append {
+                    subject: b"a",
+                    ..Append::default()
+                };
+                assert!(opened.append(message).is_ok(), "RAMJET_SEED={seed}");
+                world.settle(&mut opened);
+                assert_eq!(opened.durable(), opened.last_seq(), "RAMJET_SEED={seed}");
+            }
+        }
+    }
+}
+
 /// What nobody needs any more leaves the disk: whole segments, and the dead parts of others.
 #[test]
 fn room_is_given_back() {

@@ -235,6 +235,14 @@ impl SimulatedDisk {
         files.any(|it| it.durable.windows(bytes.len()).any(|part| part == bytes))
     }
 
+    /// Cuts a file off.
+    pub(super) fn truncate(&mut self, file: FileName, len: usize) {
+        if let Some(this) = self.files.get_mut(&file) {
+            this.content.truncate(len);
+            this.durable.truncate(len);
+        }
+    }
+
     /// Changes one bit on the disk.
     pub(super) fn rot(&mut self, file: FileName, byte: usize, bit: u8) {
         if let Some(this) = self.files.get_mut(&file) {

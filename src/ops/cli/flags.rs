@@ -80,6 +80,7 @@ pub(super) enum Flag {
     RemoteSyslog,
     MaxTracedMsgLen,
     Shards,
+    PinShards,
     Profile,
     Routes,
     Cluster,
@@ -141,6 +142,7 @@ const FLAGS: &[(&[&str], Kind, Flag)] = &[
     (&["remote_syslog", "r"], Kind::Text, Flag::RemoteSyslog),
     (&["max_traced_msg_len"], Kind::Number, Flag::MaxTracedMsgLen),
     (&["shards"], Kind::Number, Flag::Shards),
+    (&["pin_shards"], Kind::Switch, Flag::PinShards),
     (&["profile"], Kind::Number, Flag::Profile),
     (&["routes"], Kind::Text, Flag::Routes),
     (&["cluster", "cluster_listen"], Kind::Text, Flag::Cluster),
@@ -397,6 +399,7 @@ fn apply_setting(flag: Flag, setting: &Setting, options: &mut Options) -> Result
         (Flag::Trace, Setting::Switch(on)) => options.log.trace = *on,
         (Flag::Logtime, Setting::Switch(on)) => options.log.logtime = *on,
         (Flag::LogtimeUtc, Setting::Switch(on)) => options.log.logtime_utc = *on,
+        (Flag::PinShards, Setting::Switch(on)) => options.pin_shards = *on,
         (Flag::Syslog, Setting::Switch(on)) => options.log.syslog = *on,
         (flag, Setting::Text(text)) => match flag {
             Flag::Host => {

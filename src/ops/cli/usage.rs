@@ -19,6 +19,7 @@ Server
         --client_advertise HOST:PORT Address told to clients instead of the one listened on
         --ports_file_dir DIR         Write the bound ports to DIR/<program>_<pid>.ports
         --shards N                   Serving threads (one for each CPU this process may use)
+        --pin_shards                 Give each of them a CPU of its own
 
 Log
     -l, --log FILE                   Log to FILE instead of standard error

@@ -109,6 +109,7 @@ pub fn between(old: &Options, new: &Options, port: u16) -> Result<Changes, NotRe
     changes.tell(old.metadata != new.metadata, || "Reloaded: metadata".into());
     fixed("FeatureFlags", old, new, |it| map(&it.feature_flags))?;
     fixed("Shards", old, new, |it| it.shards.unwrap_or(0))?;
+    fixed("PinShards", old, new, |it| it.pin_shards)?;
     Ok(changes)
 }
 

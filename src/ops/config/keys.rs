@@ -212,6 +212,7 @@ impl Keys<'_> {
                 let count: usize = bounded(name, value.integer()?, 0, max)?;
                 options.shards = (count > 0).then_some(count);
             }
+            "pin_shards" => options.pin_shards = value.boolean()?,
             _ => return self.client_limits(known, name, value),
         }
         Ok(())
