@@ -221,6 +221,45 @@ fn nothing_acknowledged_is_lost_to_a_power_cut() {
     }
 }
 
+/// Flushed now and then: a power cut takes what came after the last flush, in any pieces, and what
+/// is missing before the last message that is left is told.
+#[test]
+fn what_was_not_flushed_is_lost_and_told() {
+    for seed in seeds(100) {
+        let mut world = World::new(seed);
+        world.settings.flush = FlushPolicy::Interval;
+        let (mut store, _) = world.open();
+        let mut flushed = 0;
+        for _ in 0..world.model.below(400) {
+            world.step(&mut store);
+            if world.model.below(50) == 0 {
+                world.settle(&mut store);
+                store.sync();
+                world.settle(&mut store);
+                flushed = store.durable();
+            }
+        }
+        world.disk.cut(&mut world.model.rng);
+        let (mut opened, report) = world.open();
+        let context = format!("RAMJET_SEED={seed}: {report:?}");
+        let end = opened.last_seq();
+        assert!(end >= flushed, "{context} {flushed}");
+        for message in world.model.naive.messages.clone() {
+            let seq = message.seq;
+            let mut gaps = report.gaps.iter();
+            let told = gaps.any(|it| it.first <= seq && seq <= it.last);
+            assert!(!told || seq > flushed, "{context} {seq}");
+            if seq <= end && !told {
+                assert_eq!(
+                    world.fetch(&mut opened, seq),
+                    Some(message),
+                    "{context} {seq}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn a_store_closed_in_order_opens_as_it_was() {
     for seed in seeds(30) {
