@@ -176,3 +176,50 @@ fn a_store_is_removed_with_its_files_only() {
     assert_eq!(left, ["notes"]);
     assert_eq!(FileName::parse("notes"), None);
 }
+
+fn check_store(path: &Path) -> (bool, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ramjet"));
+    let output = command
+        .arg("check-store")
+        .arg(path)
+        .output()
+        .expect("it runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output.status.success(), text)
+}
+
+#[test]
+fn check_store_says_what_is_whole_and_what_is_lost() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let (whole, text) = check_store(folder.path());
+    assert!(whole && text.contains("no stream is stored here"), "{text}");
+    let path = folder.path().join("streams/s");
+    StoreDirectory::create(&path).expect("it is made");
+    let mut this = OnDisk::open(&path, Flushing::Linked);
+    for seq in 1..=20 {
+        let message = Append {
+            subject: b"a",
+            payload: &[7; 1000],
+            ..Append::default()
+        };
+        assert_eq!(this.store.append(message), Ok(seq));
+        this.durable();
+    }
+    drop(this);
+    let (whole, text) = check_store(folder.path());
+    assert!(whole && text.contains("20 messages"), "{text}");
+    let segment = path.join(
+        FileName::Segment {
+            number: 1,
+            version: 0,
+        }
+        .file_name(),
+    );
+    let mut bytes = std::fs::read(&segment).expect("it is there");
+    // One bit in the middle of a payload.
+    bytes[4096 + 5000] ^= 1;
+    std::fs::write(&segment, bytes).expect("it is written");
+    let (whole, text) = check_store(folder.path());
+    assert!(!whole && text.contains("19 messages"), "{text}");
+    assert!(text.contains("lost: sequences 5 to 5"), "{text}");
+}

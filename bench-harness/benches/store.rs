@@ -52,7 +52,7 @@ fn measure(folder: PathBuf, outstanding: u64, flushing: Flushing, time: Duration
             turns.clear();
         }
         let now = Instant::now();
-        while store.state().last_seq < acknowledged + outstanding {
+        while store.last_seq() < acknowledged + outstanding {
             let message = Append {
                 subject: b"orders.eu",
                 payload: &payload,
@@ -61,7 +61,7 @@ fn measure(folder: PathBuf, outstanding: u64, flushing: Flushing, time: Duration
             };
             store.append(message).expect("it is taken");
         }
-        appended_at.push_back((store.state().last_seq, now));
+        appended_at.push_back((store.last_seq(), now));
         while let Some(operation) = store.next_operation() {
             ring.disk(STORE, operation);
         }

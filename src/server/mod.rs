@@ -1,5 +1,6 @@
 //! Starting, steering and ending a whole server.
 
+mod check_store;
 mod figures;
 mod handle;
 mod identity;

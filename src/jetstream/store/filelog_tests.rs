@@ -40,7 +40,7 @@ impl World {
         let mut model = Model::new(seed, StorageKind::File);
         let settings = Settings {
             epoch: seed,
-            segment_size: 16 * 1024 << model.below(4),
+            segment_size: (16 * 1024) << model.below(4),
             flush: FlushPolicy::Durable,
             cache_size: 4096 << model.below(6),
         };
@@ -217,6 +217,45 @@ fn nothing_acknowledged_is_lost_to_a_power_cut() {
             world.survived(&store, &mut next);
             world.check_contents(&mut next);
             store = next;
+        }
+    }
+}
+
+/// Flushed now and then: a power cut takes what came after the last flush, in any pieces, and what
+/// is missing before the last message that is left is told.
+#[test]
+fn what_was_not_flushed_is_lost_and_told() {
+    for seed in seeds(100) {
+        let mut world = World::new(seed);
+        world.settings.flush = FlushPolicy::Interval;
+        let (mut store, _) = world.open();
+        let mut flushed = 0;
+        for _ in 0..world.model.below(400) {
+            world.step(&mut store);
+            if world.model.below(50) == 0 {
+                world.settle(&mut store);
+                store.sync();
+                world.settle(&mut store);
+                flushed = store.durable();
+            }
+        }
+        world.disk.cut(&mut world.model.rng);
+        let (mut opened, report) = world.open();
+        let context = format!("RAMJET_SEED={seed}: {report:?}");
+        let end = opened.last_seq();
+        assert!(end >= flushed, "{context} {flushed}");
+        for message in world.model.naive.messages.clone() {
+            let seq = message.seq;
+            let mut gaps = report.gaps.iter();
+            let told = gaps.any(|it| it.first <= seq && seq <= it.last);
+            assert!(!told || seq > flushed, "{context} {seq}");
+            if seq <= end && !told {
+                assert_eq!(
+                    world.fetch(&mut opened, seq),
+                    Some(message),
+                    "{context} {seq}"
+                );
+            }
         }
     }
 }
@@ -413,6 +452,53 @@ fn what_is_erased_stands_nowhere_on_the_disk() {
             "{seed}"
         );
         assert_eq!(next.state(), store.state());
+    }
+}
+
+/// Whatever the files hold, opening them ends, and no message comes out other than it went in.
+#[test]
+fn garbage_is_survived() {
+    for seed in seeds(60) {
+        let mut world = World::new(seed);
+        let (mut store, _) = world.open();
+        for _ in 0..200 {
+            world.step(&mut store);
+        }
+        world.settle(&mut store);
+        let names = world.disk.names();
+        for _ in 0..=world.model.below(400) {
+            let file = names[world.model.below(names.len() as u64) as usize];
+            let byte = world.model.below(world.disk.len(file) as u64 + 1);
+            match world.model.below(100) {
+                0 => world.disk.truncate(file, byte as usize),
+                // Mostly where something stands.
+                _ => world
+                    .disk
+                    .rot(file, (byte % 8000) as usize, (byte % 8) as u8),
+            }
+        }
+        match Store::open(world.settings, &mut world.disk) {
+            Err(error) => assert_eq!(error, StoreError::Unreadable, "RAMJET_SEED={seed}"),
+            Ok((mut opened, _)) => {
+                let mut next = 0;
+                while let Some(seq) = opened.next_match(next, &Filter::All) {
+                    let found = world.fetch(&mut opened, seq);
+                    let known = world.history.get(&seq);
+                    assert!(
+                        found.is_none() || found.as_ref() == known,
+                        "RAMJET_SEED={seed}: {seq}"
+                    );
+                    next = seq + 1;
+                }
+                let message = Append {
+                    subject: b"a",
+                    ..Append::default()
+                };
+                assert!(opened.append(message).is_ok(), "RAMJET_SEED={seed}");
+                world.settle(&mut opened);
+                assert_eq!(opened.durable(), opened.last_seq(), "RAMJET_SEED={seed}");
+            }
+        }
     }
 }
 

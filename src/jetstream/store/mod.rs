@@ -4,6 +4,7 @@
 //! or consumers are: whoever owns the stream removes what is too much and keeps small records here.
 
 mod buffer;
+mod core;
 mod entries;
 mod error;
 mod expiry;
@@ -15,7 +16,6 @@ mod message;
 mod operation;
 mod postings;
 mod states;
-mod store;
 mod subjects;
 
 #[cfg(test)]
@@ -27,6 +27,7 @@ mod simulated_disk;
 #[cfg(test)]
 mod store_tests;
 
+pub use self::core::Store;
 pub use buffer::{Buffer, PAGE};
 pub use error::StoreError;
 pub use filelog::{FlushPolicy, Gap, Report, Settings};
@@ -35,4 +36,3 @@ pub use message::{
     Append, Expired, Fetch, Lifetime, Purge, StorageKind, StoreState, StoredMessage, SubjectState,
 };
 pub use operation::{Directory, DiskError, DiskOperation, DiskResult, FileName, OperationId};
-pub use store::Store;

@@ -8,8 +8,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 
 use super::buffer::{Buffer, PAGE};
+use super::core::Store;
 use super::operation::{Directory, DiskError, DiskOperation, DiskResult, FileName, OperationId};
-use super::store::Store;
 
 /// What reaches the disk whole or not at all.
 const SECTOR: usize = 512;
@@ -112,7 +112,7 @@ impl SimulatedDisk {
         rng: &mut ChaCha8Rng,
     ) -> (OperationId, DiskResult) {
         let id = operation.id();
-        let fails = self.failures > 0 && rng.next_u64() % self.failures == 0;
+        let fails = self.failures > 0 && rng.next_u64().is_multiple_of(self.failures);
         let error = match (self.full, fails) {
             (true, _) => Some(DiskError::NoSpace),
             (false, true) => Some(DiskError::Os(5)),
@@ -135,7 +135,7 @@ impl SimulatedDisk {
                 };
                 if let Some(error) = error {
                     // Any part of it may have been written.
-                    if rng.next_u64() % 2 == 0 {
+                    if rng.next_u64().is_multiple_of(2) {
                         let part = rng.next_u64() as usize % (bytes.len() / SECTOR + 1) * SECTOR;
                         this.unflushed.push((offset, bytes.slice(..part)));
                         write(&mut this.content, offset, &bytes[..part]);
@@ -143,9 +143,10 @@ impl SimulatedDisk {
                     return (id, DiskResult::Failed(error));
                 }
                 write(&mut this.content, offset, &bytes);
-                this.unflushed.push((offset, bytes));
-                if flush {
-                    this.flush();
+                this.named |= flush;
+                match flush {
+                    true => this.write_durably(offset, &bytes),
+                    false => this.unflushed.push((offset, bytes)),
                 }
                 DiskResult::Done
             }
@@ -191,20 +192,20 @@ impl SimulatedDisk {
                         this.unflushed.push((offset, bytes));
                     }
                 }
-                DiskOperation::Remove { file, .. } if rng.next_u64() % 2 == 0 => {
+                DiskOperation::Remove { file, .. } if rng.next_u64().is_multiple_of(2) => {
                     self.files.remove(&file);
                 }
                 _ => {}
             }
         }
         self.files
-            .retain(|_, this| this.named || rng.next_u64() % 2 == 0);
+            .retain(|_, this| this.named || rng.next_u64().is_multiple_of(2));
         for this in self.files.values_mut() {
             for (offset, bytes) in std::mem::take(&mut this.unflushed) {
                 // All, nothing, or any sectors of it.
                 let mode = rng.next_u64() % 4;
                 for (number, sector) in bytes.chunks(SECTOR).enumerate() {
-                    if mode == 0 || mode > 1 && rng.next_u64() % 2 == 0 {
+                    if mode == 0 || mode > 1 && rng.next_u64().is_multiple_of(2) {
                         let at = offset + (number * SECTOR) as u64;
                         write(&mut this.durable, at, sector);
                     }
@@ -234,6 +235,14 @@ impl SimulatedDisk {
         files.any(|it| it.durable.windows(bytes.len()).any(|part| part == bytes))
     }
 
+    /// Cuts a file off.
+    pub(super) fn truncate(&mut self, file: FileName, len: usize) {
+        if let Some(this) = self.files.get_mut(&file) {
+            this.content.truncate(len);
+            this.durable.truncate(len);
+        }
+    }
+
     /// Changes one bit on the disk.
     pub(super) fn rot(&mut self, file: FileName, byte: usize, bit: u8) {
         if let Some(this) = self.files.get_mut(&file) {
@@ -247,6 +256,24 @@ impl SimulatedDisk {
 }
 
 impl SimulatedFile {
+    /// Nothing but this write is durable then; older ones below it are covered for good.
+    fn write_durably(&mut self, offset: u64, bytes: &[u8]) {
+        write(&mut self.durable, offset, bytes);
+        let end = offset + bytes.len() as u64;
+        for (start, older) in std::mem::take(&mut self.unflushed) {
+            let len = older.len() as u64;
+            let before = offset.saturating_sub(start).min(len);
+            let after = end.saturating_sub(start).min(len);
+            if before > 0 {
+                self.unflushed.push((start, older.slice(..before as usize)));
+            }
+            if after < len {
+                let rest = older.slice(after as usize..);
+                self.unflushed.push((start + after, rest));
+            }
+        }
+    }
+
     fn flush(&mut self) {
         for (offset, bytes) in self.unflushed.drain(..) {
             write(&mut self.durable, offset, &bytes);

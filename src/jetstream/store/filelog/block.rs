@@ -70,11 +70,11 @@ pub(super) struct Position<'a> {
 }
 
 impl Block {
-    /// An empty frame at the end of a segment.
-    pub(super) fn new(segment: &Segment, at: Position<'_>) -> Self {
+    /// An empty frame at the end of a segment, with room for that many bytes.
+    pub(super) fn new(segment: &Segment, at: Position<'_>, capacity: usize) -> Self {
         let frame_at = (segment.end % PAGE as u64) as usize;
         debug_assert_eq!(frame_at, at.page.len());
-        let mut bytes = Buffer::with_capacity(PAGE);
+        let mut bytes = Buffer::with_capacity(capacity.max(PAGE));
         bytes.extend(at.page);
         bytes.extend(&[0; frame::HEAD]);
         Self {

@@ -418,7 +418,7 @@ impl Rewrite {
                 last_seq,
                 last_time,
             };
-            Block::new(new, at)
+            Block::new(new, at, 0)
         });
         block.last_time = last_time;
         block

@@ -43,6 +43,8 @@ pub(in crate::jetstream::store) struct Log {
     pub(super) previous: u32,
     pub(super) durable_previous: u32,
     pub(super) next_frame: u64,
+    /// Bytes of the last frame's write.
+    pub(super) frame_len: usize,
     pub(super) last_seq: u64,
     pub(super) last_time: u64,
     pub(super) durable_seq: u64,
@@ -109,6 +111,7 @@ impl Log {
             previous: 0,
             durable_previous: 0,
             next_frame: 1,
+            frame_len: 0,
             last_seq: 0,
             last_time: 0,
             durable_seq: 0,
@@ -320,6 +323,8 @@ impl Log {
                 last_seq: self.last_seq,
                 last_time: self.last_time,
             },
+            // As long as the one before: a busy log would move each of its frames eight times.
+            self.frame_len,
         ));
         self.next_frame += 1;
     }
@@ -344,6 +349,7 @@ impl Log {
         let sealed = block.seal(pad);
         self.previous = sealed.crc;
         self.page = sealed.last_page();
+        self.frame_len = sealed.bytes.len();
         self.checkpoint.grown += sealed.bytes.len() as u64;
         let segment = self.last_segment();
         segment.end = sealed.end;

@@ -76,7 +76,7 @@ impl FrameHead {
             next: u32_at(head, 56),
         };
         let fits = u64::from(this.next) >= HEAD as u64 + u64::from(this.len);
-        (fits && this.next as usize % ALIGNMENT == 0).then_some((this, crc))
+        (fits && (this.next as usize).is_multiple_of(ALIGNMENT)).then_some((this, crc))
     }
 
     /// Is all of the frame in `body`, each record and each content intact?

@@ -222,10 +222,11 @@ fn scan_all(
             .any(|&it| previous_number < it && it < this.number);
         let rewritten = this.label.filter(|it| it.end > 0);
         if let Some(label) = rewritten {
-            scan.last_seq = scan.last_seq.max(match lost_before {
-                true => scan.last_seq,
-                false => label.first_seq.saturating_sub(1),
-            });
+            let before = label.first_seq.saturating_sub(1);
+            match follows || lost_before {
+                true => scan.gap(scan.last_seq + 1, before),
+                false => scan.last_seq = scan.last_seq.max(before),
+            }
         }
         let file = File {
             bytes: &bytes,

@@ -18,6 +18,8 @@ use crate::jetstream::store::states::States;
 const ZEROS_MIN: u64 = 64 * 1024;
 /// Zeros made at once in a segment that is busy.
 const ZEROS_MAX: u64 = 1024 * 1024;
+/// Writes from this length on pay more for the zeros than for growing the file.
+const LONG_WRITE: usize = 256 * 1024;
 /// Reads under way at once.
 const READS_MAX: usize = 16;
 
@@ -169,6 +171,7 @@ impl Log {
         let wanted = segment.making == Making::Made
             && self.zeroing.is_none()
             && !self.zeros_refused
+            && self.frame_len < LONG_WRITE
             && self.zeroed < segment.end + ahead / 2
             && self.zeroed < self.settings.segment_size
             && segment.end > FIRST_FRAME;

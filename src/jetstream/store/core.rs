@@ -228,6 +228,11 @@ impl Store {
         self.index.state()
     }
 
+    /// The last sequence given out.
+    pub fn last_seq(&self) -> u64 {
+        self.index.last_seq()
+    }
+
     /// Is there a message under this sequence? Asks no disk.
     pub fn contains(&self, seq: u64) -> bool {
         self.index.entry(seq).is_some()
