@@ -181,6 +181,25 @@ fn js_228_rate_limit_spreads_messages() {
 }
 
 #[test]
+fn a_held_message_waits_for_a_listener_and_survives_a_restart() {
+    let mut it = push();
+    it.rate = Some(Rate {
+        bytes_per_second: 20,
+        burst: 50,
+    });
+    let mut rig = Rig::new(settings(it), &["s.a"; 3]);
+    rig.interest(true);
+    assert_eq!(rig.run(), ["D <- s.a #1 1 d1 +2"]);
+    rig.interest(false);
+    assert_eq!(rig.run_for(SECOND), NONE);
+    rig.interest(true);
+    assert_eq!(rig.run_for(SECOND), ["D <- s.a #2 2 d1 +1"]);
+    rig.restart(MILLI);
+    rig.interest(true);
+    assert_eq!(rig.run(), ["D <- s.a #3 3 d1 +0"]);
+}
+
+#[test]
 fn js_229_ordered_consumers_count_without_gaps() {
     let mut it = push();
     it.flow_control = true;
