@@ -3,6 +3,7 @@
 //! The configuration file and the command line are turned into this by `ops::config`; a program
 //! that embeds the server fills it by hand or through [`crate::Server::builder`].
 
+mod jetstream;
 mod listeners;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::SYSTEM_ACCOUNT;
+pub use jetstream::{JetStreamAccountLimits, JetStreamLimits, JetStreamOptions, StoreCipher};
 pub use listeners::{
     CookieNames, HandshakeFirst, OcspMode, OcspOptions, TlsOptions, WebSocketOptions,
 };
@@ -26,8 +28,6 @@ pub struct Options {
     pub port: i32,
     /// `host[:port]` told to clients instead of `host:port` (CFG-22).
     pub client_advertise: Option<String>,
-    /// Is JetStream on?
-    pub jetstream: bool,
     /// Shard threads; `None` is one for each CPU this process may use.
     pub shards: Option<usize>,
     /// Does each shard keep to one CPU?
@@ -46,6 +46,8 @@ pub struct Options {
     pub trusted_proxies: Vec<String>,
     /// WebSocket clients.
     pub websocket: WebSocketOptions,
+    /// JetStream (CFG-65).
+    pub jetstream: JetStreamOptions,
     /// Log output.
     pub log: LogOptions,
     /// Where the process id is written (CFG-32).
@@ -288,6 +290,8 @@ pub struct AccountOptions {
     pub imports: Vec<ImportOptions>,
     /// Where messages that others trace are told of (AUTH-40).
     pub trace: Option<TraceOptions>,
+    /// What of JetStream it may use; nothing if `None` (JS-244).
+    pub jetstream: Option<JetStreamAccountLimits>,
 }
 
 /// `msg_trace` of an account (AUTH-40).
@@ -488,7 +492,6 @@ impl Default for Options {
             host: "0.0.0.0".into(),
             port: 4222,
             client_advertise: None,
-            jetstream: false,
             shards: None,
             pin_shards: false,
             monitor: MonitorOptions {
@@ -502,6 +505,7 @@ impl Default for Options {
             proxy_protocol: false,
             trusted_proxies: Vec::new(),
             websocket: WebSocketOptions::default(),
+            jetstream: JetStreamOptions::default(),
             log: LogOptions::default(),
             pid_file: None,
             ports_file_dir: None,

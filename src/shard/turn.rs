@@ -286,7 +286,8 @@ impl<D: Driver> Shard<D> {
             Event::AcceptFailed(error) => {
                 log::error!("Client Accept Error: {error}; trying again");
             }
-            Event::Woken => {} // the mesh and the inbox are looked at in every turn
+            Event::Disk { .. } => {} // no shard has a store yet
+            Event::Woken => {}       // the mesh and the inbox are looked at in every turn
         }
     }
 

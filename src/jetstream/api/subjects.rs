@@ -182,9 +182,8 @@ impl Endpoint {
         match self {
             Self::AccountInfo => "io.nats.jetstream.api.v1.account_info_response",
             Self::StreamCreate => "io.nats.jetstream.api.v1.stream_create_response",
-            Self::StreamUpdate | Self::StreamCancelMove => {
-                "io.nats.jetstream.api.v1.stream_update_response"
-            }
+            Self::StreamUpdate => "io.nats.jetstream.api.v1.stream_update_response",
+            Self::StreamCancelMove => "io.nats.jetstream.api.v1.stream_cancel_move_response",
             Self::StreamNames => "io.nats.jetstream.api.v1.stream_names_response",
             Self::StreamList => "io.nats.jetstream.api.v1.stream_list_response",
             Self::StreamInfo => "io.nats.jetstream.api.v1.stream_info_response",
@@ -197,9 +196,8 @@ impl Endpoint {
             Self::StreamLeaderStepDown => {
                 "io.nats.jetstream.api.v1.stream_leader_stepdown_response"
             }
-            Self::StreamPeerRemove | Self::StreamPeerEvacuate => {
-                "io.nats.jetstream.api.v1.stream_remove_peer_response"
-            }
+            Self::StreamPeerRemove => "io.nats.jetstream.api.v1.stream_remove_peer_response",
+            Self::StreamPeerEvacuate => "io.nats.jetstream.api.v1.stream_evacuate_peer_response",
             Self::ConsumerCreate | Self::ConsumerDurableCreate => {
                 "io.nats.jetstream.api.v1.consumer_create_response"
             }

@@ -7,7 +7,6 @@ use std::ops::{Deref, DerefMut};
 pub const PAGE: usize = 4096;
 
 /// Bytes whose address is a multiple of [`PAGE`].
-#[derive(Default)]
 pub struct Buffer {
     /// Never grown in place, so that the address stays.
     bytes: Vec<u8>,
@@ -72,6 +71,12 @@ impl Buffer {
     }
 }
 
+impl Default for Buffer {
+    fn default() -> Self {
+        Self::with_capacity(0)
+    }
+}
+
 impl Deref for Buffer {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
@@ -109,7 +114,7 @@ mod tests {
             assert_eq!(buffer.len(), len.next_multiple_of(PAGE));
             assert!(buffer[..len].iter().all(|&it| it == 7));
             assert!(buffer[len..].iter().all(|&it| it == 0));
-            let mut grown = Buffer::default();
+            let mut grown = Buffer::with_capacity(0);
             (0..len).for_each(|_| grown.extend(&[7]));
             grown.pad(PAGE);
             assert_eq!(

@@ -32,6 +32,8 @@ pub(super) mod flag {
     pub(in crate::jetstream::store) const TTL: u8 = 2;
     /// Its expiry leaves no marker.
     pub(in crate::jetstream::store) const MARKER: u8 = 4;
+    /// Has headers.
+    pub(in crate::jetstream::store) const HEADERS: u8 = 8;
 }
 
 /// Subject of an entry that is no more.

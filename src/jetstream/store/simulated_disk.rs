@@ -46,32 +46,29 @@ fn write(content: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
 }
 
 impl SimulatedDisk {
-    /// Takes what the store asks for, and ends a random part of what is under way.
-    pub(super) fn pump(&mut self, store: &mut Store, rng: &mut ChaCha8Rng, most: u64) {
+    /// Takes what the store asks for, and ends a random part of what is under way. False if there
+    /// was nothing to do.
+    pub(super) fn pump(&mut self, store: &mut Store, rng: &mut ChaCha8Rng, most: u64) -> bool {
         for _ in 0..=most {
             while let Some(operation) = store.next_operation() {
                 self.check(&operation);
                 self.under_way.push(operation);
             }
             if self.under_way.is_empty() {
-                return;
+                return false;
             }
             let at = (rng.next_u64() % self.under_way.len() as u64) as usize;
             let operation = self.under_way.swap_remove(at);
             let (id, result) = self.carry_out(operation, rng);
             store.completed(id, result);
         }
+        true
     }
 
     /// Until nothing is left to do.
     pub(super) fn settle(&mut self, store: &mut Store, rng: &mut ChaCha8Rng) {
-        for round in 0.. {
-            assert!(round < 100_000, "the store comes to rest");
-            self.pump(store, rng, 0);
-            if self.under_way.is_empty() {
-                return;
-            }
-        }
+        let rounds = (0..100_000).take_while(|_| self.pump(store, rng, 0));
+        assert!(rounds.count() < 100_000, "the store comes to rest");
     }
 
     /// The rules of direct I/O, and one write at a time to what may tear.
@@ -229,6 +226,12 @@ impl SimulatedDisk {
 
     pub(super) fn len(&self, file: FileName) -> usize {
         self.files.get(&file).map_or(0, |it| it.content.len())
+    }
+
+    /// Do these bytes stand anywhere on the disk?
+    pub(super) fn holds(&self, bytes: &[u8]) -> bool {
+        let mut files = self.files.values();
+        files.any(|it| it.durable.windows(bytes.len()).any(|part| part == bytes))
     }
 
     /// Changes one bit on the disk.

@@ -98,10 +98,11 @@ impl Store {
             Lifetime::For(ttl) => (flag::TTL, Some(message.time.0.saturating_add(nanos(ttl)))),
         };
         let marker_flag = if message.marker { flag::MARKER } else { 0 };
+        let headers_flag = if headers > 0 { flag::HEADERS } else { 0 };
         let size = self
             .kind()
             .message_size(subject, headers, message.payload.len());
-        let flags = lifetime_flag | marker_flag;
+        let flags = lifetime_flag | marker_flag | headers_flag;
         let place = match &mut self.storage {
             Storage::Memory(memory) => memory.insert(&message),
             Storage::Log(log) => log.append(&Record {
@@ -282,13 +283,12 @@ impl Store {
     /// Removes a message; false if there is none. With `erase` its bytes are overwritten on disk,
     /// too (JS-26).
     pub fn remove(&mut self, seq: u64, erase: bool) -> bool {
-        let _ = erase;
         let Some(entry) = self.index.remove(seq) else {
             return false;
         };
         match &mut self.storage {
             Storage::Memory(memory) => memory.remove(entry.place),
-            Storage::Log(log) => log.removed(seq, entry),
+            Storage::Log(log) => log.removed(seq, entry, erase),
         }
         true
     }
@@ -428,7 +428,7 @@ impl Store {
     /// Says how an operation ended.
     pub fn completed(&mut self, id: OperationId, result: DiskResult) {
         if let Storage::Log(log) = &mut self.storage {
-            log.completed(id, result);
+            log.completed(id, result, &mut self.index, &self.states);
         }
     }
 }

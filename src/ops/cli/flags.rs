@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::super::config::{Problem, ProblemKind};
+use super::super::config::{Problem, ProblemKind, jetstream};
 use crate::limits::SHARDS_MAX;
 use crate::listener;
 use crate::options::{AuthOptions, Options, PathPair, TlsOptions};
@@ -160,7 +160,7 @@ const FLAGS: &[(&[&str], Kind, Flag)] = &[
 ];
 
 /// Flags without effect in this version.
-const INACTIVE: [Flag; 9] = [
+const INACTIVE: [Flag; 8] = [
     Flag::HttpsPort,
     Flag::Profile,
     Flag::Routes,
@@ -169,8 +169,10 @@ const INACTIVE: [Flag; 9] = [
     Flag::NoAdvertise,
     Flag::ConnectRetries,
     Flag::ClusterName,
-    Flag::StoreDir,
 ];
+
+/// Those of JetStream.
+const JETSTREAM: [Flag; 2] = [Flag::JetStream, Flag::StoreDir];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Setting {
@@ -364,9 +366,11 @@ impl Flags {
             let text = "solicited routes require cluster capabilities, e.g. --cluster";
             return problem(ProblemKind::Stock(text));
         }
+        let is_inactive =
+            |flag| INACTIVE.contains(flag) || (JETSTREAM.contains(flag) && !jetstream::ACTIVE);
         Ok(FLAGS
             .iter()
-            .filter(|(_, _, flag)| INACTIVE.contains(flag) && is_set(*flag))
+            .filter(|(_, _, flag)| is_inactive(flag) && is_set(*flag))
             .map(|(names, ..)| format!("--{}", names[0]))
             .collect())
     }
@@ -398,9 +402,9 @@ fn apply_setting(flag: Flag, setting: &Setting, options: &mut Options) -> Result
         (Flag::Trace, Setting::Switch(on)) => options.log.trace = *on,
         (Flag::Logtime, Setting::Switch(on)) => options.log.logtime = *on,
         (Flag::LogtimeUtc, Setting::Switch(on)) => options.log.logtime_utc = *on,
-        (Flag::JetStream, Setting::Switch(on)) => options.jetstream = *on,
         (Flag::PinShards, Setting::Switch(on)) => options.pin_shards = *on,
         (Flag::Syslog, Setting::Switch(on)) => options.log.syslog = *on,
+        (Flag::JetStream, Setting::Switch(on)) => options.jetstream.enabled = *on,
         (flag, Setting::Text(text)) => match flag {
             Flag::Host => {
                 options.host = filled(text).unwrap_or_else(|| Options::default().host);
@@ -411,6 +415,9 @@ fn apply_setting(flag: Flag, setting: &Setting, options: &mut Options) -> Result
             Flag::Password => options.auth.password = filled(text),
             Flag::Token => options.auth.token = filled(text),
             Flag::PidFile => options.pid_file = path(text),
+            // Without a folder the file's stays.
+            Flag::StoreDir if text.is_empty() => {}
+            Flag::StoreDir => options.jetstream.store_dir = path(text),
             Flag::PortsFileDir => options.ports_file_dir = path(text),
             Flag::LogFile => options.log.file = path(text),
             Flag::RemoteSyslog => options.log.remote_syslog.clone_from(text),

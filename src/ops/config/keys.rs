@@ -13,8 +13,8 @@ use super::error::ProblemKind;
 use super::report::{Report, strict_duration, type_in};
 use super::value::{Map, Node, Value};
 use super::{
-    accounts, authorization, duration, inactive, listen, mappings, operator, rates, table, tls,
-    websocket,
+    accounts, authorization, duration, inactive, jetstream, listen, mappings, operator, rates,
+    table, tls, websocket,
 };
 use crate::ids::{GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
 use crate::limits::SHARDS_MAX;
@@ -323,8 +323,8 @@ impl Keys<'_> {
             "leafnodes" => inactive::links::leafnodes(report, value),
             "mqtt" => inactive::listeners::mqtt(report, value),
             "jetstream" => {
-                self.options.jetstream = inactive::jetstream::jetstream(report, value);
-                noted = false;
+                jetstream::read(report, value, &mut self.options.jetstream);
+                noted = self.options.jetstream.enabled && !jetstream::ACTIVE;
             }
             "ocsp_cache" => tls::check::ocsp_cache(report, value),
             "resolver_tls" => tls::check::tls(report, name, value),
@@ -342,15 +342,13 @@ impl Keys<'_> {
                 self.options.reconnect_error_reports = or_default_reports(value.integer()?, 1);
                 noted = value.integer()? != 0;
             }
-            "store_dir" => _ = value.text()?,
+            "store_dir" => {
+                jetstream::store_dir(report, value, &mut self.options.jetstream);
+                noted = !jetstream::ACTIVE;
+            }
             "default_js_domain" => {
-                let text = "error default_js_domain config: unsupported type ";
-                let Node::Map(map) = &value.node else {
-                    return Err(type_in(text, value));
-                };
-                for (_, domain) in map.iter() {
-                    report.keep(domain, domain.text());
-                }
+                let options = &mut self.options.jetstream;
+                jetstream::default_domains(report, value, options)?;
             }
             // `table` has a key that no arm above takes; its test says so first.
             _ => return Err(ProblemKind::UnknownField(name.to_owned())),

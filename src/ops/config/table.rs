@@ -6,6 +6,8 @@
 
 use std::fmt::Write as _;
 
+use super::jetstream;
+
 /// What a reload makes of a changed key (CFG-93).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reload {
@@ -60,6 +62,8 @@ const fn dormant(names: &'static [&'static str]) -> Key {
 }
 
 use Reload::{Inactive, No, Yes};
+
+const JETSTREAM: Reload = if jetstream::ACTIVE { No } else { Inactive };
 
 /// All of them, in groups.
 pub const KEYS: &[Key] = &[
@@ -158,8 +162,8 @@ pub const KEYS: &[Key] = &[
     dormant(&["leafnodes", "leaf"]),
     key(&["websocket", "ws"], NONE, No),
     dormant(&["mqtt"]),
-    dormant(&["jetstream"]),
-    dormant(&["store_dir", "storedir"]),
+    key(&["jetstream"], NONE, JETSTREAM),
+    key(&["store_dir", "storedir"], NONE, JETSTREAM),
     dormant(&["default_js_domain"]),
     key(&["connect_error_reports"], "3600", Inactive),
     key(&["reconnect_error_reports"], "1", Inactive),
@@ -206,6 +210,8 @@ mod tests {
         ("tls", "{ timeout: 5 }"),
         ("allow_non_tls", "true"),
         ("websocket", "{ port: 8080, no_tls: true }"),
+        ("jetstream", "enabled"),
+        ("store_dir", "d"),
         ("listen", "127.0.0.1:4333"),
         ("port", "4333"),
         ("host", "127.0.0.1"),

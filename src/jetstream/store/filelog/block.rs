@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::frame::{self, FrameHead};
-use super::record::{Head, Kind, Record, encode_ranges};
+use super::record::{ERASED, Head, Kind, Record, encode_ranges};
 use super::segment::{Segment, merge};
 use crate::jetstream::store::buffer::{Buffer, PAGE};
 use crate::jetstream::store::operation::FileName;
@@ -112,6 +112,23 @@ impl Block {
     /// Bytes of records.
     pub(super) fn len(&self) -> usize {
         self.bytes.len() - self.frame_at - frame::HEAD
+    }
+
+    /// Overwrites the content of the record at this place, if it is in here.
+    pub(super) fn erase(&mut self, segment: u32, version: u32, at: u64, end: u64) -> bool {
+        if self.find(segment, version, at).is_none() {
+            return false;
+        }
+        let content = (at - self.base) as usize + super::record::HEAD..(end - self.base) as usize;
+        if let Some(content) = self.bytes.get_mut(content) {
+            content.fill(ERASED);
+        }
+        true
+    }
+
+    /// Where in the file its write begins.
+    pub(super) fn base(&self) -> u64 {
+        self.base
     }
 
     /// Where a write of it ends, at most, if nothing more comes.

@@ -1,6 +1,7 @@
 //! What was written or read lately, bounded in bytes.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 
 use bytes::Bytes;
 
@@ -8,13 +9,18 @@ use bytes::Bytes;
 pub(super) type Place = (u32, u32, u64);
 
 /// Pieces of segments, the oldest going first.
-#[derive(Debug)]
 pub(super) struct Cache {
     pieces: BTreeMap<Place, Bytes>,
     /// In the order they came; a piece that came again is in here twice.
     order: VecDeque<(Place, usize)>,
     size: usize,
     size_max: usize,
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes in {} pieces", self.size, self.pieces.len())
+    }
 }
 
 impl Cache {
@@ -39,6 +45,13 @@ impl Cache {
             let Some((oldest, len)) = self.order.pop_front() else {
                 return;
             };
+            if oldest == place {
+                if self.order.is_empty() {
+                    self.order.push_back((oldest, len));
+                    return; // whoever asked for it shall find it, however small the bound
+                }
+                continue;
+            }
             // One of another length came in its place since: that one has its turn later.
             if self.pieces.get(&oldest).is_some_and(|it| it.len() == len) {
                 self.pieces.remove(&oldest);

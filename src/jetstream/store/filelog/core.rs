@@ -6,12 +6,14 @@ use bytes::Bytes;
 
 use super::block::{Block, Position, Sealed};
 use super::cache::Cache;
-use super::record::{Kind, Record};
-use super::segment::Segment;
+use super::compact::Rewrite;
+use super::erase::Erase;
+use super::record::{HEAD, Kind, Record};
+use super::segment::{FIRST_FRAME, Segment};
 use super::settings::{FlushPolicy, Gap, Report, Settings};
 use super::tasks::Task;
 use crate::jetstream::store::buffer::{Buffer, PAGE};
-use crate::jetstream::store::entries::Entry;
+use crate::jetstream::store::entries::{Entry, flag};
 use crate::jetstream::store::index::Index;
 use crate::jetstream::store::operation::{DiskError, FileName, OperationId};
 use crate::jetstream::store::states::States;
@@ -59,6 +61,15 @@ pub(in crate::jetstream::store) struct Log {
     /// Segments written to since they were flushed, and those whose flush was asked for.
     pub(super) unflushed: BTreeSet<u32>,
     pub(super) to_flush: BTreeSet<u32>,
+    /// Something died since segments were last looked at.
+    pub(super) sweep_due: bool,
+    pub(super) rewrite: Option<Rewrite>,
+    /// Contents to be overwritten, the one it is the turn of, and its pages once they were read.
+    pub(super) to_erase: VecDeque<Erase>,
+    pub(super) erasing: Option<Erase>,
+    pub(super) overwrite: Option<(Erase, Bytes)>,
+    /// The next frame ends at a page's end.
+    pub(super) pad_next: bool,
     pub(super) cache: Cache,
     pub(super) wanted: VecDeque<(FileName, u64, usize)>,
     /// Places whose reading failed.
@@ -111,6 +122,12 @@ impl Log {
             removing: Vec::new(),
             unflushed: BTreeSet::new(),
             to_flush: BTreeSet::new(),
+            sweep_due: true,
+            rewrite: None,
+            to_erase: VecDeque::new(),
+            erasing: None,
+            overwrite: None,
+            pad_next: false,
             cache: Cache::new(settings.cache_size),
             wanted: VecDeque::new(),
             unreadable: BTreeSet::new(),
@@ -177,8 +194,11 @@ impl Log {
         segment.live_bytes += bytes_of(entry);
     }
 
-    /// A message was taken out of the index.
-    pub(in crate::jetstream::store) fn removed(&mut self, seq: u64, entry: Entry) {
+    /// A message was taken out of the index; `erase`: its bytes are overwritten.
+    pub(in crate::jetstream::store) fn removed(&mut self, seq: u64, entry: Entry, erase: bool) {
+        if erase {
+            self.erase(seq, entry);
+        }
         self.buried(seq, entry);
         self.block(0).remove(seq, seq);
     }
@@ -189,6 +209,8 @@ impl Log {
         segment.live -= 1;
         segment.live_bytes -= bytes_of(entry);
         segment.dead += 1;
+        let below_half = segment.live_bytes * 2 < segment.end - FIRST_FRAME;
+        self.sweep_due |= below_half;
     }
 
     /// All messages were taken out of the index.
@@ -197,6 +219,7 @@ impl Log {
             segment.dead += segment.live;
             (segment.live, segment.live_bytes) = (0, 0);
         }
+        self.sweep_due = true;
         let last = self.last_seq;
         self.block(0).remove(0, last);
     }
@@ -242,6 +265,7 @@ impl Log {
     pub(in crate::jetstream::store) fn state_replaced(&mut self, segment: u32) {
         if let Some(segment) = self.segments.iter_mut().find(|it| it.number == segment) {
             segment.states -= 1;
+            self.sweep_due |= segment.states == 0 && segment.live == 0;
         }
     }
 
@@ -283,7 +307,7 @@ impl Log {
     fn begin(&mut self, room: usize) {
         let segment = self.segments.last().expect("a log has a segment");
         let full = segment.end + (room + 2 * PAGE) as u64 > self.settings.segment_size;
-        if full && segment.end > super::segment::FIRST_FRAME {
+        if full && segment.end > FIRST_FRAME {
             self.roll();
         }
         let segment = self.segments.last().expect("a log has a segment");
@@ -316,6 +340,7 @@ impl Log {
         let Some(block) = self.building.take() else {
             return;
         };
+        let pad = pad | std::mem::take(&mut self.pad_next);
         let sealed = block.seal(pad);
         self.previous = sealed.crc;
         self.page = sealed.last_page();
@@ -431,9 +456,16 @@ pub(super) fn offset(place: u32) -> u64 {
     u64::from(place) * 8
 }
 
-/// Bytes a message takes in its segment, about, and always the same for one message.
+/// Bytes of a message's record.
+pub(super) fn record_len(entry: Entry) -> usize {
+    let flagged = |flag: u8| usize::from(entry.flags & flag != 0);
+    let counted = 30 + 4 * flagged(flag::HEADERS); // see StorageKind::message_size
+    HEAD + 8 * flagged(flag::TTL) + entry.size as usize - counted
+}
+
+/// Bytes a message takes in its segment.
 pub(super) fn bytes_of(entry: Entry) -> u64 {
-    (u64::from(entry.size) + 16).next_multiple_of(8)
+    record_len(entry).next_multiple_of(8) as u64
 }
 
 /// What [`Report`] says of a log just opened.

@@ -89,7 +89,8 @@ impl FrameHead {
             let Some(head) = Head::decode(seed, rest) else {
                 return false;
             };
-            if head.record(seed, rest).is_none() || head.padded_len() > rest.len() {
+            let content = head.record(seed, rest).is_some() || head.is_erased(rest);
+            if !content || head.padded_len() > rest.len() {
                 return false;
             }
             crc = crc32c::crc32c_append(crc, &head.crc.to_le_bytes());

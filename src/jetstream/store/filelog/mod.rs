@@ -7,7 +7,9 @@
 mod block;
 mod cache;
 mod checkpoint;
+mod compact;
 mod core;
+mod erase;
 mod frame;
 mod read;
 mod record;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::block::Sealed;
 use super::cache::Place;
-use super::core::{Log, offset};
+use super::core::{Log, offset, record_len};
 use super::record::{Head, Kind};
 use super::segment::Segment;
 use super::settings::Gap;
@@ -28,13 +28,12 @@ impl Log {
             end,
             ..
         } = *self.segment_of(seq);
-        // What the entry does not count: the head and a time to go.
-        let len = entry.size as usize + 48;
+        let len = record_len(entry);
         if let Some(bytes) = self.unwritten(number, version, at) {
             return self.message(seq, seed, bytes);
         }
         let place = (number, version, at);
-        if let Some(bytes) = self.cache.find(place, len.min((end - at) as usize)) {
+        if let Some(bytes) = self.cache.find(place, len) {
             return self.message(seq, seed, bytes);
         }
         let from = at - at % PAGE as u64;

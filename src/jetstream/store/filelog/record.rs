@@ -25,6 +25,9 @@ use crate::jetstream::store::entries::flag;
 /// Bytes of a record's head.
 pub(super) const HEAD: usize = 40;
 
+/// What stands in place of a content that was erased.
+pub(super) const ERASED: u8 = 0xe5;
+
 /// What a record says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::jetstream::store) enum Kind {
@@ -183,6 +186,12 @@ impl Head {
         let subject = HEAD + usize::from(self.own_time());
         let headers = subject + usize::from(self.subject);
         [subject, headers, headers + self.headers as usize]
+    }
+
+    /// Was the content of the record that begins with this head overwritten on purpose?
+    pub(super) fn is_erased(&self, bytes: &[u8]) -> bool {
+        let content = bytes.get(HEAD..self.len()).unwrap_or_default();
+        !content.is_empty() && content.iter().all(|&it| it == ERASED)
     }
 
     /// The record whose bytes begin with this head; `None` if its content is cut or damaged.

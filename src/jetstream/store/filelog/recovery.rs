@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, Listed};
 use super::core::Log;
 use super::frame::{self, FrameHead};
 use super::scan::{File, Scan};
@@ -65,11 +65,11 @@ pub(in crate::jetstream::store) fn open(
         };
     };
     settings.epoch = epoch;
-    let (chosen, leftovers) = choose(labels, epoch, directory)?;
     let listed = checkpoint
         .as_ref()
         .map_or(&[][..], |it| &it.segments)
         .to_vec();
+    let (chosen, leftovers) = choose(labels, epoch, &listed, directory)?;
     report.missing_segments = listed
         .iter()
         .map(|it| it.number)
@@ -142,10 +142,11 @@ fn nothing_written(
 type Labels = BTreeMap<(u32, u32), (u64, Option<Label>)>;
 
 /// Of each segment the newest version that is whole, and the files that are left over from
-/// rewriting.
+/// rewriting and dropping.
 fn choose(
     labels: Labels,
     epoch: u64,
+    listed: &[Listed],
     directory: &mut dyn Directory,
 ) -> Result<(Vec<Chosen>, Vec<FileName>), StoreError> {
     let (mut chosen, mut leftovers): (Vec<Chosen>, Vec<FileName>) = (Vec::new(), Vec::new());
@@ -153,6 +154,12 @@ fn choose(
         let label = label.filter(|it| it.epoch == epoch);
         let previous = chosen.last().filter(|it| it.number == number);
         let file = FileName::Segment { number, version };
+        let later = listed.last().is_some_and(|it| number < it.number);
+        if later && listed.iter().all(|it| it.number != number) {
+            // Dropped: the checkpoint that says so is on the disk, the removal was on its way.
+            leftovers.push(file);
+            continue;
+        }
         match previous {
             // Not finished when the power went: the version before it is whole.
             Some(_) if label.is_none() => {
@@ -259,8 +266,8 @@ fn finish(
         // The log was durable up to there once.
         scan.report.damaged_records += 1;
         scan.gap(scan.last_seq + 1, last_seq);
+        scan.last_time = last_time;
     }
-    scan.last_time = scan.last_time.max(last_time);
     scan.index.skip(scan.last_seq, Some(scan.last_time));
     scan.settle_gaps();
     let mut log = Log::empty(settings);
@@ -294,7 +301,8 @@ fn finish(
     match tail {
         Some(tail) => {
             log.page = tail.page;
-            log.zeroed = tail.file_len;
+            // A crash may leave any length.
+            log.zeroed = tail.file_len - tail.file_len % PAGE as u64;
         }
         None if !was_empty => log.roll(),
         None => {}

@@ -205,6 +205,7 @@ impl Scan {
                     expected = record_head.seq + 1;
                     match record {
                         Some(record) => self.message(&record, offset),
+                        None if record_head.is_erased(rest) => {}
                         None => self.gap(record_head.seq, record_head.seq),
                     }
                 }

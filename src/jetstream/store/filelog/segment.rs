@@ -101,6 +101,8 @@ pub(super) struct Segment {
     pub(super) damaged: bool,
     /// Frames after its end count for nothing; only the first frame of the next segment says so.
     pub(super) cut: bool,
+    /// Rewriting it did not work; it is not tried again before the log is opened again.
+    pub(super) rewrite_failed: bool,
 }
 
 /// Ranges of removals remembered for a segment: 16 KiB. Evictions at the front are one range.
@@ -122,6 +124,7 @@ impl Segment {
             states: 0,
             damaged: false,
             cut: false,
+            rewrite_failed: false,
         }
     }
 

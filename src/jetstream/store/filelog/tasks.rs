@@ -8,6 +8,7 @@ use super::core::{CHECKPOINT_EVERY, Log};
 use super::segment::{FIRST_FRAME, Label, Making};
 use super::settings::FlushPolicy;
 use crate::jetstream::store::buffer::{Buffer, PAGE};
+use crate::jetstream::store::index::Index;
 use crate::jetstream::store::operation::{
     DiskError, DiskOperation, DiskResult, FileName, OperationId,
 };
@@ -37,6 +38,10 @@ pub(super) enum Task {
     Flush(u32),
     /// Removing a file.
     Remove,
+    /// A step of [`Log::rewrite`].
+    Rewrite,
+    /// Reading or writing the pages of [`Log::erasing`].
+    Erase,
 }
 
 impl Task {
@@ -51,6 +56,7 @@ impl Log {
         &mut self,
         states: &States,
     ) -> Option<DiskOperation> {
+        self.sweep();
         if self.trouble.is_none() {
             let write = self
                 .make_segment()
@@ -64,9 +70,12 @@ impl Log {
             .or_else(|| self.flush_segment())
             .or_else(|| self.write_checkpoint(states))
             .or_else(|| self.remove_file())
+            .or_else(|| self.overwrite_next())
+            .or_else(|| self.erase_next())
+            .or_else(|| self.rewrite_step())
     }
 
-    fn task(&mut self, task: Task) -> OperationId {
+    pub(super) fn task(&mut self, task: Task) -> OperationId {
         self.next_id += 1;
         let id = OperationId(self.next_id);
         self.tasks.insert(id, task);
@@ -155,7 +164,8 @@ impl Log {
     /// Zeros ahead of the frames: overwriting them flushes in half the time of growing the file.
     fn make_zeros(&mut self) -> Option<DiskOperation> {
         let segment = self.segments.last()?;
-        let ahead = segment.end.clamp(ZEROS_MIN, ZEROS_MAX);
+        let ahead = segment.end.next_multiple_of(PAGE as u64);
+        let ahead = ahead.clamp(ZEROS_MIN, ZEROS_MAX);
         let wanted = segment.making == Making::Made
             && self.zeroing.is_none()
             && !self.zeros_refused
@@ -288,7 +298,13 @@ impl Log {
         })
     }
 
-    pub(in crate::jetstream::store) fn completed(&mut self, id: OperationId, result: DiskResult) {
+    pub(in crate::jetstream::store) fn completed(
+        &mut self,
+        id: OperationId,
+        result: DiskResult,
+        index: &mut Index,
+        states: &States,
+    ) {
         let Some(task) = self.tasks.remove(&id) else {
             return;
         };
@@ -321,7 +337,9 @@ impl Log {
                 }
             }
             // A file that could not be removed is found when the log is opened again.
-            Task::Remove => {}
+            Task::Remove => self.sweep_due = true,
+            Task::Erase => self.erased(result),
+            Task::Rewrite => self.rewritten(result, index, states),
         }
     }
 
@@ -363,7 +381,9 @@ impl Log {
         self.durable_frame = sealed.frame;
         self.durable_previous = sealed.crc;
         // Segments before this one can go from now on.
-        self.checkpoint.due |= self.durable_segment != segment;
+        let advanced = self.durable_segment != segment;
+        self.checkpoint.due |= advanced;
+        self.sweep_due |= advanced;
         self.durable_segment = segment;
         if self.settings.flush != FlushPolicy::Durable {
             self.unflushed.insert(segment);
