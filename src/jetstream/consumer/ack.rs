@@ -13,7 +13,7 @@ const TOKENS: [usize; 2] = [9, 11];
 /// The reply subject of one delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AckReply {
-    /// What is the same for all messages of a consumer, see [`prefix`].
+    /// What is the same for all messages of a consumer: its front, with the last dot.
     pub prefix: Bytes,
     /// How often the message has been sent, this time included.
     pub deliveries: u64,

@@ -11,6 +11,10 @@ use crate::time::WallTime;
 /// Something that happened, for those who listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Advisory {
+    /// The consumer was made (JS-233). Whoever makes it says so.
+    Created,
+    /// It is gone.
+    Deleted,
     /// A message was sent as often as it may be (JS-234).
     MaxDeliveries {
         /// Its sequence.
@@ -78,6 +82,8 @@ struct Json<'a> {
     account: &'a str,
     stream: &'a str,
     consumer: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    action: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     consumer_seq: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,6 +124,8 @@ impl Advisory {
     /// The end of its type, and its place under `$JS.EVENT`.
     const fn kind(&self) -> (&'static str, &'static str) {
         match self {
+            Self::Created => ("advisory.v1.consumer_action", "ADVISORY.CONSUMER.CREATED"),
+            Self::Deleted => ("advisory.v1.consumer_action", "ADVISORY.CONSUMER.DELETED"),
             Self::MaxDeliveries { .. } => (
                 "advisory.v1.max_deliver",
                 "ADVISORY.CONSUMER.MAX_DELIVERIES",
@@ -163,6 +171,14 @@ impl Advisory {
         };
         let reason_text;
         let json = match self {
+            Self::Created => Json {
+                action: "create",
+                ..base
+            },
+            Self::Deleted => Json {
+                action: "delete",
+                ..base
+            },
             Self::MaxDeliveries {
                 stream_seq,
                 deliveries,
@@ -210,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn js_234_to_243_events_as_stock_writes_them() {
+    fn js_233_to_243_events_as_stock_writes_them() {
         let names = Names {
             account: "A".into(),
             stream: "S".into(),
@@ -232,6 +248,12 @@ mod tests {
             let json = advisory.json(&names, "ID", WallTime(1_500_000_000));
             assert_eq!(String::from_utf8_lossy(&json), front(kind) + rest);
         };
+        check(
+            Advisory::Created,
+            "advisory.v1.consumer_action",
+            "ADVISORY.CONSUMER.CREATED",
+            r#""stream":"S","consumer":"c","action":"create"}"#,
+        );
         let numbers = r#""stream":"S","consumer":"c","consumer_seq":2,"stream_seq":7,"#;
         check(
             Advisory::MaxDeliveries {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::advisory::Advisory;
 use super::consumer::Consumer;
 use super::duration;
 use super::effect::{Effect, Presence, StreamView, Turn};
@@ -275,8 +276,9 @@ impl Consumer {
         }
     }
 
-    /// The consumer is being deleted: those who wait are told (JS-216).
+    /// The consumer is being deleted: that is told, and those who wait are (JS-216, JS-233).
     pub fn deleted<S>(&mut self, turn: &mut Turn<'_, S>) {
+        turn.effects.push(Effect::Advisory(Advisory::Deleted));
         for waiting in self.waiting.iter() {
             turn.effects.push(Effect::Status {
                 to: waiting.reply.clone(),

@@ -112,7 +112,11 @@ fn js_216_deletion_is_told() {
     rig.with(|it, turn| it.deleted(turn));
     assert_eq!(
         rig.run(),
-        ["R <- 409 Consumer Deleted", "Q <- 409 Consumer Deleted"]
+        [
+            "deleted",
+            "R <- 409 Consumer Deleted",
+            "Q <- 409 Consumer Deleted"
+        ]
     );
 }
 

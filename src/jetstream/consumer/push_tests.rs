@@ -109,28 +109,22 @@ fn flow(rig: &mut Rig, subject: &str, headers: &str) {
     rig.with(|it: &mut Consumer, turn| it.flow(turn, &subject, &headers));
 }
 
-/// The subject in brackets of the only question among the lines.
+/// The subject in brackets of the question among the lines.
 fn question(told: &[String]) -> String {
-    let mut asked = told.iter().filter_map(|it| {
-        let (_, rest) = it.split_once("D <- 100 FlowControl Request (")?;
-        Some(rest.to_owned())
-    });
     let line = told.iter().find(|it| it.contains("FlowControl Request"));
-    let _ = asked.next();
-    let line = line.expect("a question");
-    let (_, rest) = line.split_once('(').expect("a subject");
-    rest.split_once(')').expect("its end").0.to_owned()
+    let (_, rest) = line.and_then(|it| it.split_once('(')).expect("a question");
+    rest.trim_end_matches(')').to_owned()
 }
 
 #[test]
 fn js_227_flow_control_stops_at_the_window() {
-    const BIG: &str = str_of_64k();
+    let big: &'static str = "x".repeat(65536).leak();
     let mut it = push();
     it.flow_control = true;
     it.heartbeat = Some(100 * MILLI);
     let mut rig = Rig::new(settings(it), &[]);
     for _ in 0..100 {
-        let seq = rig.stream.append("s.a", BIG, WallTime(5));
+        let seq = rig.stream.append("s.a", big, WallTime(5));
         rig.consumer.appended(seq, b"s.a");
     }
     rig.interest(true);
@@ -150,14 +144,6 @@ fn js_227_flow_control_stops_at_the_window() {
     flow(&mut rig, &subject, "");
     let told = rig.run();
     assert_eq!(told.len(), 100 - 32 - 20 + 1, "the window is 4 MiB now");
-}
-
-const fn str_of_64k() -> &'static str {
-    const BYTES: [u8; 65536] = [b'x'; 65536];
-    match str::from_utf8(&BYTES) {
-        Ok(text) => text,
-        Err(_) => panic!("is ASCII"),
-    }
 }
 
 #[test]
@@ -192,6 +178,25 @@ fn js_228_rate_limit_spreads_messages() {
     assert_eq!(rig.run_for(99 * MILLI), NONE);
     assert_eq!(rig.run_for(2 * MILLI), ["D <- s.a #2 2 d1 +1"]);
     assert_eq!(rig.run_for(102 * MILLI), ["D <- s.a #3 3 d1 +0"]);
+}
+
+#[test]
+fn a_held_message_waits_for_a_listener_and_survives_a_restart() {
+    let mut it = push();
+    it.rate = Some(Rate {
+        bytes_per_second: 20,
+        burst: 50,
+    });
+    let mut rig = Rig::new(settings(it), &["s.a"; 3]);
+    rig.interest(true);
+    assert_eq!(rig.run(), ["D <- s.a #1 1 d1 +2"]);
+    rig.interest(false);
+    assert_eq!(rig.run_for(SECOND), NONE);
+    rig.interest(true);
+    assert_eq!(rig.run_for(SECOND), ["D <- s.a #2 2 d1 +1"]);
+    rig.restart(MILLI);
+    rig.interest(true);
+    assert_eq!(rig.run(), ["D <- s.a #3 3 d1 +0"]);
 }
 
 #[test]

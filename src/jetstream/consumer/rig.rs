@@ -332,6 +332,8 @@ fn tell(effect: &Effect, whole: bool) -> Option<String> {
         }
         Effect::Reply { to } => format!("{} <- answer", text(to)),
         Effect::Advisory(it) => match it {
+            Advisory::Created => "created".to_owned(),
+            Advisory::Deleted => "deleted".to_owned(),
             Advisory::MaxDeliveries {
                 stream_seq,
                 deliveries,

@@ -96,7 +96,10 @@ impl Consumer {
             self.heartbeat_due,
             self.resume_at,
             self.inactive_at,
-            self.held.as_ref().map(|it| it.due),
+            self.held
+                .as_ref()
+                .filter(|_| self.has_listener())
+                .map(|it| it.due),
         ]
         .into_iter()
         .flatten()
@@ -164,7 +167,7 @@ impl Consumer {
     fn deliver<S: StreamView>(&mut self, turn: &mut Turn<'_, S>, budget: usize) -> Stop {
         for _ in 0..budget {
             if let Some(held) = self.held.take() {
-                if held.due > turn.now.nanos {
+                if held.due > turn.now.nanos || !self.has_listener() {
                     self.held = Some(held);
                     return Stop::Held;
                 }
@@ -174,10 +177,8 @@ impl Consumer {
             if self.is_paused(turn.now) {
                 return Stop::Empty;
             }
-            let stopped = match self.push() {
-                Some(_) => !self.active || self.window.as_ref().is_some_and(|it| it.is_full()),
-                None => self.waiting.is_empty(),
-            };
+            let full = self.window.as_ref().is_some_and(|it| it.is_full());
+            let stopped = !self.has_listener() || full || self.is_pull() && self.waiting.is_empty();
             if stopped {
                 return Stop::Empty;
             }
@@ -195,6 +196,19 @@ impl Consumer {
             self.send(turn, held);
         }
         Stop::Budget
+    }
+
+    /// Would a message that is pushed reach anybody? Pull requests are looked at one by one.
+    fn has_listener(&self) -> bool {
+        self.active || self.is_pull()
+    }
+
+    /// The sequence to begin with after a restart: a message that is held has been passed, but
+    /// not sent.
+    pub(super) fn cursor_to_keep(&self) -> u64 {
+        let held = self.held.as_ref().map(|it| it.delivery.ack.stream_seq);
+        let first = held.filter(|&seq| self.out.find(seq).is_none());
+        first.map_or(self.cursor, |seq| seq.min(self.cursor))
     }
 
     /// The next message to deliver; nothing is moved past it yet. Those sent before come first.

@@ -184,7 +184,7 @@ impl Settings {
             subject: config.deliver_subject.clone().into(),
             flow_control: config.flow_control,
             heartbeat: (config.idle_heartbeat.0 > 0).then(|| config.idle_heartbeat.duration()),
-            rate: (config.rate_limit_bps > 0).then(|| Rate {
+            rate: (config.rate_limit_bps > 0).then_some(Rate {
                 bytes_per_second: config.rate_limit_bps / 8,
                 burst: surroundings.message_max,
             }),

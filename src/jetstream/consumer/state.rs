@@ -28,7 +28,7 @@ impl Consumer {
             out.number(places.stream);
         }
         out.number(self.next_seq);
-        out.number(self.cursor);
+        out.number(self.cursor_to_keep());
         out.number(self.skip_list.as_ref().map_or(0, |it| it.resume));
         out.number(self.last_delivered.map_or(0, |it| it.0));
         out.number(self.last_acked.map_or(0, |it| it.0));
