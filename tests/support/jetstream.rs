@@ -95,8 +95,9 @@ impl JetStream {
         let answer = self.ask(endpoint, body);
         let error = &answer["error"];
         let number = |part: &str| error[part].as_u64().unwrap_or_else(|| panic!("{answer}"));
+        let (code, number) = (number("code"), number("err_code"));
         let text = error["description"].as_str().expect("text");
-        (number("code"), number("err_code"), text.to_owned())
+        (code, number, text.to_owned())
     }
 
     /// Nothing answers on `subject`: not before the account's info, asked for after it.

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::config::StreamConfig;
 use super::dedupe::Dedupe;
-use super::rewrite::Rewrite;
 use super::publish::Publish;
+use super::rewrite::Rewrite;
 use crate::jetstream::store::{Append, Expired, Filter, Lifetime, Purge, Store};
 use crate::time::WallTime;
 
@@ -143,7 +143,10 @@ impl Stream {
 
     /// Drops the oldest until the limits hold.
     pub(super) fn apply_limits(&mut self) {
-        let (messages, bytes) = (positive(self.config.max_msgs), positive(self.config.max_bytes));
+        let (messages, bytes) = (
+            positive(self.config.max_msgs),
+            positive(self.config.max_bytes),
+        );
         if messages.is_none() && bytes.is_none() {
             return;
         }
@@ -182,7 +185,8 @@ impl Stream {
     /// Removes what is too old, a bounded number of messages at a time, and stores the markers of
     /// subjects that end with that (JS-118).
     pub fn expire(&mut self, now: WallTime) -> Vec<Bytes> {
-        self.dedupe.forget(now, self.config.duplicate_window.duration());
+        self.dedupe
+            .forget(now, self.config.duplicate_window.duration());
         let mut expired: Vec<Expired> = Vec::new();
         let max_age = self.max_age();
         self.store

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
 use crate::ids::AccountId;
-use crate::jetstream::consumer::config::ConsumerConfig;
 use crate::jetstream::consumer::Consumer;
+use crate::jetstream::consumer::config::ConsumerConfig;
 use crate::jetstream::stream::Stream;
 use crate::time::{Nanos, WallTime};
 

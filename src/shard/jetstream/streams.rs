@@ -208,7 +208,9 @@ impl Core {
             return;
         };
         let name = hosted.stream.config().name.as_str();
-        self.jetstream.by_name.remove(&(hosted.account, name.into()));
+        self.jetstream
+            .by_name
+            .remove(&(hosted.account, name.into()));
         for number in hosted.receivers {
             self.js_unregister(number);
         }
@@ -277,7 +279,10 @@ impl Core {
                 .store()
                 .subjects(&filter)
                 .map(|(subject, state)| {
-                    (String::from_utf8_lossy(subject).into_owned(), state.messages)
+                    (
+                        String::from_utf8_lossy(subject).into_owned(),
+                        state.messages,
+                    )
                 })
                 .collect();
             all.sort();
@@ -303,4 +308,3 @@ fn time(wall: WallTime) -> Timestamp {
         wall => wall.into(),
     }
 }
-

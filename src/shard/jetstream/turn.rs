@@ -288,7 +288,8 @@ impl Core {
         let Some(due) = hosted.stream.next_expiry() else {
             return;
         };
-        let at = now + Duration::from_nanos(due.0.saturating_sub(wall.0)).max(Duration::from_millis(1));
+        let at =
+            now + Duration::from_nanos(due.0.saturating_sub(wall.0)).max(Duration::from_millis(1));
         if hosted.armed.is_none_or(|armed| at < armed) {
             hosted.armed = Some(at);
             self.jetstream
