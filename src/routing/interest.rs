@@ -332,6 +332,21 @@ impl Interest {
         assert_eq!(subscriptions, self.positions.len() as u64);
     }
 
+    /// Does anybody subscribe to exactly this pattern, plainly or in this queue group?
+    pub fn is_wanted(&mut self, pattern: &[u8], queue: Option<&[u8]>) -> bool {
+        let Some(node) = self.trie.find(pattern) else {
+            return false;
+        };
+        let entry = self.trie.entry(node);
+        match queue {
+            None => {
+                let taken = entry.handlers.iter().any(|it| it.is_announced());
+                !entry.plain.is_empty() || entry.remote_plain != 0 || taken
+            }
+            Some(name) => entry.group(self.hasher.hash_one(name), name).is_some(),
+        }
+    }
+
     /// How often anybody came or went so far.
     pub fn changes(&self) -> u64 {
         self.changes

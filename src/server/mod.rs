@@ -3,6 +3,7 @@
 mod figures;
 mod handle;
 mod identity;
+mod jetstream;
 mod lame_duck;
 mod operator;
 mod reload;

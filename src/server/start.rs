@@ -30,7 +30,6 @@ use crate::options::{Options, ResolverOptions};
 use crate::protocol::info::ServerInfo;
 use crate::shard::budget::output_share;
 use crate::shard::identity::{ServerIdentity, Told};
-use crate::shard::jetstream::settings::JetStreamSettings;
 use crate::shard::rates::RateTable;
 use crate::shard::settings::Settings;
 
@@ -354,6 +353,7 @@ pub(super) fn settings(
         metadata: &options.metadata,
         feature_flags: &identity::feature_flags(options),
     };
+    let jetstream = super::jetstream::settings::of(options, &accounts);
     Settings {
         identity: ServerIdentity::new(&info, told, sequence),
         number: before.map_or(0, |it| it.number + 1),
@@ -370,14 +370,7 @@ pub(super) fn settings(
         websocket_authenticator: logins.websocket,
         transports: doors.transports,
         rates: RateTable::new(&options.rates),
-        jetstream: options.jetstream.then(|| {
-            Arc::new(JetStreamSettings {
-                strict: true,
-                max_memory: -1,
-                max_store: -1,
-                ..JetStreamSettings::default()
-            })
-        }),
+        jetstream,
     }
 }
 

@@ -327,6 +327,9 @@ impl Core {
         let table = self.tables.of(message.account);
         let delivery = table.interest.lookup(message.destination());
         let handlers = SmallVec::<[Handler; 4]>::from_slice(&delivery.handlers);
+        if self.jetstream.takes(&handlers) {
+            message.claim = None;
+        }
         let routed = self.local.fan_out(delivery, message);
         table.sent_since(before, &self.local.counters);
         if handlers.is_empty() {

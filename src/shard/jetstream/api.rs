@@ -2,6 +2,7 @@
 //! others on to the shard that has the stream.
 
 use crate::ids::{AccountId, ShardId};
+use crate::jetstream::api::decode::is_empty;
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::levels::is_beyond;
 use crate::jetstream::api::request::StreamConfigRequest;
@@ -58,7 +59,8 @@ impl Core {
 
     /// May this account use JetStream?
     pub(super) fn js_enabled(&self, account: AccountId) -> bool {
-        self.local.settings.accounts.system() != Some(account)
+        let settings = self.local.settings.jetstream.as_ref();
+        settings.is_some_and(|it| it.accounts.contains_key(&account))
     }
 
     /// Are requests with unknown fields refused?
@@ -74,7 +76,7 @@ impl Core {
         };
         if matches!(
             subject.endpoint,
-            Endpoint::MessageNext | Endpoint::DirectGet | Endpoint::ConsumerReset
+            Endpoint::MessageNext | Endpoint::DirectGet
         ) {
             return Routed::Nobody;
         }
@@ -221,23 +223,11 @@ impl Core {
     }
 
     /// What the server and an account may have.
-    pub(super) fn js_limits(&self, _account: AccountId) -> (ServerLimits, AccountTiers) {
-        (ServerLimits::default(), AccountTiers::default())
+    pub(super) fn js_limits(&self, account: AccountId) -> (ServerLimits, AccountTiers) {
+        let Some(settings) = &self.local.settings.jetstream else {
+            return Default::default();
+        };
+        let tiers = settings.accounts.get(&account).cloned();
+        (settings.server, tiers.unwrap_or_default())
     }
-}
-
-/// Does a request ask for nothing in particular (JS-4)?
-pub(super) fn is_empty(body: &[u8]) -> bool {
-    let mut rest = body.iter().filter(|it| !it.is_ascii_whitespace());
-    match (rest.next(), rest.next(), rest.next()) {
-        (None, ..) => true,
-        (Some(b'{'), Some(b'}'), None) => true,
-        _ => false,
-    }
-}
-
-/// Is it JSON that says something (JS-4)?
-pub(super) fn is_json(body: &[u8]) -> bool {
-    let first = body.iter().find(|it| !it.is_ascii_whitespace());
-    matches!(first, Some(b'{' | b'['))
 }

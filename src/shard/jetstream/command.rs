@@ -65,6 +65,15 @@ pub enum Command {
         /// Streams.
         streams: Vec<StreamInfo>,
     },
+    /// To shard 0: send this answer.
+    Answer {
+        /// Account it goes to.
+        account: AccountId,
+        /// Subject.
+        to: Box<[u8]>,
+        /// Body.
+        body: Box<[u8]>,
+    },
     /// To shard 0: a request was answered with an error.
     Failed(AccountId),
 }

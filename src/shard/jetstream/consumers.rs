@@ -1,6 +1,6 @@
 //! Consumers of this shard's streams: made, changed, told of, dropped (section 14).
 
-use crate::jetstream::api::decode::decode;
+use crate::jetstream::api::decode::{decode, is_empty, is_json};
 use crate::jetstream::api::encode::to_json;
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::levels::shown;
@@ -8,7 +8,7 @@ use crate::jetstream::api::request::{
     ConsumerCreateRequest, ConsumersRequest, PauseRequest, UnpinRequest,
 };
 use crate::jetstream::api::response::{
-    ClusterInfo, ConsumerInfo, ConsumerList, ConsumerNames, LIST_MAX, NAMES_MAX, Paging, Paused,
+    ConsumerInfo, ConsumerList, ConsumerNames, LIST_MAX, NAMES_MAX, Paging, Paused,
     PriorityGroupState, Response, SequenceInfo, Success,
 };
 use crate::jetstream::api::subjects::{ApiSubject, Endpoint};
@@ -21,7 +21,6 @@ use crate::jetstream::consumer::{Consumer, Figures, Names, Settings, Surrounding
 use crate::jetstream::stream::config::{Retention, Storage};
 use crate::shard::core::Core;
 
-use super::api::{is_empty, is_json};
 use super::command::Request;
 use super::hosted::{ConsumerKey, HostedConsumer, StreamKey};
 use super::state::{JetStream, Receiver};
@@ -294,10 +293,7 @@ impl Core {
             num_redelivered: figures.redelivered,
             num_waiting: figures.waiting,
             num_pending: figures.pending,
-            cluster: Some(ClusterInfo {
-                leader: info.server_name.clone(),
-                ..ClusterInfo::default()
-            }),
+            cluster: None,
             push_bound: figures.push_bound,
             paused: figures.pause_remaining.is_some(),
             pause_remaining: figures.pause_remaining.map_or(Span::ZERO, Span::from),

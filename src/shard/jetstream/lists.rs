@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ids::{AccountId, ShardId};
-use crate::jetstream::api::decode::decode;
+use crate::jetstream::api::decode::{decode, is_json};
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::levels::API_LEVEL;
 use crate::jetstream::api::request::{StreamListRequest, StreamNamesRequest};
@@ -15,7 +15,6 @@ use crate::jetstream::api::response::{
 use crate::jetstream::api::subjects::Endpoint;
 use crate::shard::core::Core;
 
-use super::api::is_json;
 use super::command::{Command, Request};
 
 /// Questions to all shards that are not answered yet.
@@ -133,7 +132,7 @@ impl Core {
             .sort_by(|a, b| a.config.name.cmp(&b.config.name));
         let content = StreamList {
             paging: done.paging,
-            streams: Some(done.streams),
+            streams: done.streams,
             ..StreamList::default()
         };
         let answer = Response::new(Endpoint::StreamList, content);

@@ -1,6 +1,6 @@
 //! Single messages of a stream, and purges (JS-24 to JS-26).
 
-use crate::jetstream::api::decode::decode;
+use crate::jetstream::api::decode::{decode, is_empty, is_json};
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::request::{MessageDeleteRequest, MessageGetRequest, StreamPurgeRequest};
 use crate::jetstream::api::response::{MessageGot, Purged, Response, StoredMessageInfo, Success};
@@ -8,7 +8,6 @@ use crate::jetstream::api::subjects::Endpoint;
 use crate::jetstream::store::{Fetch, Filter, Purge, Store};
 use crate::shard::core::Core;
 
-use super::api::{is_empty, is_json};
 use super::command::Request;
 use super::hosted::StreamKey;
 

@@ -1,6 +1,6 @@
 //! What JetStream publishes: answers, messages for consumers, events.
 
-use crate::ids::AccountId;
+use crate::ids::{AccountId, ShardId};
 use crate::jetstream::api::encode::to_json;
 use crate::jetstream::api::errors::ApiError;
 use crate::jetstream::api::response::error_response;
@@ -16,8 +16,7 @@ use super::command::{Command, Request};
 pub(super) struct Held {
     /// Changes of interest they must know.
     mark: u64,
-    account: AccountId,
-    to: Box<[u8]>,
+    request: Request,
     body: Vec<u8>,
 }
 
@@ -72,16 +71,26 @@ impl Core {
         routed
     }
 
-    /// Answers a request.
+    /// Answers a request. Shard 0 sends it: the requester's interest in the answer came there
+    /// before the request, while it may still be on its way to us.
     pub(super) fn js_answer(&mut self, request: &Request, body: &[u8]) {
-        if let Some(reply) = &request.reply {
-            self.js_send(&Outgoing {
+        let Some(reply) = &request.reply else {
+            return;
+        };
+        if self.local.id != ShardId(0) {
+            let answer = Command::Answer {
                 account: request.account,
-                to: reply,
-                payload: body,
-                ..Outgoing::default()
-            });
+                to: reply.clone(),
+                body: body.into(),
+            };
+            return self.js_command(ShardId(0), answer);
         }
+        self.js_send(&Outgoing {
+            account: request.account,
+            to: reply,
+            payload: body,
+            ..Outgoing::default()
+        });
     }
 
     /// Answers a request with a value.
@@ -98,14 +107,16 @@ impl Core {
             return self.js_answer(request, &body);
         }
         peers.hurry(mark);
-        if let Some(reply) = &request.reply {
-            self.jetstream.held.push_back(Held {
-                mark,
-                account: request.account,
-                to: reply.clone(),
-                body,
-            });
-        }
+        let request = Request {
+            account: request.account,
+            reply: request.reply.clone(),
+            ..Request::default()
+        };
+        self.jetstream.held.push_back(Held {
+            mark,
+            request,
+            body,
+        });
     }
 
     /// Sends the answers that waited for the other shards long enough.
@@ -115,19 +126,14 @@ impl Core {
                 return;
             }
             if let Some(held) = self.jetstream.held.pop_front() {
-                self.js_send(&Outgoing {
-                    account: held.account,
-                    to: &held.to,
-                    payload: &held.body,
-                    ..Outgoing::default()
-                });
+                self.js_answer(&held.request, &held.body);
             }
         }
     }
 
     /// Answers a request with an error.
     pub(super) fn js_fail(&mut self, request: &Request, endpoint: Endpoint, error: ApiError) {
-        self.js_command(crate::ids::ShardId(0), Command::Failed(request.account));
+        self.js_command(ShardId(0), Command::Failed(request.account));
         self.js_answer(request, &error_response(endpoint, error));
     }
 }

@@ -1,14 +1,22 @@
 //! What shards are told of JetStream.
 
+use std::collections::BTreeMap;
+
+use crate::ids::AccountId;
+use crate::jetstream::api::values::Span;
+use crate::jetstream::limits::{AccountTiers, ServerLimits};
+
 /// Settings of JetStream on this server.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JetStreamSettings {
     /// Its domain; empty without one.
     pub domain: String,
     /// Requests with unknown fields are refused (JS-3).
     pub strict: bool,
-    /// Bytes all streams in memory may take; -1 is no bound.
-    pub max_memory: i64,
-    /// Bytes all streams on disk may take; -1 is no bound.
-    pub max_store: i64,
+    /// What the server has for all.
+    pub server: ServerLimits,
+    /// What accounts with JetStream may have.
+    pub accounts: BTreeMap<AccountId, AccountTiers>,
+    /// How long after it was written a message may not be on its disk yet; zero: not at all.
+    pub sync_interval: Span,
 }

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 
 use crate::ids::AccountId;
+use crate::routing::interest::Handler;
 use crate::time::Nanos;
 
 use super::command::Command;
@@ -126,6 +127,18 @@ impl JetStream {
     pub(super) fn find(&self, account: AccountId, name: &str) -> Option<StreamKey> {
         // A key of borrowed parts needs a type of its own; requests are rare.
         self.by_name.get(&(account, name.into())).copied()
+    }
+
+    /// Does a stream or consumer of this shard take what these get?
+    #[inline]
+    pub(in crate::shard) fn takes(&self, handlers: &[Handler]) -> bool {
+        handlers.iter().any(|handler| match handler {
+            Handler::JetStream(number) => {
+                let registered = self.receivers.at(*number);
+                registered.is_some_and(|it| it.receiver != Receiver::Api)
+            }
+            _ => false,
+        })
     }
 
     /// When something is due.

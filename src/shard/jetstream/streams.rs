@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::ids::AccountId;
-use crate::jetstream::api::decode::decode;
+use crate::jetstream::api::decode::{decode, is_json};
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::levels::shown;
 use crate::jetstream::api::request::StreamInfoRequest;
@@ -21,9 +21,9 @@ use crate::jetstream::stream::config::StreamConfig;
 use crate::shard::core::Core;
 use crate::time::WallTime;
 
-use super::api::is_json;
 use super::command::{Command, Request};
 use super::hosted::{HostedStream, StreamKey};
+use super::send::Outgoing;
 use super::state::Receiver;
 
 impl Core {
@@ -53,6 +53,14 @@ impl Core {
                 names,
             } => self.js_list(gather, account, &names),
             Command::Listed { gather, streams } => self.js_listed(gather, streams),
+            Command::Answer { account, to, body } => {
+                self.js_send(&Outgoing {
+                    account,
+                    to: &to,
+                    payload: &body,
+                    ..Outgoing::default()
+                });
+            }
             Command::Failed(account) => self.jetstream.registry.failed(account),
         }
     }
@@ -165,7 +173,6 @@ impl Core {
         let Some(mut info) = self.js_stream_info(key, false) else {
             return;
         };
-        info.cluster = None;
         info.domain = String::new();
         self.js_show_versions(&mut info.config);
         let content = StreamCreated {
@@ -227,7 +234,6 @@ impl Core {
         let hosted = self.jetstream.streams.at(key)?;
         let store = hosted.stream.store();
         let state = store.state();
-        let leader = self.local.settings.info.server_name.clone();
         let settings = self.local.settings.jetstream.as_ref();
         Some(StreamInfo {
             config: hosted.stream.config().clone(),
@@ -246,10 +252,6 @@ impl Core {
                 ..StreamState::default()
             },
             domain: settings.map(|it| it.domain.clone()).unwrap_or_default(),
-            cluster: Some(ClusterInfo {
-                leader,
-                ..ClusterInfo::default()
-            }),
             ts: self.local.wall.into(),
             ..StreamInfo::default()
         })
@@ -269,6 +271,10 @@ impl Core {
         let info = self.js_stream_info(key, asked.deleted_details);
         let mut info = info.ok_or(errors::STREAM_NOT_FOUND)?;
         self.js_show_versions(&mut info.config);
+        info.cluster = Some(ClusterInfo {
+            leader: self.local.settings.info.server_name.clone(),
+            ..ClusterInfo::default()
+        });
         let mut paging = Paging::default();
         if !asked.subjects_filter.is_empty()
             && let Some(hosted) = self.jetstream.streams.at(key)

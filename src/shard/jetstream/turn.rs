@@ -318,9 +318,8 @@ impl Core {
                 continue;
             }
             it.interest_seen = Some(interest.changes());
-            let active = !interest
-                .lookup(it.config.deliver_subject.as_bytes())
-                .is_nobody();
+            let group = Some(it.config.deliver_group.as_bytes()).filter(|it| !it.is_empty());
+            let active = interest.is_wanted(it.config.deliver_subject.as_bytes(), group);
             if std::mem::replace(&mut it.active, active) != active {
                 self.js_with_consumer(key, |consumer, turn| consumer.interest(turn, active));
             }

@@ -1,0 +1,3 @@
+//! JetStream's part of the server: what the shards are told of it, and where its files are.
+
+pub(super) mod settings;
