@@ -75,6 +75,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "accounts",
             "auth",
             "io",
+            "jetstream",
             "ops",
             "protocol",
             "shard",
