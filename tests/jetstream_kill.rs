@@ -143,13 +143,20 @@ fn what_was_acknowledged_survives_kill_9() {
         let last = acknowledged.last_key_value().map_or(0, |it| *it.0);
         assert!(number(&info, "/state/last_seq") >= last, "{info}");
         assert_eq!(number(&info, "/state/first_seq"), 1, "{info}");
-        for (seq, body) in acknowledged.iter().rev().take(500).chain(acknowledged.iter().take(50)) {
+        for (seq, body) in acknowledged
+            .iter()
+            .rev()
+            .take(500)
+            .chain(acknowledged.iter().take(50))
+        {
             let asked = format!("{{\"seq\":{seq}}}");
             let found = client.request("$JS.API.STREAM.MSG.GET.K", &asked);
             let found: serde_json::Value = serde_json::from_str(&found).expect("JSON");
             let data = found.pointer("/message/data").and_then(|it| it.as_str());
             let data = data.unwrap_or_else(|| panic!("sequence {seq} is lost: {found}"));
-            let data = data_encoding::BASE64.decode(data.as_bytes()).expect("base64");
+            let data = data_encoding::BASE64
+                .decode(data.as_bytes())
+                .expect("base64");
             assert_eq!(String::from_utf8_lossy(&data), *body, "sequence {seq}");
         }
         let info = client.request("$JS.API.CONSUMER.INFO.K.c", "");

@@ -289,7 +289,7 @@ impl<D: Driver> Shard<D> {
                 log::error!("Client Accept Error: {error}; trying again");
             }
             Event::Disk { store, id, result } => self.core.disk_ended(store, id, result),
-            Event::Woken => {}       // the mesh and the inbox are looked at in every turn
+            Event::Woken => {} // the mesh and the inbox are looked at in every turn
         }
     }
 

@@ -19,6 +19,8 @@ mod headers;
 mod hostile;
 mod hostile_scale;
 mod imports;
+mod jetstream_api;
+mod jetstream_config;
 mod lame_duck;
 mod limits;
 mod logging;

@@ -6,6 +6,8 @@ pub mod errors;
 pub mod levels;
 pub mod request;
 pub mod response;
+#[cfg(test)]
+mod response_tests;
 pub mod subjects;
 mod syntax;
 pub mod timestamp;

@@ -26,10 +26,6 @@ impl Span {
     }
 
     /// Is it not set?
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "serde's skip_serializing_if passes a reference"
-    )]
     pub const fn is_zero(&self) -> bool {
         self.0 == 0
     }

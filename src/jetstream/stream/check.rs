@@ -297,8 +297,8 @@ fn fill_subjects(config: &mut StreamConfig) -> Result<(), ApiError> {
         if !config.no_ack {
             check_reserved(pattern)?;
         }
-        let later = from.iter().skip(1);
-        for other in later.filter(|other| patterns_overlap(other.as_bytes(), pattern)) {
+        let overlaps = |other: &&String| patterns_overlap(other.as_bytes(), pattern);
+        if let Some(other) = from.iter().skip(1).find(overlaps) {
             return Err(invalid(format_args!(
                 "subject {subject:?} overlaps with {other:?}"
             )));

@@ -4,7 +4,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use super::check::{check_transform, invalid};
-use super::config::{StreamConfig, StreamSource, is_valid_name};
+use super::config::{StreamConfig, StreamSource, SubjectTransform, is_valid_name};
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::values::Span;
 use crate::jetstream::limits::Surroundings;
@@ -82,7 +82,7 @@ fn check_mirror(
     }
     for (at, transform) in mirror.subject_transforms.iter().enumerate() {
         check_one_transform(&transform.src, &transform.dest, &words)?;
-        let overlaps = |(other, it): (usize, &super::config::SubjectTransform)| {
+        let overlaps = |(other, it): (usize, &SubjectTransform)| {
             other != at && patterns_overlap(transform.src.as_bytes(), it.src.as_bytes())
         };
         if mirror.subject_transforms.iter().enumerate().any(overlaps) {
@@ -127,7 +127,7 @@ fn check_sources(
         if !is_valid_name(&source.name) {
             return Err(errors::SOURCE_INVALID_STREAM_NAME);
         }
-        if !names.insert(identity(source)) {
+        if !names.insert(Identity::of(source)) {
             return Err(errors::SOURCE_DUPLICATE_DETECTED);
         }
         check_one_filter(source, &words)?;
@@ -136,7 +136,7 @@ fn check_sources(
         }
         let transforms = || source.subject_transforms.iter().enumerate();
         for (at, transform) in transforms() {
-            let covers = |(other, it): (usize, &super::config::SubjectTransform)| {
+            let covers = |(other, it): (usize, &SubjectTransform)| {
                 other != at && pattern_subset(transform.src.as_bytes(), it.src.as_bytes())
             };
             if transforms().any(covers) {
@@ -155,18 +155,35 @@ fn check_sources(
 }
 
 /// What must differ between two sources: the stream, or which of its messages, or their subjects.
-fn identity(source: &StreamSource) -> (&str, Option<&str>, Option<&str>, Vec<(&str, &str)>) {
-    let all = |subject: &'_ str| subject.is_empty();
-    let or_all = |subject| if all(subject) { ">" } else { subject };
-    let mut subjects: Vec<(&str, &str)> = Vec::new();
-    for transform in &source.subject_transforms {
-        subjects.push((or_all(&transform.src), or_all(&transform.dest)));
+#[derive(PartialEq, Eq, Hash)]
+struct Identity<'a> {
+    stream: &'a str,
+    api: Option<&'a str>,
+    consumer: Option<&'a str>,
+    /// What is taken, and what it becomes.
+    subjects: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Identity<'a> {
+    fn of(source: &'a StreamSource) -> Self {
+        let or_all = |subject: &'a String| match subject.as_str() {
+            "" => ">",
+            some => some,
+        };
+        let transforms = source.subject_transforms.iter();
+        let mut subjects: Vec<_> = transforms
+            .map(|it| (or_all(&it.src), or_all(&it.dest)))
+            .collect();
+        if subjects.is_empty() {
+            subjects.push((or_all(&source.filter_subject), ">"));
+        }
+        Self {
+            stream: &source.name,
+            api: api_prefix(source),
+            consumer: source.consumer.as_ref().map(|it| it.name.as_str()),
+            subjects,
+        }
     }
-    if subjects.is_empty() {
-        subjects.push((or_all(&source.filter_subject), ">"));
-    }
-    let consumer = source.consumer.as_ref().map(|it| it.name.as_str());
-    (&source.name, api_prefix(source), consumer, subjects)
 }
 
 fn api_prefix(source: &StreamSource) -> Option<&str> {

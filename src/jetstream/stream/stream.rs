@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::config::StreamConfig;
 use super::dedupe::Dedupe;
-use super::rewrite::Rewrite;
 use super::publish::Publish;
+use super::rewrite::Rewrite;
 use crate::jetstream::store::{Append, Expired, Fetch, Filter, Lifetime, Purge, Store};
 use crate::protocol::headers::get;
 use crate::time::WallTime;
@@ -147,7 +147,10 @@ impl Stream {
 
     /// Drops the oldest until the limits hold.
     pub(super) fn apply_limits(&mut self) {
-        let (messages, bytes) = (positive(self.config.max_msgs), positive(self.config.max_bytes));
+        let (messages, bytes) = (
+            positive(self.config.max_msgs),
+            positive(self.config.max_bytes),
+        );
         if messages.is_none() && bytes.is_none() {
             return;
         }
@@ -186,7 +189,8 @@ impl Stream {
     /// Removes what is too old, a bounded number of messages at a time, and stores the markers of
     /// subjects that end with that (JS-118).
     pub fn expire(&mut self, now: WallTime) -> Vec<Bytes> {
-        self.dedupe.forget(now, self.config.duplicate_window.duration());
+        self.dedupe
+            .forget(now, self.config.duplicate_window.duration());
         let mut expired: Vec<Expired> = Vec::new();
         let max_age = self.max_age();
         self.store
@@ -222,7 +226,9 @@ impl Stream {
     pub fn begin_rescan(&mut self, now: WallTime) {
         let window = self.config.duplicate_window.duration();
         let window = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
-        let from = self.store.time_to_seq(WallTime(now.0.saturating_sub(window)));
+        let from = self
+            .store
+            .time_to_seq(WallTime(now.0.saturating_sub(window)));
         let last = self.store.state().last_seq;
         // The last message's id counts, however old it is.
         self.rescan = (last > 0).then_some((from.min(last), last));

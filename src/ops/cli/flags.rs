@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::super::config::{Problem, ProblemKind, jetstream};
+use super::super::config::{Problem, ProblemKind};
 use crate::limits::SHARDS_MAX;
 use crate::listener;
 use crate::options::{AuthOptions, Options, PathPair, TlsOptions};
@@ -170,9 +170,6 @@ const INACTIVE: [Flag; 8] = [
     Flag::ConnectRetries,
     Flag::ClusterName,
 ];
-
-/// Those of JetStream.
-const JETSTREAM: [Flag; 2] = [Flag::JetStream, Flag::StoreDir];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Setting {
@@ -366,11 +363,9 @@ impl Flags {
             let text = "solicited routes require cluster capabilities, e.g. --cluster";
             return problem(ProblemKind::Stock(text));
         }
-        let is_inactive =
-            |flag| INACTIVE.contains(flag) || (JETSTREAM.contains(flag) && !jetstream::ACTIVE);
         Ok(FLAGS
             .iter()
-            .filter(|(_, _, flag)| is_inactive(flag) && is_set(*flag))
+            .filter(|(_, _, flag)| INACTIVE.contains(flag) && is_set(*flag))
             .map(|(names, ..)| format!("--{}", names[0]))
             .collect())
     }

@@ -106,12 +106,7 @@ fn entry<'v>(
             "nkey" => account.nkey = account_nkey(report, value),
             "imports" => account.imports = imports::read(report, value),
             "exports" => account.exports = exports::read(report, value),
-            "jetstream" => {
-                account.jetstream = jetstream::of_account(report, value);
-                if !jetstream::ACTIVE {
-                    report.inactive("jetstream");
-                }
-            }
+            "jetstream" => account.jetstream = jetstream::of_account(report, value),
             "users" => found = Some((value, users(report, value))),
             "default_permissions" => default_permissions = permissions(report, value),
             "mappings" | "maps" => account.mappings = mappings::read(report, value),

@@ -12,10 +12,6 @@ use crate::options::{
 };
 use crate::routing::subject::is_valid_pattern;
 
-/// Whether what is read here has an effect. The keys and flags are named as not active in the log
-/// until this is true, and do not reload from then on.
-pub const ACTIVE: bool = true;
-
 /// Reads `jetstream` of the server.
 pub fn read(report: &mut Report, value: &Value, options: &mut JetStreamOptions) {
     options.enabled = match &value.node {

@@ -175,6 +175,8 @@ impl Keys<'_> {
             "proxies" => {
                 options.trusted_proxies = inactive::listeners::proxies(self.report, value);
             }
+            "jetstream" => jetstream::read(self.report, value, &mut options.jetstream),
+            "store_dir" => jetstream::store_dir(self.report, value, &mut options.jetstream),
             "proxy_protocol" => options.proxy_protocol = value.boolean()?,
             "websocket" | "ws" => options.websocket = websocket::read(self.report, value),
             "allow_non_tls" => options.allow_non_tls = value.boolean()?,
@@ -322,10 +324,6 @@ impl Keys<'_> {
             "gateway" => inactive::links::gateway(report, value),
             "leafnodes" => inactive::links::leafnodes(report, value),
             "mqtt" => inactive::listeners::mqtt(report, value),
-            "jetstream" => {
-                jetstream::read(report, value, &mut self.options.jetstream);
-                noted = self.options.jetstream.enabled && !jetstream::ACTIVE;
-            }
             "ocsp_cache" => tls::check::ocsp_cache(report, value),
             "resolver_tls" => tls::check::tls(report, name, value),
             "https" => {
@@ -341,10 +339,6 @@ impl Keys<'_> {
             "reconnect_error_reports" => {
                 self.options.reconnect_error_reports = or_default_reports(value.integer()?, 1);
                 noted = value.integer()? != 0;
-            }
-            "store_dir" => {
-                jetstream::store_dir(report, value, &mut self.options.jetstream);
-                noted = !jetstream::ACTIVE;
             }
             "default_js_domain" => {
                 let options = &mut self.options.jetstream;

@@ -13,7 +13,7 @@ pub mod error;
 mod exports;
 mod imports;
 mod inactive;
-pub(super) mod jetstream;
+mod jetstream;
 mod keys;
 pub mod lexer;
 mod listen;

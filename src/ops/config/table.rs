@@ -6,8 +6,6 @@
 
 use std::fmt::Write as _;
 
-use super::jetstream;
-
 /// What a reload makes of a changed key (CFG-93).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reload {
@@ -62,8 +60,6 @@ const fn dormant(names: &'static [&'static str]) -> Key {
 }
 
 use Reload::{Inactive, No, Yes};
-
-const JETSTREAM: Reload = if jetstream::ACTIVE { No } else { Inactive };
 
 /// All of them, in groups.
 pub const KEYS: &[Key] = &[
@@ -162,8 +158,8 @@ pub const KEYS: &[Key] = &[
     dormant(&["leafnodes", "leaf"]),
     key(&["websocket", "ws"], NONE, No),
     dormant(&["mqtt"]),
-    key(&["jetstream"], NONE, JETSTREAM),
-    key(&["store_dir", "storedir"], NONE, JETSTREAM),
+    key(&["jetstream"], NONE, No),
+    key(&["store_dir", "storedir"], NONE, No),
     dormant(&["default_js_domain"]),
     key(&["connect_error_reports"], "3600", Inactive),
     key(&["reconnect_error_reports"], "1", Inactive),

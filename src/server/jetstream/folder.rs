@@ -162,7 +162,11 @@ fn file_name(account: &str) -> String {
             byte => name.push(char::from(byte)),
         }
     }
-    if account.is_ascii() { name } else { account.replace('/', "%2f") }
+    if account.is_ascii() {
+        name
+    } else {
+        account.replace('/', "%2f")
+    }
 }
 
 /// The account's name a folder stands for.
@@ -193,7 +197,10 @@ mod tests {
     fn accounts_have_folders() {
         for account in ["$G", "a/b", "..", "50%", "ä/ö"] {
             let folder = file_name(account);
-            assert!(!folder.contains('/') && !folder.starts_with('.'), "{folder}");
+            assert!(
+                !folder.contains('/') && !folder.starts_with('.'),
+                "{folder}"
+            );
             assert_eq!(plain(&folder), account);
         }
     }

@@ -27,7 +27,10 @@ pub(in crate::server) fn run(
     let found = match folder.streams() {
         Ok(found) => found,
         Err(error) => {
-            log::error!("JetStream: {} cannot be read: {error}", folder.root().display());
+            log::error!(
+                "JetStream: {} cannot be read: {error}",
+                folder.root().display()
+            );
             return;
         }
     };

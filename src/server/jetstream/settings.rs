@@ -40,7 +40,10 @@ pub(in crate::server) fn of(
     let tiers = accounts.iter().filter_map(|account| {
         let limits = match own(&account.name) {
             Some(limits) => AccountTiers::One(limits),
-            None if account.id == AccountId::GLOBAL && alone && *account.name == *GLOBAL_ACCOUNT => {
+            None if account.id == AccountId::GLOBAL
+                && alone
+                && *account.name == *GLOBAL_ACCOUNT =>
+            {
                 AccountTiers::default()
             }
             None => return None,

@@ -35,7 +35,9 @@ impl Streams for Known<'_> {
     }
 
     fn each(&self, visit: &mut dyn FnMut(&StreamConfig)) {
-        self.0.of(self.1).for_each(|(_, known)| visit(&known.config));
+        self.0
+            .of(self.1)
+            .for_each(|(_, known)| visit(&known.config));
     }
 }
 
@@ -154,7 +156,10 @@ impl Core {
     /// Hands a request on to the shard that has its stream. One about a stream that does not exist
     /// is looked at here, so that what else is wrong with it is found in the same order.
     fn js_forward(&mut self, subject: ApiSubject<'_>, request: &Request) -> Result<(), ApiError> {
-        let known = self.jetstream.registry.find(request.account, subject.stream);
+        let known = self
+            .jetstream
+            .registry
+            .find(request.account, subject.stream);
         let owner = known.map_or(self.local.id, |it| it.owner);
         self.js_command(owner, Command::Request(request.clone()));
         Ok(())
@@ -176,7 +181,10 @@ impl Core {
         match create_stream(&wished, subject.stream, around)? {
             Creation::Same => {
                 // The owner tells of it as if it were new.
-                let known = self.jetstream.registry.find(request.account, subject.stream);
+                let known = self
+                    .jetstream
+                    .registry
+                    .find(request.account, subject.stream);
                 let owner = known.map_or(self.local.id, |it| it.owner);
                 self.js_command(owner, Command::Request(request.clone()));
             }

@@ -2,9 +2,9 @@
 //! and acknowledge never comes this way.
 
 use crate::ids::AccountId;
+use crate::ids::ShardId;
 use crate::jetstream::api::response::StreamInfo;
 use crate::jetstream::stream::config::StreamConfig;
-use crate::ids::ShardId;
 use crate::time::WallTime;
 
 use super::disk::OpenedStore;

@@ -190,7 +190,10 @@ impl Core {
 
 /// Do the fields of a request go together (JS-161)?
 fn check(asked: &MessageGetRequest) -> Result<(), &'static str> {
-    let (last, next) = (!asked.last_by_subj.is_empty(), !asked.next_by_subj.is_empty());
+    let (last, next) = (
+        !asked.last_by_subj.is_empty(),
+        !asked.next_by_subj.is_empty(),
+    );
     let (multi, timed) = (!asked.multi_last.is_empty(), asked.start_time.is_some());
     if asked.seq == 0 && !last && !next && !multi && !timed {
         return Err("408 Empty Request");

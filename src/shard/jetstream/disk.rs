@@ -132,7 +132,12 @@ impl Core {
             && hosted.store.is_some()
         {
             let name = format!("{CONFIG}{}", it.name);
-            put(hosted.stream.store_mut(), name.as_bytes(), it.created, &it.config);
+            put(
+                hosted.stream.store_mut(),
+                name.as_bytes(),
+                it.created,
+                &it.config,
+            );
         }
     }
 

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 use crate::ids::{AccountId, StoreId};
-use crate::jetstream::consumer::config::ConsumerConfig;
 use crate::jetstream::consumer::Consumer;
+use crate::jetstream::consumer::config::ConsumerConfig;
 use crate::jetstream::stream::Stream;
 use crate::time::{Nanos, WallTime};
 

@@ -76,7 +76,13 @@ impl Core {
         Ok(())
     }
 
-    fn js_gather(&mut self, request: &Request, paging: Paging, names: Arc<[Box<str>]>, account: bool) {
+    fn js_gather(
+        &mut self,
+        request: &Request,
+        paging: Paging,
+        names: Arc<[Box<str>]>,
+        account: bool,
+    ) {
         let shards: Vec<ShardId> = self.local.peers.others().chain([self.local.id]).collect();
         let gathers = &mut self.jetstream.gathers;
         gathers.asked += 1;

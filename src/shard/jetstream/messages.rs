@@ -2,12 +2,8 @@
 
 use crate::jetstream::api::decode::{decode, is_empty, is_json};
 use crate::jetstream::api::errors::{self, ApiError};
-use crate::jetstream::api::request::{
-    MessageDeleteRequest, MessageGetRequest, StreamPurgeRequest,
-};
-use crate::jetstream::api::response::{
-    MessageGot, Purged, Response, StoredMessageInfo, Success,
-};
+use crate::jetstream::api::request::{MessageDeleteRequest, MessageGetRequest, StreamPurgeRequest};
+use crate::jetstream::api::response::{MessageGot, Purged, Response, StoredMessageInfo, Success};
 use crate::jetstream::api::subjects::Endpoint;
 use crate::jetstream::store::{Fetch, Filter, Purge, Store};
 use crate::jetstream::stream::config::Storage;
@@ -69,7 +65,10 @@ impl Core {
         }
         let asked: MessageGetRequest =
             decode(&request.body, self.js_strict()).map_err(errors::invalid_json)?;
-        let (last, next) = (!asked.last_by_subj.is_empty(), !asked.next_by_subj.is_empty());
+        let (last, next) = (
+            !asked.last_by_subj.is_empty(),
+            !asked.next_by_subj.is_empty(),
+        );
         let nothing = asked.seq == 0 && !last && !next && asked.start_time.is_none();
         let both = (asked.seq > 0 && last) || (last && next);
         let timed = asked.start_time.is_some() && (asked.seq > 0 || last);

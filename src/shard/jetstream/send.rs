@@ -106,9 +106,7 @@ impl Core {
             return;
         };
         let ticket = hosted.stream.store().ticket();
-        hosted
-            .settling
-            .push_back((ticket, request.clone(), body));
+        hosted.settling.push_back((ticket, request.clone(), body));
         self.jetstream.touch(key);
     }
 

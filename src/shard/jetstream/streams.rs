@@ -293,7 +293,9 @@ impl Core {
             return;
         };
         let name = hosted.stream.config().name.as_str();
-        self.jetstream.by_name.remove(&(hosted.account, name.into()));
+        self.jetstream
+            .by_name
+            .remove(&(hosted.account, name.into()));
         for number in hosted.receivers {
             self.js_unregister(number);
         }
@@ -366,7 +368,10 @@ impl Core {
                 .store()
                 .subjects(&filter)
                 .map(|(subject, state)| {
-                    (String::from_utf8_lossy(subject).into_owned(), state.messages)
+                    (
+                        String::from_utf8_lossy(subject).into_owned(),
+                        state.messages,
+                    )
                 })
                 .collect();
             all.sort();
@@ -392,4 +397,3 @@ fn time(wall: WallTime) -> Timestamp {
         wall => wall.into(),
     }
 }
-
