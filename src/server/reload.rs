@@ -344,11 +344,6 @@ impl Reloader {
             Arc::new(accounts),
             logins,
             doors,
-            current
-                .settings
-                .jetstream
-                .as_ref()
-                .and_then(|it| it.stores.clone()),
         ))
     }
 

@@ -203,7 +203,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         false => Ok(None),
     };
     let folder = folder.map_err(|cause| StartError::Shard { shard: 0, cause })?;
-    let settings = Arc::new(settings(
+    let mut settings = settings(
         None,
         &options,
         shards,
@@ -211,8 +211,10 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         accounts,
         logins,
         doors,
-        folder.clone().map(|it| it as Arc<dyn Stores>),
-    ));
+    );
+    let stores = folder.clone().map(|it| it as Arc<dyn Stores>);
+    settings.jetstream = super::jetstream::settings::of(&options, &settings.accounts, stores);
+    let settings = Arc::new(settings);
     let (to_services, messages) = services::queue();
     let (posts, ends) = shards::wire(shards, options.client.max_connections, to_services)
         .map_err(|cause| StartError::Shard { shard: 0, cause })?;
@@ -357,7 +359,6 @@ pub(super) fn settings(
     accounts: Arc<Accounts>,
     logins: Logins,
     doors: Doors,
-    stores: Option<Arc<dyn Stores>>,
 ) -> Settings {
     let sequence = before.map_or_else(Arc::default, |it| it.identity.sequence());
     let told = Told {
@@ -366,6 +367,8 @@ pub(super) fn settings(
         metadata: &options.metadata,
         feature_flags: &identity::feature_flags(options),
     };
+    let jetstream = before.and_then(|it| it.jetstream.as_ref());
+    let stores = jetstream.and_then(|it| it.stores.clone());
     let jetstream = super::jetstream::settings::of(options, &accounts, stores);
     Settings {
         identity: ServerIdentity::new(&info, told, sequence),

@@ -70,7 +70,7 @@ impl Core {
             !asked.next_by_subj.is_empty(),
         );
         let nothing = asked.seq == 0 && !last && !next && asked.start_time.is_none();
-        let both = (asked.seq > 0 && last) || (last && next);
+        let both = last && (asked.seq > 0 || next);
         let timed = asked.start_time.is_some() && (asked.seq > 0 || last);
         if nothing || both || timed || asked.batch != 0 || asked.max_bytes != 0 {
             return Err(errors::BAD_REQUEST);
