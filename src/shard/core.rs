@@ -101,6 +101,8 @@ pub struct Local {
     pub(super) plain: Vec<u8>,
     /// TLS handshakes of this turn, and those that wait for another.
     pub(super) handshakes: Handshakes,
+    /// When a receiver of what the server itself publishes had too much waiting.
+    pub(super) pressed_at: Option<Nanos>,
     /// How much output waited when it was looked at last.
     pub(super) output_seen: OutputSeen,
     /// Clients are being closed one by one.
@@ -155,6 +157,7 @@ impl Core {
                 codec: Codec::default(),
                 plain: Vec::new(),
                 handshakes: Handshakes::default(),
+                pressed_at: None,
                 output_seen: OutputSeen::default(),
                 gradual_close: None,
                 lame_duck: false,

@@ -241,7 +241,10 @@ impl Local {
             return;
         }
         let moving = self.now.since(connection.progress_at) < limits::PROGRESS_MAX;
-        let Some((shard, slot)) = source else { return };
+        let Some((shard, slot)) = source else {
+            self.pressed_at = Some(self.now);
+            return;
+        };
         // One that does not read the answers to what it says has only itself to wait for.
         let own = shard == self.id && slot == connection.slot;
         if !own && !moving && pending <= max_pending / 4 * 3 {

@@ -76,6 +76,8 @@ pub enum Command {
         /// The configuration.
         config: Box<StreamConfig>,
     },
+    /// To shard 0: the stream's consumers do not allow it; this is its configuration still.
+    NotUpdated(AccountId, Box<StreamConfig>),
     /// To the owner: drop this stream, and answer.
     Delete {
         /// What to answer.

@@ -237,6 +237,7 @@ impl Core {
             created: before.map_or(now.wall, |(created, _)| created),
             consumer,
             receivers: Vec::new(),
+            slow_until: None,
             reading: false,
             unkept: before.is_none(),
             ready: true,
@@ -443,7 +444,7 @@ impl Core {
         self.js_with_consumer(consumer, |it, turn| it.pause(turn, wanted));
         let content = Paused {
             paused: pause.is_some(),
-            pause_until: until,
+            pause_until: until.utc(),
             pause_remaining: pause.map_or(Span::ZERO, |it| {
                 Span(i64::try_from(it.wall().0 - wall.0).unwrap_or(i64::MAX))
             }),
@@ -467,6 +468,10 @@ impl Core {
         let consumer = self.js_find_consumer(key, subject.consumer)?;
         if asked.group.is_empty() {
             return Err(errors::invalid_json("consumer group not specified"));
+        }
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_/=".contains(&byte);
+        if asked.group.len() > 16 || !asked.group.bytes().all(is_name) {
+            return Err(errors::CONSUMER_INVALID_GROUP_NAME);
         }
         let known = self.jetstream.consumers.at(consumer);
         if !known.is_some_and(|it| it.config.priority_groups.contains(&asked.group)) {

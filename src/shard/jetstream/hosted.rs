@@ -64,6 +64,8 @@ pub(super) struct HostedConsumer {
     pub created: WallTime,
     pub consumer: Consumer,
     pub receivers: Vec<u32>,
+    /// Its receiver is behind: it waits until then.
+    pub slow_until: Option<Nanos>,
     /// Its next message is being read.
     pub reading: bool,
     /// Its state has changed since it was kept.

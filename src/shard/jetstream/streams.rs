@@ -1,23 +1,25 @@
 //! Streams of this shard: made, changed, told of, dropped.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
-use crate::ids::{AccountId, StoreId};
+use crate::ids::{AccountId, ShardId, StoreId};
 use crate::jetstream::api::decode::{decode, is_json};
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::levels::shown;
-use crate::jetstream::api::request::StreamInfoRequest;
+use crate::jetstream::api::request::{StreamConfigRequest, StreamInfoRequest};
 use crate::jetstream::api::response::{
     ClusterInfo, PagedStreamInfo, Paging, Response, SUBJECTS_MAX, StreamCreated, StreamInfo,
     StreamState, Success,
 };
 use crate::jetstream::api::subjects::{ApiSubject, Endpoint};
 use crate::jetstream::api::timestamp::Timestamp;
+use crate::jetstream::limits::Surroundings;
 use crate::jetstream::store::{Filter, Store};
 use crate::jetstream::stream::Stream;
 use crate::jetstream::stream::config::{Storage, StreamConfig};
+use crate::jetstream::stream::create::update_stream;
 use crate::shard::core::Core;
 use crate::shard::effects::Effect;
 use crate::time::WallTime;
@@ -64,6 +66,12 @@ impl Core {
                 opened,
             } => self.js_recover(account, *config, created, *opened),
             Command::Update { request, config } => self.js_change_stream(&request, *config),
+            Command::NotUpdated(account, config) => {
+                let registry = &mut self.jetstream.registry;
+                if let Some(known) = registry.find_mut(account, &config.name) {
+                    known.config = *config;
+                }
+            }
             Command::Delete { request, name } => {
                 let opening = (request.account, name.clone());
                 self.jetstream.opening.remove(&opening);
@@ -170,7 +178,7 @@ impl Core {
         let key = self.jetstream.streams.insert(Box::new(HostedStream {
             account,
             stream,
-            consumers: std::collections::BTreeMap::new(),
+            consumers: BTreeMap::new(),
             ack_front: front,
             acks: VecDeque::new(),
             reads: VecDeque::new(),
@@ -262,6 +270,14 @@ impl Core {
         let Some(key) = self.jetstream.find(request.account, &config.name) else {
             return self.js_fail(request, Endpoint::StreamUpdate, errors::STREAM_NOT_FOUND);
         };
+        if let Err(error) = self.js_consumers_allow(request, key) {
+            let before = self.jetstream.streams.at(key);
+            if let Some(before) = before.map(|it| it.stream.config().clone()) {
+                let undo = Command::NotUpdated(request.account, Box::new(before));
+                self.js_command(ShardId(0), undo);
+            }
+            return self.js_fail(request, Endpoint::StreamUpdate, error);
+        }
         if let Some(hosted) = self.jetstream.streams.at_mut(key) {
             hosted.stream.update(config);
         }
@@ -278,6 +294,28 @@ impl Core {
         let answer = Response::new(Endpoint::StreamUpdate, info);
         let body = crate::jetstream::api::encode::to_json(&answer);
         self.js_answer_once_kept(key, request, body);
+    }
+
+    /// Shard 0 has judged an update by all it knows; here are the consumers.
+    fn js_consumers_allow(&self, request: &Request, key: StreamKey) -> Result<(), ApiError> {
+        let wished = StreamConfigRequest::decode(&request.body, self.js_strict());
+        let wished = wished.map_err(errors::invalid_json)?;
+        let hosted = self.jetstream.streams.at(key);
+        let hosted = hosted.ok_or(errors::STREAM_NOT_FOUND)?;
+        let (server, account) = self.js_limits(request.account);
+        let name = hosted.stream.config().name.as_str();
+        let own = BTreeMap::from([(name.to_owned(), hosted.stream.config().clone())]);
+        let around = Surroundings {
+            server: &server,
+            account: &account,
+            streams: &own,
+        };
+        let consumers = hosted.consumers.iter().filter_map(|(name, key)| {
+            let it = self.jetstream.consumers.at(*key)?;
+            Some((&**name, &it.config))
+        });
+        update_stream(&wished, name, around, consumers)?;
+        Ok(())
     }
 
     /// Takes a stream off this shard, with its consumers.

@@ -7,6 +7,7 @@ use crate::ids::ShardId;
 use crate::jetstream::consumer::{Consumer, Effect, Now, Presence, Run, Turn};
 use crate::jetstream::store::{Filter, Store};
 use crate::jetstream::stream::{Gone, Publish};
+use crate::limits;
 use crate::shard::core::Core;
 use crate::shard::effects;
 use crate::time::Nanos;
@@ -20,6 +21,8 @@ use super::state::Timer;
 const ROUNDS: usize = 8;
 /// Messages a consumer hands out in a turn before another one's turn comes.
 const MESSAGES: usize = 256;
+/// How long a consumer waits for a receiver that has much waiting.
+const BREATH: Duration = Duration::from_millis(1);
 /// Consumers' states are kept at most this often: what is lost with a crash is sent again.
 const KEEP_EVERY: Duration = Duration::from_millis(25);
 /// Time between two attempts to get on with a disk that failed.
@@ -69,13 +72,23 @@ impl Core {
         self.js_tell_gone(key, &keys);
         let mut again = false;
         for consumer in keys {
+            if self.turn_output() >= limits::TURN_OUTPUT {
+                again = true;
+                break;
+            }
+            if self.js_is_held_back(consumer) {
+                continue;
+            }
             let ready = self.jetstream.consumers.at_mut(consumer);
             if ready.is_some_and(|it| std::mem::take(&mut it.ready)) {
                 let mut run = Run::Idle;
+                self.local.pressed_at = None;
                 self.js_call(consumer, |it, turn| run = it.run(turn, MESSAGES));
+                let pressed = self.local.pressed_at.take();
                 let Some(it) = self.jetstream.consumers.at_mut(consumer) else {
                     continue;
                 };
+                it.slow_until = pressed.map(|at| at + BREATH);
                 it.ready |= run == Run::More;
                 it.reading = run == Run::Reading;
                 again |= it.ready;
@@ -131,6 +144,23 @@ impl Core {
         if let Some(hosted) = self.jetstream.streams.at_mut(key) {
             hosted.stream.rescan();
         }
+    }
+
+    /// Is this consumer's receiver behind? Then it is looked at again a little later.
+    fn js_is_held_back(&mut self, key: ConsumerKey) -> bool {
+        let now = self.local.now;
+        let Some(it) = self.jetstream.consumers.at_mut(key) else {
+            return false;
+        };
+        let Some(until) = it.slow_until.filter(|&until| it.ready && now < until) else {
+            return false;
+        };
+        if it.armed.is_none_or(|armed| until < armed) {
+            it.armed = Some(until);
+            let timer = Reverse((until, Timer::Consumer(key)));
+            self.jetstream.timers.push(timer);
+        }
+        true
     }
 
     /// Tells a stream's consumers what left it.
