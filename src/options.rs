@@ -3,6 +3,7 @@
 //! The configuration file and the command line are turned into this by `ops::config`; a program
 //! that embeds the server fills it by hand or through [`crate::Server::builder`].
 
+mod jetstream;
 mod listeners;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::SYSTEM_ACCOUNT;
+pub use jetstream::{JetStreamAccountLimits, JetStreamLimits, JetStreamOptions, StoreCipher};
 pub use listeners::{
     CookieNames, HandshakeFirst, OcspMode, OcspOptions, TlsOptions, WebSocketOptions,
 };
@@ -38,14 +40,14 @@ pub struct Options {
     pub allow_non_tls: bool,
     /// Staples of our certificates (CORE-88).
     pub ocsp: OcspOptions,
-    /// Folder of what is kept, below it `ocsp`.
-    pub store_dir: Option<PathBuf>,
     /// Connections may begin with a PROXY header (CORE-91).
     pub proxy_protocol: bool,
     /// Public nkeys of proxies that vouch for clients (CORE-92).
     pub trusted_proxies: Vec<String>,
     /// WebSocket clients.
     pub websocket: WebSocketOptions,
+    /// JetStream (CFG-65).
+    pub jetstream: JetStreamOptions,
     /// Log output.
     pub log: LogOptions,
     /// Where the process id is written (CFG-32).
@@ -290,6 +292,8 @@ pub struct AccountOptions {
     pub imports: Vec<ImportOptions>,
     /// Where messages that others trace are told of (AUTH-40).
     pub trace: Option<TraceOptions>,
+    /// What of JetStream it may use; nothing if `None` (JS-244).
+    pub jetstream: Option<JetStreamAccountLimits>,
 }
 
 /// `msg_trace` of an account (AUTH-40).
@@ -503,10 +507,10 @@ impl Default for Options {
             tls: None,
             allow_non_tls: false,
             ocsp: OcspOptions::default(),
-            store_dir: None,
             proxy_protocol: false,
             trusted_proxies: Vec::new(),
             websocket: WebSocketOptions::default(),
+            jetstream: JetStreamOptions::default(),
             log: LogOptions::default(),
             pid_file: None,
             ports_file_dir: None,

@@ -97,6 +97,7 @@ impl Shards {
             authenticator: Arc::new(authenticator.expect("plain users")),
             auth_timeout: Duration::from_secs(2),
             rates: None,
+            jetstream: None,
             identity: ServerIdentity::new(
                 &ServerInfo::default(),
                 Told {

@@ -36,6 +36,7 @@ impl Shards {
             authenticator: Arc::new(Authenticator::new(&AuthOptions::default()).expect("open")),
             auth_timeout: Duration::from_secs(2),
             rates: None,
+            jetstream: None,
             identity: ServerIdentity::new(
                 &ServerInfo::default(),
                 Told {

@@ -1,4 +1,4 @@
-//! The real driver: one io_uring ring of our own per shard.
+//! The real driver: one io_uring ring of our own per shard, for sockets and files.
 //!
 //! Why not glommio's sockets: there each read and write is an operation with a timer and three
 //! rings' housekeeping; with many connections awake that cost two to three times as much CPU.
@@ -7,15 +7,18 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
 use super::buffers::{Buffers, GROUP};
+use super::disk::{Disks, Flushing};
 use super::wake::Waker;
 use super::{Driver, Event, Received, socket};
 use crate::delivery::outbound::Chunk;
-use crate::ids::Listener;
+use crate::ids::{Listener, StoreId};
+use crate::jetstream::store::DiskOperation;
 use crate::time::{Nanos, WallTime};
 
 /// Submissions the ring holds before it must be entered.
@@ -35,6 +38,7 @@ mod op {
     pub const WAKE: u64 = 4 << 32;
     pub const CANCEL: u64 = 5 << 32;
     pub const ACCEPT_TIMER: u64 = 6 << 32;
+    pub(super) use crate::io::disk::{LINKED_FLUSH, OPERATION as DISK};
     pub const KIND: u64 = 0xffff_ffff << 32;
 }
 
@@ -46,6 +50,7 @@ pub struct Ring {
     buffers: Buffers,
     connections: Vec<Connection>,
     listeners: Vec<Accepting>,
+    disks: Disks,
     waker: Waker,
     wake_count: Box<u64>,
     accept_retry: Box<types::Timespec>,
@@ -124,6 +129,7 @@ impl Ring {
                     resting: false,
                 })
                 .collect(),
+            disks: Disks::default(),
             waker,
             wake_count: Box::new(0),
             accept_retry: Box::new(
@@ -142,11 +148,22 @@ impl Ring {
         Ok(this)
     }
 
+    /// Makes writes durable in another way than usual.
+    pub fn set_flushing(&mut self, flushing: Flushing) {
+        self.disks.flushing = flushing;
+    }
+
     fn push(&mut self, entry: &squeue::Entry) {
+        self.push_all(std::slice::from_ref(entry));
+    }
+
+    /// Queues entries that the kernel must get in one submission: a link does not reach further.
+    fn push_all(&mut self, entries: &[squeue::Entry]) {
         loop {
-            // SAFETY: every entry built in this file points only at memory that lives until its
-            // completion: boxed fields of `self`, receive buffers, and chunks held in `sending`.
-            if unsafe { self.ring.submission().push(entry) }.is_ok() {
+            // SAFETY: every entry built in this file and in `disk` points only at memory that
+            // lives until its completion: boxed fields of `self`, receive buffers, chunks held in
+            // `sending`, and what a job of `disks` owns.
+            if unsafe { self.ring.submission().push_multiple(entries) }.is_ok() {
                 return;
             }
             // The queue is full: let the kernel take it. It takes all or reports an error that
@@ -178,6 +195,17 @@ impl Ring {
                 _ => Err(error),
             },
         }
+    }
+
+    /// Queues what the disks want, and reports what is over.
+    fn drive_disks(&mut self, events: &mut Vec<Event<OwnedFd>>) {
+        let mut submissions = std::mem::take(&mut self.disks.submissions);
+        for entries in submissions.drain(..) {
+            self.push_all(&entries);
+        }
+        self.disks.submissions = submissions;
+        let ended = self.disks.ended.drain(..);
+        events.extend(ended.map(|(store, id, result)| Event::Disk { store, id, result }));
     }
 
     fn arm_wake(&mut self) {
@@ -274,6 +302,10 @@ impl Ring {
             op::WAKE => {
                 self.arm_wake();
                 events.push(Event::Woken);
+            }
+            op::DISK | op::LINKED_FLUSH => {
+                self.disks.complete(entry.user_data(), entry.result());
+                self.drive_disks(events);
             }
             _ => {} // a cancellation's own completion says nothing
         }
@@ -483,8 +515,22 @@ impl Driver for Ring {
         }
     }
 
+    fn mount(&mut self, store: StoreId, directory: &Path) -> io::Result<()> {
+        self.disks.mount(store, directory)
+    }
+
+    fn unmount(&mut self, store: StoreId) {
+        self.disks.unmount(store);
+    }
+
+    fn disk(&mut self, store: StoreId, operation: DiskOperation) {
+        self.disks.start(store, operation);
+    }
+
     fn turn(&mut self, wait: Option<Duration>, events: &mut Vec<Event<OwnedFd>>) {
-        let wait = if self.closed.is_empty() { wait } else { None };
+        self.drive_disks(events);
+        let idle = self.closed.is_empty() && events.is_empty();
+        let wait = if idle { wait } else { None };
         let want = u32::from(wait.is_some());
         self.enter(want, wait).expect("the ring stays usable");
         let mut completions = std::mem::take(&mut self.completions);
@@ -500,13 +546,19 @@ impl Driver for Ring {
     }
 
     fn submit(&mut self) {
+        let submissions = std::mem::take(&mut self.disks.submissions);
+        for entries in &submissions {
+            self.push_all(entries);
+        }
         if !self.ring.submission().is_empty() {
             self.enter(0, None).expect("the ring stays usable");
         }
     }
 
     fn ready(&mut self) -> bool {
-        self.ring.submission().taskrun() || !self.ring.completion().is_empty()
+        self.ring.submission().taskrun()
+            || !self.ring.completion().is_empty()
+            || !self.disks.ended.is_empty()
     }
 
     fn bytes(&self, received: Received) -> &[u8] {

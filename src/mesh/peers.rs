@@ -72,6 +72,13 @@ impl Peers {
         self.interest_sent += 1;
     }
 
+    /// Has the others wake for what they were told.
+    pub fn wake(&mut self) {
+        for shard in self.others() {
+            self.outgoing(shard).urgent = true;
+        }
+    }
+
     /// Tells all others to acknowledge what they were told before.
     pub fn broadcast_mark(&mut self) {
         for shard in self.others() {
@@ -97,6 +104,11 @@ impl Peers {
         // for less than the newest.
         let at = self.waiting.partition_point(|&(other, _)| other <= mark);
         self.waiting.insert(at, (mark, slot));
+        self.hurry(mark);
+    }
+
+    /// Asks the others to say soon that they have applied our first `mark` changes.
+    pub fn hurry(&mut self, mark: u64) {
         for shard in self.others() {
             let peer = &mut self.peers[usize::from(shard.0)];
             if peer.acknowledged < mark {

@@ -1,8 +1,10 @@
 //! Starting, steering and ending a whole server.
 
+mod check_store;
 mod figures;
 mod handle;
 mod identity;
+mod jetstream;
 mod lame_duck;
 mod operator;
 mod reload;

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::check_store::check_store;
 use super::identity::{self, COMMIT};
 use super::reload::Program;
 use super::transports;
@@ -40,6 +41,13 @@ pub fn main(argv: &[OsString]) -> ExitCode {
     match &command {
         Command::Run(configured) => return run(signals, configured),
         Command::CheckConfig { .. } => eprint!("{}", command.message()),
+        Command::CheckStore { path } => {
+            return match check_store(path, &mut std::io::stdout()) {
+                Ok(true) => ExitCode::SUCCESS,
+                Ok(false) => ExitCode::FAILURE,
+                Err(error) => fail(&error),
+            };
+        }
         Command::PrintVersion
         | Command::PrintHelp
         | Command::PrintTlsHelp

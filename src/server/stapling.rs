@@ -103,7 +103,11 @@ pub(super) fn of(
         } else {
             urls.clone()
         },
-        store: options.store_dir.as_ref().map(|it| it.join(FOLDER)),
+        store: options
+            .jetstream
+            .store_dir
+            .as_ref()
+            .map(|it| it.join(FOLDER)),
         ends_when_revoked: matches!(mode, OcspMode::Always | OcspMode::Must),
         file,
         algorithms,

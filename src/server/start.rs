@@ -6,6 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::handle::{ServerHandle, Shared};
+use super::jetstream::folder::StoreFolder;
+use super::jetstream::recovery;
 use super::lame_duck::LameDuck;
 use super::operator::{
     ClaimsService, Fetches, Logins, OperatorError, Source, Updates, Vouched, Waiting, view,
@@ -32,6 +34,7 @@ use crate::options::{Options, ResolverOptions};
 use crate::protocol::info::ServerInfo;
 use crate::shard::budget::output_share;
 use crate::shard::identity::{ServerIdentity, Told};
+use crate::shard::jetstream::disk::Stores;
 use crate::shard::rates::RateTable;
 use crate::shard::settings::Settings;
 
@@ -209,7 +212,12 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         &logins.client,
         client_address.port(),
     ));
-    let settings = Arc::new(settings(
+    let folder = match options.jetstream.enabled {
+        true => StoreFolder::new(&options.jetstream).map(Arc::new).map(Some),
+        false => Ok(None),
+    };
+    let folder = folder.map_err(|cause| StartError::Shard { shard: 0, cause })?;
+    let mut settings = settings(
         None,
         &options,
         shards,
@@ -217,10 +225,16 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         accounts,
         logins,
         doors,
-    ));
+    );
+    let stores = folder.clone().map(|it| it as Arc<dyn Stores>);
+    settings.jetstream = super::jetstream::settings::of(&options, &settings.accounts, stores);
+    let settings = Arc::new(settings);
     let (to_services, messages) = services::queue();
     let (posts, ends) = shards::wire(shards, options.client.max_connections, to_services)
         .map_err(|cause| StartError::Shard { shard: 0, cause })?;
+    if let Some(folder) = &folder {
+        recovery::run(folder, &settings.accounts, &posts);
+    }
     let lame_duck = LameDuck {
         duration: options.lame_duck_duration,
         grace: options.lame_duck_grace_period,
@@ -375,6 +389,9 @@ pub(super) fn settings(
         metadata: &options.metadata,
         feature_flags: &identity::feature_flags(options),
     };
+    let jetstream = before.and_then(|it| it.jetstream.as_ref());
+    let stores = jetstream.and_then(|it| it.stores.clone());
+    let jetstream = super::jetstream::settings::of(options, &accounts, stores);
     Settings {
         identity: ServerIdentity::new(&info, told, sequence),
         number: before.map_or(0, |it| it.number + 1),
@@ -391,6 +408,7 @@ pub(super) fn settings(
         websocket_authenticator: logins.websocket,
         transports: doors.transports,
         rates: RateTable::new(&options.rates),
+        jetstream,
     }
 }
 

@@ -11,6 +11,7 @@ use crate::ids::{AccountId, ConnectionId, Listener, PeerAddress, ShardId, Slot};
 use crate::io::wake::Waker;
 use crate::shard::events::ServerEvent;
 use crate::shard::internal::InternalAction;
+use crate::shard::jetstream::Command;
 use crate::shard::report::{Query, ShardReport};
 use crate::shard::requested::{ClientAction, ClientOutcome};
 use crate::shard::settings::Settings;
@@ -52,6 +53,8 @@ pub enum Control<S> {
     Sought(Slot),
     /// The server acts as a client of itself. Only on shard 0.
     Internal(InternalAction),
+    /// Another shard asks something about streams.
+    JetStream(Box<Command>),
     /// Answer with figures.
     Query(Query, SyncSender<(ShardId, ShardReport)>),
     /// Go on under these settings.

@@ -27,6 +27,7 @@ use crate::shard::budget::OutputSeen;
 use crate::shard::closed::ClosedConnections;
 use crate::shard::effects::{Effect, Level};
 use crate::shard::internal::InternalSubscriptions;
+use crate::shard::jetstream::JetStream;
 use crate::shard::lame_duck::GradualClose;
 use crate::shard::message_trace::Trace;
 use crate::shard::report::Counters;
@@ -43,6 +44,7 @@ use crate::transport::transport::{Codec, Transport};
 pub struct Core {
     pub(super) tables: Tables,
     pub(super) local: Local,
+    pub(super) jetstream: Box<JetStream>,
 }
 
 /// Everything of a shard but its tables of accounts.
@@ -57,6 +59,8 @@ pub struct Local {
     pub(super) trace: Option<Box<Trace>>,
     /// The message that another shard brings next is traced.
     pub(super) trace_mark: Option<(ShardId, Box<[u8]>)>,
+    /// The subject under which the message that another shard brings next is seen.
+    pub(super) shown: Option<(ShardId, Box<[u8]>)>,
     pub(super) traces_begun: u64,
     pub(super) peers: Peers,
     pub(super) claims: Claims,
@@ -97,6 +101,8 @@ pub struct Local {
     pub(super) plain: Vec<u8>,
     /// TLS handshakes of this turn, and those that wait for another.
     pub(super) handshakes: Handshakes,
+    /// When a receiver of what the server itself publishes had too much waiting.
+    pub(super) pressed_at: Option<Nanos>,
     /// How much output waited when it was looked at last.
     pub(super) output_seen: OutputSeen,
     /// Clients are being closed one by one.
@@ -125,6 +131,7 @@ impl Core {
                 internal: InternalSubscriptions::default(),
                 trace: None,
                 trace_mark: None,
+                shown: None,
                 traces_begun: 0,
                 peers: Peers::new(id, shards),
                 claims: Claims::default(),
@@ -150,14 +157,17 @@ impl Core {
                 codec: Codec::default(),
                 plain: Vec::new(),
                 handshakes: Handshakes::default(),
+                pressed_at: None,
                 output_seen: OutputSeen::default(),
                 gradual_close: None,
                 lame_duck: false,
                 secret,
                 random,
             },
+            jetstream: Box::default(),
         };
         core.install_services(None, &accounts);
+        core.js_listen();
         core
     }
 
@@ -296,12 +306,13 @@ impl Core {
             .into_iter()
             .chain(self.next_gradual_close())
             .chain(self.local.services.due())
+            .chain(self.js_due())
             .min()
     }
 
     /// Is there input or output that a turn would go on with by itself?
     pub fn has_work(&self) -> bool {
-        !self.local.ready.is_empty() || !self.local.dirty.is_empty()
+        !self.local.ready.is_empty() || !self.local.dirty.is_empty() || self.jetstream.has_work()
     }
 
     /// The batch for another shard, if there is one to hand over.
@@ -361,6 +372,10 @@ impl Core {
         };
         let peers = &mut self.local.peers;
         peers.broadcast_interest(account, pattern, queue, weight);
+        // A push consumer may wait for it on a shard that sleeps.
+        if self.local.settings.jetstream.is_some() {
+            peers.wake();
+        }
         if let Some(connection) = self.local.connections.at(index) {
             connection.interest_mark = peers.interest_sent();
         }

@@ -23,6 +23,8 @@ pub(super) struct Message<'a> {
     pub renamed: bool,
     /// The service import it came through last.
     pub hop: Option<&'a Hop<'a>>,
+    /// Who receives it, where those are not the receivers of its subject.
+    pub to: Option<&'a [u8]>,
     pub subject: &'a [u8],
     pub reply: Option<&'a [u8]>,
     /// Bytes of `body` that are its header; `None` without one.
@@ -43,6 +45,12 @@ pub(super) struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
+    /// The subject whose receivers get it.
+    #[inline]
+    pub(super) fn destination(&self) -> &'a [u8] {
+        self.to.unwrap_or(self.subject)
+    }
+
     /// What a connection published.
     #[inline]
     pub(super) fn published(
@@ -59,6 +67,7 @@ impl<'a> Message<'a> {
             crossed: false,
             renamed: false,
             hop: None,
+            to: None,
             subject: publish.subject,
             reply: publish.reply,
             header_len,
@@ -238,7 +247,10 @@ impl Local {
             return;
         }
         let moving = self.now.since(connection.progress_at) < limits::PROGRESS_MAX;
-        let Some((shard, slot)) = source else { return };
+        let Some((shard, slot)) = source else {
+            self.pressed_at = Some(self.now);
+            return;
+        };
         // One that does not read the answers to what it says has only itself to wait for.
         let own = shard == self.id && slot == connection.slot;
         if !own && !moving && pending <= max_pending / 4 * 3 {

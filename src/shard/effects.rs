@@ -1,8 +1,13 @@
 //! What the core wants done outside. It appends, the turn carries out after the thinking.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use crate::auth::authenticate::PasswordCheck;
-use crate::ids::Slot;
+use crate::ids::{AccountId, ShardId, Slot, StoreId};
+use crate::jetstream::store::DiskOperation;
 use crate::shard::internal::{AccountSought, InternalMessage, Question};
+use crate::shard::jetstream::Command;
 
 /// Weight of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +41,27 @@ pub enum Effect {
     Seek(Box<AccountSought>),
     /// Hand a message to one of the server's own services.
     Internal(Box<InternalMessage>),
+    /// Have a store made for a stream; it comes as a control message.
+    CreateStore {
+        /// Account of the stream.
+        account: AccountId,
+        /// Its name.
+        account_name: Arc<str>,
+        /// Name of the stream.
+        stream: Box<str>,
+        /// Bytes it may have.
+        max_bytes: Option<u64>,
+    },
+    /// Have the files of a store removed.
+    RemoveStore(PathBuf),
+    /// Make a store's directory known to the driver.
+    Mount(StoreId, PathBuf),
+    /// Its files are used no more.
+    Unmount(StoreId),
+    /// Do this on the disk.
+    Disk(StoreId, DiskOperation),
+    /// Ask something of another shard about streams.
+    JetStream(ShardId, Box<Command>),
     /// Write a line to the log.
     Log(Level, String),
 }

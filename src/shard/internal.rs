@@ -185,6 +185,7 @@ impl Core {
             crossed: false,
             renamed: false,
             hop: None,
+            to: None,
             subject: &publish.subject,
             reply: publish.reply.as_deref(),
             header_len: (header_len > 0).then_some(header_len),

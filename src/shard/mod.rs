@@ -15,6 +15,7 @@ pub mod identity;
 mod import_tests;
 mod input;
 pub mod internal;
+pub mod jetstream;
 mod lame_duck;
 mod latency;
 mod login;

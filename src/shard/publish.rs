@@ -325,8 +325,11 @@ impl Core {
         }
         let before = self.local.counters.sent();
         let table = self.tables.of(message.account);
-        let delivery = table.interest.lookup(message.subject);
+        let delivery = table.interest.lookup(message.destination());
         let handlers = SmallVec::<[Handler; 4]>::from_slice(&delivery.handlers);
+        if self.jetstream.takes(&handlers) {
+            message.claim = None;
+        }
         let routed = self.local.fan_out(delivery, message);
         table.sent_since(before, &self.local.counters);
         if handlers.is_empty() {
@@ -380,6 +383,7 @@ impl Core {
             crossed: false,
             renamed: false,
             hop: None,
+            to: None,
             subject: reply,
             reply: None,
             header_len: None,
@@ -525,7 +529,7 @@ impl Local {
                 crossed: message.crossed,
                 home: home.filter(|&home| home != self.id),
                 claim: claim.and_then(|claim| claim.part(shards.count_ones(), parts)),
-                subject: message.subject,
+                subject: message.destination(),
                 reply: message.reply,
                 header_len: message.header_len,
                 header_size_text: message.header_size_text,
@@ -543,7 +547,11 @@ impl Local {
                 .iter()
                 .filter(|(chosen, _)| *chosen == shard)
                 .map(|&(_, name)| name);
-            self.peers.outgoing(shard).message(&remote, queues);
+            let batch = self.peers.outgoing(shard);
+            if message.to.is_some() {
+                batch.shown(message.subject);
+            }
+            batch.message(&remote, queues);
             if self.peers.congested(shard)
                 && let Some((home, slot)) = message.source
                 && home == self.id

@@ -9,6 +9,7 @@ use crate::ids::Listener;
 use crate::options::ClientLimits;
 use crate::protocol::info::ServerInfo;
 use crate::shard::identity::ServerIdentity;
+use crate::shard::jetstream::settings::JetStreamSettings;
 use crate::shard::rates::RateTable;
 use crate::transport::settings::TransportSettings;
 
@@ -31,6 +32,8 @@ pub struct Settings {
     pub authenticator: Arc<Authenticator>,
     /// Who may connect by WebSocket, where it is not the same (WS-11).
     pub websocket_authenticator: Option<Arc<Authenticator>>,
+    /// JetStream, if it is on.
+    pub jetstream: Option<Arc<JetStreamSettings>>,
     /// Time a connection has for its CONNECT.
     pub auth_timeout: std::time::Duration,
     /// TLS, WebSocket and what else comes before the protocol.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use crate::ids::{ConnectionId, Listener, PeerAddress, ShardId};
+use crate::ids::{AccountId, ConnectionId, Listener, PeerAddress, ShardId};
 use crate::io::wake::Waker;
 use crate::io::{Driver, Event};
 use crate::limits;
@@ -17,6 +17,8 @@ use crate::shard::control::{Control, Inbox, NewSettings, Post};
 use crate::shard::core::Core;
 use crate::shard::effects::{Effect, Level};
 use crate::shard::internal::Mail;
+use crate::shard::jetstream::Command;
+use crate::shard::jetstream::disk::Stores;
 use crate::shard::patience::{LOOK_AROUND_MAX, Patience};
 use crate::shard::report::{Query, ShardReport};
 use crate::shard::verify::Verifier;
@@ -226,6 +228,7 @@ impl<D: Driver> Shard<D> {
         self.core.release_barriers();
         self.run_handshakes();
         while self.core.run_ready() {}
+        self.core.run_jetstream();
         self.core.keep_budget();
 
         self.carry_out();
@@ -324,6 +327,7 @@ impl<D: Driver> Shard<D> {
             Event::AcceptFailed(error) => {
                 log::error!("Client Accept Error: {error}; trying again");
             }
+            Event::Disk { store, id, result } => self.core.disk_ended(store, id, result),
             Event::Woken => {} // the mesh and the inbox are looked at in every turn
         }
     }
@@ -379,6 +383,7 @@ impl<D: Driver> Shard<D> {
             } => self.core.answered(slot, asked, *answer),
             Control::Sought(slot) => self.core.sought(slot),
             Control::Internal(action) => self.core.act(action),
+            Control::JetStream(command) => self.core.take_command(*command),
             Control::Query(query, answer) => self.questions.push((query, answer)),
             Control::Settings(new) => self.take_settings(new),
             Control::CloseSurplus(count) => self.core.close_surplus(count),
@@ -477,6 +482,33 @@ impl<D: Driver> Shard<D> {
         }
     }
 
+    fn stores(&self) -> Option<Arc<dyn Stores>> {
+        self.core.settings().jetstream.as_ref()?.stores.clone()
+    }
+
+    fn create_store(
+        &mut self,
+        account: AccountId,
+        account_name: Arc<str>,
+        stream: Box<str>,
+        max_bytes: Option<u64>,
+    ) {
+        let Some(stores) = self.stores() else { return };
+        let post = self.parts.posts[usize::from(self.id.0)].clone();
+        let name = stream.clone();
+        let done = move |opened| {
+            let opened = Box::new(opened);
+            let command = Command::Opened {
+                account,
+                name,
+                opened,
+            };
+            // False means that the shard has ended, and with it everybody who waits.
+            post.send(Control::JetStream(Box::new(command)));
+        };
+        stores.create(account_name, stream, max_bytes, Box::new(done));
+    }
+
     fn carry_out(&mut self) {
         self.core.take_effects(&mut self.effects);
         let mut effects = std::mem::take(&mut self.effects);
@@ -510,6 +542,28 @@ impl<D: Driver> Shard<D> {
                     if self.parts.services.try_send(Mail::Seek(sought)).is_err() {
                         self.core.sought(slot);
                     }
+                }
+                Effect::CreateStore {
+                    account,
+                    account_name,
+                    stream,
+                    max_bytes,
+                } => self.create_store(account, account_name, stream, max_bytes),
+                Effect::RemoveStore(path) => {
+                    if let Some(stores) = self.stores() {
+                        stores.remove(path);
+                    }
+                }
+                Effect::Mount(store, path) => {
+                    if let Err(error) = self.driver.mount(store, &path) {
+                        log::error!("JetStream: {} cannot be opened: {error}", path.display());
+                    }
+                }
+                Effect::Unmount(store) => self.driver.unmount(store),
+                Effect::Disk(store, operation) => self.driver.disk(store, operation),
+                Effect::JetStream(shard, command) => {
+                    // False means that the shard has ended, and with it everybody who waits.
+                    self.parts.posts[usize::from(shard.0)].send(Control::JetStream(command));
                 }
                 Effect::Log(level, line) => log(level, &line),
             }

@@ -35,6 +35,7 @@ impl World {
             authenticator: Arc::new(authenticator.expect("users")),
             auth_timeout: Duration::from_secs(2),
             rates: None,
+            jetstream: None,
             identity: ServerIdentity::new(
                 &ServerInfo::default(),
                 Told {

@@ -23,6 +23,8 @@ mod hostile;
 mod hostile_scale;
 mod https;
 mod imports;
+mod jetstream_api;
+mod jetstream_config;
 mod lame_duck;
 mod limits;
 mod logging;

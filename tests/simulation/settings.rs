@@ -50,6 +50,7 @@ pub fn settings(max_pending: usize) -> Settings {
         authenticator: Arc::new(authenticator.expect("users")),
         auth_timeout: Duration::from_secs(2),
         rates: None,
+        jetstream: None,
         identity: ServerIdentity::new(
             &ServerInfo::default(),
             Told {

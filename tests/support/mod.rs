@@ -6,6 +6,7 @@
 pub mod client;
 pub mod directory;
 pub mod http;
+pub mod jetstream;
 pub mod server;
 pub mod signer;
 pub mod tls;

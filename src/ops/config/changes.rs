@@ -108,6 +108,11 @@ pub fn between(old: &Options, new: &Options, port: u16) -> Result<Changes, NotRe
     });
     changes.tell(old.tags != new.tags, || "Reloaded: tags".into());
     changes.tell(old.metadata != new.metadata, || "Reloaded: metadata".into());
+    fixed("JetStream", old, new, |it| it.jetstream.enabled)?;
+    fixed("StoreDir", old, new, |it| {
+        let folder = it.jetstream.store_dir.as_deref();
+        folder.map_or(String::new(), |it| it.display().to_string())
+    })?;
     fixed("FeatureFlags", old, new, |it| map(&it.feature_flags))?;
     fixed("Shards", old, new, |it| it.shards.unwrap_or(0))?;
     fixed("PinShards", old, new, |it| it.pin_shards)?;

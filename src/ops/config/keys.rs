@@ -13,8 +13,8 @@ use super::error::ProblemKind;
 use super::report::{Report, strict_duration, type_in};
 use super::value::{Map, Node, Value};
 use super::{
-    accounts, authorization, duration, inactive, listen, mappings, operator, rates, table, tls,
-    websocket,
+    accounts, authorization, duration, inactive, jetstream, listen, mappings, operator, rates,
+    table, tls, websocket,
 };
 use crate::ids::{GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
 use crate::limits::SHARDS_MAX;
@@ -181,6 +181,8 @@ impl Keys<'_> {
             "proxies" => {
                 options.trusted_proxies = inactive::listeners::proxies(self.report, value);
             }
+            "jetstream" => jetstream::read(self.report, value, &mut options.jetstream),
+            "store_dir" => jetstream::store_dir(self.report, value, &mut options.jetstream),
             "proxy_protocol" => options.proxy_protocol = value.boolean()?,
             "websocket" | "ws" => options.websocket = websocket::read(self.report, value),
             "allow_non_tls" => options.allow_non_tls = value.boolean()?,
@@ -326,16 +328,6 @@ impl Keys<'_> {
             "gateway" => inactive::links::gateway(report, value),
             "leafnodes" => inactive::links::leafnodes(report, value),
             "mqtt" => inactive::listeners::mqtt(report, value),
-            "jetstream" => {
-                noted = inactive::jetstream::jetstream(report, value);
-                if let Node::Map(map) = &value.node
-                    && let Some(folder) = ["store", "store_dir", "storedir"]
-                        .iter()
-                        .find_map(|name| map.find(name))
-                {
-                    self.options.store_dir = folder.text().ok().map(PathBuf::from);
-                }
-            }
             "ocsp_cache" => tls::check::ocsp_cache(report, value),
             "prof_port" | "prof_block_rate" => noted = value.integer()? != 0,
             // Links are to come; what is said of them is kept.
@@ -347,15 +339,9 @@ impl Keys<'_> {
                 self.options.reconnect_error_reports = or_default_reports(value.integer()?, 1);
                 noted = value.integer()? != 0;
             }
-            "store_dir" => self.options.store_dir = filled(value)?.map(PathBuf::from),
             "default_js_domain" => {
-                let text = "error default_js_domain config: unsupported type ";
-                let Node::Map(map) = &value.node else {
-                    return Err(type_in(text, value));
-                };
-                for (_, domain) in map.iter() {
-                    report.keep(domain, domain.text());
-                }
+                let options = &mut self.options.jetstream;
+                jetstream::default_domains(report, value, options)?;
             }
             // `table` has a key that no arm above takes; its test says so first.
             _ => return Err(ProblemKind::UnknownField(name.to_owned())),

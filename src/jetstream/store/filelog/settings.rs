@@ -1,0 +1,75 @@
+//! How a log is kept, and what was found when it was opened.
+
+use crate::jetstream::store::operation::DiskError;
+
+/// When a message counts as kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FlushPolicy {
+    /// Once the flush that covers it is done.
+    #[default]
+    Durable,
+    /// Once it is written; the owner asks for a flush every `sync_interval`.
+    Interval,
+    /// At once; the owner asks for flushes (`persist_mode: async`, JS-79).
+    Async,
+}
+
+/// How a log is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Random number of a new stream: tells its records from those of another one that stood on
+    /// the same blocks. A stream that exists keeps its own.
+    pub epoch: u64,
+    /// Bytes of a segment, about.
+    pub segment_size: u64,
+    /// When a message counts as kept.
+    pub flush: FlushPolicy,
+    /// Bytes of what was read or written lately that stay in memory.
+    pub cache_size: usize,
+}
+
+impl Settings {
+    /// Settings of a stream with this bound, if it has one, and the usual ones otherwise.
+    pub fn new(epoch: u64, max_bytes: Option<u64>) -> Self {
+        const MIB: u64 = 1024 * 1024;
+        Self {
+            epoch,
+            // An eighth, so that dropping whole segments follows the bound closely enough.
+            segment_size: max_bytes.map_or(64 * MIB, |it| (it / 8).clamp(MIB, 64 * MIB)),
+            flush: FlushPolicy::Durable,
+            // What consumers at the end of a busy stream and a few catching up read again.
+            cache_size: 4 * MIB as usize,
+        }
+    }
+}
+
+/// Sequences whose messages were there and cannot be read any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Gap {
+    /// The first.
+    pub first: u64,
+    /// The last.
+    pub last: u64,
+}
+
+/// What opening a log found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Report {
+    /// Segments read.
+    pub segments: u64,
+    /// Messages alive.
+    pub messages: u64,
+    /// Sequences lost to damage, in order. The damaged bytes stay where they are.
+    pub gaps: Vec<Gap>,
+    /// Places where something other than a message cannot be read: deletions and small records
+    /// may be older than they were.
+    pub damaged_records: u64,
+    /// Bytes of a last write that was never finished, and so never acknowledged.
+    pub torn_tail: u64,
+    /// Segments the checkpoint knows and the directory does not have.
+    pub missing_segments: Vec<u32>,
+    /// Copies of the checkpoint that cannot be read, of those that are there.
+    pub unreadable_checkpoints: u32,
+    /// Files that could not be read, with the reason.
+    pub unreadable_files: Vec<(String, DiskError)>,
+}

@@ -1,0 +1,26 @@
+//! Streams and consumers where they live: on a shard, as receivers of subjects (design, section 4).
+//!
+//! A stream is on one shard with its consumers. What it takes, and what clients say to it and its
+//! consumers, reaches that shard by interest, as any message does. Shard 0 knows which streams
+//! there are and hands requests about them on to their owners.
+
+mod advise;
+mod api;
+mod command;
+mod consumers;
+mod deliver;
+mod direct;
+pub mod disk;
+mod hosted;
+mod lists;
+mod messages;
+mod receive;
+mod registry;
+mod send;
+pub mod settings;
+mod state;
+mod streams;
+mod turn;
+
+pub use command::Command;
+pub use state::JetStream;

@@ -1,0 +1,416 @@
+//! What streams and consumers do before a turn ends: hand out messages, answer publishers.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use crate::ids::ShardId;
+use crate::jetstream::consumer::{Consumer, Effect, Now, Presence, Run, Turn};
+use crate::jetstream::store::{Filter, Store};
+use crate::jetstream::stream::{Gone, Publish};
+use crate::limits;
+use crate::shard::core::Core;
+use crate::shard::effects;
+use crate::time::Nanos;
+
+use super::command::Command;
+use super::hosted::{ConsumerKey, StreamKey};
+use super::send::Outgoing;
+use super::state::Timer;
+
+/// Times a turn looks for work that its own work has made.
+const ROUNDS: usize = 8;
+/// Messages a consumer hands out in a turn before another one's turn comes.
+const MESSAGES: usize = 256;
+/// How long a consumer waits for a receiver that has much waiting.
+const BREATH: Duration = Duration::from_millis(1);
+/// Consumers' states are kept at most this often: what is lost with a crash is sent again.
+const KEEP_EVERY: Duration = Duration::from_millis(25);
+/// Time between two attempts to get on with a disk that failed.
+const TROUBLE: Duration = Duration::from_secs(2);
+
+impl Core {
+    /// Asks something of a shard.
+    pub(super) fn js_command(&mut self, shard: ShardId, command: Command) {
+        if shard == self.local.id {
+            self.jetstream.commands.push_back(command);
+        } else {
+            let effect = effects::Effect::JetStream(shard, Box::new(command));
+            self.local.effects.push(effect);
+        }
+    }
+
+    /// Takes what another shard asks.
+    pub fn take_command(&mut self, command: Command) {
+        self.jetstream.commands.push_back(command);
+    }
+
+    /// Does what JetStream has to do in this turn.
+    pub fn run_jetstream(&mut self) {
+        self.js_expire();
+        for _ in 0..ROUNDS {
+            while let Some(command) = self.jetstream.commands.pop_front() {
+                self.js_carry_out(command);
+            }
+            self.js_watch_interest();
+            let busy = std::mem::take(&mut self.jetstream.busy);
+            if busy.is_empty() {
+                break;
+            }
+            for key in busy {
+                self.js_run_stream(key);
+            }
+        }
+        self.js_release_held();
+    }
+
+    fn js_run_stream(&mut self, key: StreamKey) {
+        let Some(hosted) = self.jetstream.streams.at_mut(key) else {
+            return;
+        };
+        hosted.busy = false;
+        let keys: Vec<ConsumerKey> = hosted.consumers.values().copied().collect();
+        self.js_tell_gone(key, &keys);
+        let mut again = false;
+        for consumer in keys {
+            if self.turn_output() >= limits::TURN_OUTPUT {
+                again = true;
+                break;
+            }
+            if self.js_is_held_back(consumer) {
+                continue;
+            }
+            let ready = self.jetstream.consumers.at_mut(consumer);
+            if ready.is_some_and(|it| std::mem::take(&mut it.ready)) {
+                let mut run = Run::Idle;
+                self.local.pressed_at = None;
+                self.js_call(consumer, |it, turn| run = it.run(turn, MESSAGES));
+                let pressed = self.local.pressed_at.take();
+                let Some(it) = self.jetstream.consumers.at_mut(consumer) else {
+                    continue;
+                };
+                it.slow_until = pressed.map(|at| at + BREATH);
+                it.ready |= run == Run::More;
+                it.reading = run == Run::Reading;
+                again |= it.ready;
+            }
+        }
+        self.js_go_on_reading(key);
+        self.js_keep_states(key);
+        self.js_rescan(key);
+        self.js_ask_disk(key);
+        self.js_acknowledge(key);
+        self.js_answer_settled(key);
+        self.js_arm_stream(key);
+        if again {
+            self.jetstream.touch(key);
+        }
+    }
+
+    /// Keeps the states that have changed, as often as is worth it.
+    fn js_keep_states(&mut self, key: StreamKey) {
+        let now = self.local.now;
+        let Some(hosted) = self.jetstream.streams.at_mut(key) else {
+            return;
+        };
+        let unkept: Vec<ConsumerKey> = hosted
+            .consumers
+            .values()
+            .copied()
+            .filter(|it| {
+                let it = self.jetstream.consumers.at(*it);
+                it.is_some_and(|it| it.unkept)
+            })
+            .collect();
+        if unkept.is_empty() {
+            return;
+        }
+        if hosted.kept_at.is_some_and(|at| now < at + KEEP_EVERY) {
+            let at = now + KEEP_EVERY;
+            let timer = Reverse((at, Timer::Stream(key)));
+            if hosted.armed.is_none_or(|armed| at < armed) {
+                hosted.armed = Some(at);
+                self.jetstream.timers.push(timer);
+            }
+            return;
+        }
+        hosted.kept_at = Some(now);
+        for consumer in unkept {
+            self.js_keep_state(consumer);
+        }
+    }
+
+    /// Looks for ids of messages that came before the start.
+    fn js_rescan(&mut self, key: StreamKey) {
+        if let Some(hosted) = self.jetstream.streams.at_mut(key) {
+            hosted.stream.rescan();
+        }
+    }
+
+    /// Is this consumer's receiver behind? Then it is looked at again a little later.
+    fn js_is_held_back(&mut self, key: ConsumerKey) -> bool {
+        let now = self.local.now;
+        let Some(it) = self.jetstream.consumers.at_mut(key) else {
+            return false;
+        };
+        let Some(until) = it.slow_until.filter(|&until| it.ready && now < until) else {
+            return false;
+        };
+        if it.armed.is_none_or(|armed| until < armed) {
+            it.armed = Some(until);
+            let timer = Reverse((until, Timer::Consumer(key)));
+            self.jetstream.timers.push(timer);
+        }
+        true
+    }
+
+    /// Tells a stream's consumers what left it.
+    fn js_tell_gone(&mut self, key: StreamKey, consumers: &[ConsumerKey]) {
+        let Some(hosted) = self.jetstream.streams.at_mut(key) else {
+            return;
+        };
+        let gone = hosted.stream.take_gone();
+        for it in &gone {
+            for &consumer in consumers {
+                self.js_with_consumer(consumer, |consumer, turn| match it {
+                    Gone::One(seq, subject) => consumer.removed(turn, *seq, subject),
+                    Gone::Many(filter) => match filter {
+                        Filter::All => consumer.purged(turn, b""),
+                        Filter::Literal(subject) => consumer.purged(turn, subject),
+                        Filter::Patterns(patterns) => {
+                            for pattern in patterns {
+                                consumer.purged(turn, pattern);
+                            }
+                        }
+                    },
+                });
+            }
+        }
+    }
+
+    /// Answers the publishers whose messages are durable.
+    fn js_acknowledge(&mut self, key: StreamKey) {
+        let Some(hosted) = self.jetstream.streams.at_mut(key) else {
+            return;
+        };
+        let durable = hosted.stream.store().durable();
+        let (account, front) = (hosted.account, hosted.ack_front.clone());
+        let mut body = self.local.buffer();
+        while let Some(hosted) = self.jetstream.streams.at_mut(key)
+            && let Some(ack) = hosted.acks.pop_front_if(|it| it.seq <= durable)
+        {
+            use std::io::Write as _;
+            body.clear();
+            body.extend_from_slice(&front);
+            // A vector takes all that is written to it.
+            let _ = write!(body, "{}{}", ack.seq, ack.end);
+            self.js_send(&Outgoing {
+                account,
+                to: &ack.reply,
+                payload: &body,
+                ..Outgoing::default()
+            });
+        }
+        self.local.give_back(body);
+    }
+
+    /// Calls a consumer and does what it wants done. Whatever happened to it, it may have something
+    /// to do then.
+    pub(super) fn js_with_consumer(
+        &mut self,
+        key: ConsumerKey,
+        call: impl FnOnce(&mut Consumer, &mut Turn<'_, Store>),
+    ) {
+        self.js_call(key, call);
+        if let Some(it) = self.jetstream.consumers.at_mut(key) {
+            it.ready = true;
+            let stream = it.stream;
+            self.jetstream.touch(stream);
+        }
+    }
+
+    fn js_call(
+        &mut self,
+        key: ConsumerKey,
+        call: impl FnOnce(&mut Consumer, &mut Turn<'_, Store>),
+    ) {
+        let now = self.js_now();
+        let jetstream = &mut self.jetstream;
+        let Some(it) = jetstream.consumers.at_mut(key) else {
+            return;
+        };
+        let stream = it.stream;
+        let Some(hosted) = jetstream.streams.at_mut(stream) else {
+            return;
+        };
+        let mut effects = Vec::new();
+        let interest = &mut self.tables.of(hosted.account).interest;
+        let mut presence = |subject: &[u8]| match interest.lookup(subject).is_nobody() {
+            true => Presence::Gone,
+            false => Presence::Here,
+        };
+        let mut turn = Turn {
+            now,
+            stream: hosted.stream.store_mut(),
+            presence: &mut presence,
+            effects: &mut effects,
+        };
+        call(&mut it.consumer, &mut turn);
+        let due = it.consumer.deadline();
+        if let Some(at) = due
+            && it.armed.is_none_or(|armed| at < armed)
+        {
+            it.armed = Some(at);
+            jetstream.timers.push(Reverse((at, Timer::Consumer(key))));
+        }
+        self.js_apply(key, effects);
+    }
+
+    /// What time it is to JetStream.
+    pub(super) fn js_now(&self) -> Now {
+        Now {
+            nanos: self.local.now,
+            wall: self.local.wall,
+        }
+    }
+
+    fn js_apply(&mut self, key: ConsumerKey, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Deliver(delivery) => self.js_deliver(key, &delivery),
+                Effect::Status { to, reply, headers } => {
+                    let Some(account) = self.js_account_of(key) else {
+                        return;
+                    };
+                    self.js_send(&Outgoing {
+                        account,
+                        to: &to,
+                        reply: reply.as_deref(),
+                        header: &headers,
+                        ..Outgoing::default()
+                    });
+                }
+                Effect::Reply { to } => {
+                    let Some(account) = self.js_account_of(key) else {
+                        return;
+                    };
+                    self.js_send(&Outgoing {
+                        account,
+                        to: &to,
+                        ..Outgoing::default()
+                    });
+                }
+                Effect::Advisory(advisory) => self.js_advise(key, &advisory),
+                Effect::Acked(seq) => self.js_release(key, seq),
+                Effect::Persist => {
+                    if let Some(it) = self.jetstream.consumers.at_mut(key) {
+                        it.unkept = true;
+                    }
+                }
+                Effect::Expired => self.js_drop_consumer(key),
+            }
+        }
+    }
+
+    /// Does what is due.
+    fn js_expire(&mut self) {
+        let now = self.local.now;
+        while let Some(&Reverse((at, timer))) = self.jetstream.timers.peek()
+            && at <= now
+        {
+            self.jetstream.timers.pop();
+            match timer {
+                Timer::Consumer(key) => {
+                    let Some(it) = self.jetstream.consumers.at_mut(key) else {
+                        continue;
+                    };
+                    it.armed = None;
+                    it.ready = true;
+                    let stream = it.stream;
+                    self.jetstream.touch(stream);
+                }
+                Timer::Stream(key) => self.js_expire_stream(key),
+            }
+        }
+    }
+
+    fn js_expire_stream(&mut self, key: StreamKey) {
+        let wall = self.local.wall;
+        let Some(hosted) = self.jetstream.streams.at_mut(key) else {
+            return;
+        };
+        hosted.armed = None;
+        if hosted.stream.store().trouble().is_some() {
+            hosted.stream.store_mut().resume();
+        }
+        for subject in hosted.stream.expire(wall) {
+            let ttl = hosted.stream.config().subject_delete_marker_ttl;
+            let seconds = ttl.duration().as_secs().max(1);
+            let headers = format!(
+                "NATS/1.0\r\nNats-Marker-Reason: MaxAge\r\nNats-TTL: {seconds}s\r\nNats-Rollup: sub\r\n\r\n"
+            );
+            let stored = hosted.stream.store_marker(&Publish {
+                subject: &subject,
+                headers: headers.as_bytes(),
+                payload: b"",
+                now: wall,
+                sourced: true,
+            });
+            let Some(seq) = stored else { continue };
+            for consumer in hosted.consumers.values() {
+                if let Some(it) = self.jetstream.consumers.at_mut(*consumer) {
+                    it.ready |= it.consumer.appended(seq, &subject);
+                }
+            }
+        }
+        self.jetstream.touch(key);
+    }
+
+    /// Sets a stream's timer.
+    pub(super) fn js_arm_stream(&mut self, key: StreamKey) {
+        let (now, wall) = (self.local.now, self.local.wall);
+        let Some(hosted) = self.jetstream.streams.at_mut(key) else {
+            return;
+        };
+        let due = hosted.stream.next_expiry();
+        let left = due.map(|due| Duration::from_nanos(due.0.saturating_sub(wall.0)));
+        let trouble = hosted.stream.store().trouble().map(|_| TROUBLE);
+        let Some(left) = left.into_iter().chain(trouble).min() else {
+            return;
+        };
+        let at = now + left.max(Duration::from_millis(1));
+        if hosted.armed.is_none_or(|armed| at < armed) {
+            hosted.armed = Some(at);
+            self.jetstream
+                .timers
+                .push(Reverse((at, Timer::Stream(key))));
+        }
+    }
+
+    /// When JetStream has something to do next.
+    pub(in crate::shard) fn js_due(&self) -> Option<Nanos> {
+        self.jetstream.due()
+    }
+
+    /// Tells push consumers who came and went, where their account's interest has changed.
+    fn js_watch_interest(&mut self) {
+        for at in 0..self.jetstream.pushing.len() {
+            let key = self.jetstream.pushing[at];
+            let Some(account) = self.js_account_of(key) else {
+                continue;
+            };
+            let Some(it) = self.jetstream.consumers.at_mut(key) else {
+                continue;
+            };
+            let interest = &mut self.tables.of(account).interest;
+            if it.interest_seen == Some(interest.changes()) {
+                continue;
+            }
+            it.interest_seen = Some(interest.changes());
+            let group = Some(it.config.deliver_group.as_bytes()).filter(|it| !it.is_empty());
+            let active = interest.is_wanted(it.config.deliver_subject.as_bytes(), group);
+            if std::mem::replace(&mut it.active, active) != active {
+                self.js_with_consumer(key, |consumer, turn| consumer.interest(turn, active));
+            }
+        }
+    }
+}
