@@ -232,9 +232,7 @@ fn scan_all(
             bytes: &bytes,
             end: rewritten.map(|it| it.end),
             last_seq: rewritten.map_or(0, |it| it.last_seq),
-            next_previous: next
-                .filter(|it| it.number == this.number + 1)
-                .and_then(|it| it.first_previous),
+            next_previous: next_previous(&chosen[at..]),
             more: chosen[at + 1..]
                 .iter()
                 .any(|it| it.first_previous.is_some()),
@@ -243,7 +241,11 @@ fn scan_all(
         };
         let clean = scan.segment(segment, &file);
         let end = scan.segments.last().map_or(0, |it| it.end);
-        let usable = clean && next.is_none() && rewritten.is_none() && this.label.is_some();
+        let usable = clean
+            && next.is_none()
+            && rewritten.is_none()
+            && this.label.is_some()
+            && end <= bytes.len() as u64;
         tail = usable.then(|| {
             let page = (end - end % PAGE as u64) as usize;
             Tail {
@@ -253,6 +255,17 @@ fn scan_all(
         });
     }
     Ok(tail)
+}
+
+/// What the first frame after a segment says about the frame before it. A segment between, of
+/// which a power cut left no frame, says nothing.
+fn next_previous(from: &[Chosen]) -> Option<u32> {
+    let mut pairs = from.windows(2);
+    let follows = |pair: &&[Chosen]| pair[0].number + 1 == pair[1].number;
+    pairs
+        .by_ref()
+        .take_while(follows)
+        .find_map(|pair| pair[1].first_previous)
 }
 
 fn finish(
