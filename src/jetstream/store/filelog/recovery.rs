@@ -237,7 +237,7 @@ fn scan_all(
                 .iter()
                 .any(|it| it.first_previous.is_some()),
             lost_before,
-            loose: before.is_some_and(|it| it.version > 0) || !follows && this.number > 1,
+            loose: is_loose(&chosen[..=at]),
         };
         let clean = scan.segment(segment, &file);
         let end = scan.segments.last().map_or(0, |it| it.end);
@@ -255,6 +255,22 @@ fn scan_all(
         });
     }
     Ok(tail)
+}
+
+/// Has the last of these segments no frame before it that its first one could name? Those without
+/// a frame do not count.
+fn is_loose(up_to: &[Chosen]) -> bool {
+    let mut pairs = up_to.windows(2).rev();
+    let first = up_to.first().is_some_and(|it| it.number == 1);
+    for pair in pairs.by_ref() {
+        if pair[0].number + 1 != pair[1].number || pair[0].version > 0 {
+            return true;
+        }
+        if pair[0].first_previous.is_some() {
+            return false;
+        }
+    }
+    !first
 }
 
 /// What the first frame after a segment says about the frame before it. A segment between, of
