@@ -2,7 +2,7 @@
 
 use crate::auth::authenticate::PasswordCheck;
 use crate::ids::Slot;
-use crate::shard::internal::{InternalMessage, Question};
+use crate::shard::internal::{AccountSought, InternalMessage, Question};
 
 /// Weight of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub enum Effect {
     Verify(Slot, PasswordCheck),
     /// Have an auth service asked; the answer comes back as a control message.
     Ask(Box<Question>),
+    /// Have an account looked for; that it is done comes back as a control message.
+    Seek(Box<AccountSought>),
     /// Hand a message to one of the server's own services.
     Internal(Box<InternalMessage>),
     /// Write a line to the log.

@@ -20,7 +20,10 @@ mod latency;
 mod login;
 mod mapping;
 mod message_trace;
+mod oversized;
 pub mod patience;
+#[cfg(test)]
+mod permission_tests;
 mod publish;
 mod query;
 pub mod rates;
@@ -29,6 +32,7 @@ mod remote;
 pub mod report;
 mod request_info;
 pub mod requested;
+mod seek;
 mod services;
 pub mod settings;
 mod shadows;
@@ -41,3 +45,5 @@ mod transport;
 pub mod turn;
 pub mod verify;
 pub mod wiring;
+#[cfg(test)]
+mod world_tests;

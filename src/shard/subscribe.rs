@@ -146,6 +146,7 @@ impl Core {
         table.figures.subscriptions -= 1;
         let change = table.interest.remove_local(pattern, queue, member);
         self.interest_changed(index, account, pattern, queue, change);
+        self.abandon_unheard(account, pattern);
     }
 
     /// Ends all subscriptions of a connection.

@@ -66,6 +66,8 @@ pub struct TransportSettings {
     pub proxy_protocol: bool,
     /// WebSocket, if it is on.
     pub websocket: Option<Arc<WebSocketSettings>>,
+    /// TLS of monitoring, which asks nobody for a certificate (MON-6).
+    pub monitoring: Option<Arc<TlsSettings>>,
 }
 
 impl TransportSettings {
