@@ -1,4 +1,4 @@
-//! The file log on a simulated disk, from a seed (`RAMJET_SEED=n` runs one): nothing acknowledged
+//! The file log on a simulated disk, from a seed (`RAMJET_SEED=n` runs one, `RAMJET_SEEDS=n` so many): nothing acknowledged
 //! is lost to a power cut, nothing removed comes back, and every gap damage makes is told.
 
 use std::collections::BTreeMap;
@@ -13,12 +13,10 @@ use crate::time::WallTime;
 const CUTS: usize = 4;
 
 fn seeds(usual: u64) -> Vec<u64> {
-    match std::env::var("RAMJET_SEED")
-        .ok()
-        .and_then(|it| it.parse().ok())
-    {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+    match number("RAMJET_SEED") {
         Some(seed) => vec![seed],
-        None => (1..=usual).collect(),
+        None => (1..=number("RAMJET_SEEDS").unwrap_or(usual)).collect(),
     }
 }
 

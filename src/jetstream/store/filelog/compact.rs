@@ -86,6 +86,8 @@ impl Log {
             && !segment.damaged
             && !segment.cut
             && before.is_none_or(|it| !it.cut)
+            // What of a cut segment counts depends on the frame before it.
+            && self.segments.get(at + 1).is_none_or(|it| !it.cut)
     }
 
     fn is_droppable(&self, at: usize) -> bool {

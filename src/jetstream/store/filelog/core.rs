@@ -199,11 +199,11 @@ impl Log {
 
     /// A message was taken out of the index; `erase`: its bytes are overwritten.
     pub(in crate::jetstream::store) fn removed(&mut self, seq: u64, entry: Entry, erase: bool) {
+        self.buried(seq, entry);
+        self.block(0).remove(seq, seq);
         if erase {
             self.erase(seq, entry);
         }
-        self.buried(seq, entry);
-        self.block(0).remove(seq, seq);
     }
 
     /// Counts a message as dead in its segment.

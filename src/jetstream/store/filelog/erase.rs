@@ -22,6 +22,8 @@ pub(super) struct Erase {
     /// Where in the file it begins and ends.
     pub(super) from: u64,
     pub(super) to: u64,
+    /// The frame that says that it was removed: only what is known to be gone is overwritten.
+    frame: u64,
 }
 
 impl Erase {
@@ -57,6 +59,7 @@ impl Log {
             version,
             from: at + HEAD as u64,
             to: end,
+            frame: self.ticket(),
         };
         // The next frame may begin on its last page, and write that page again.
         self.pad_next |= self.segments.last().is_some_and(|it| it.number == number);
@@ -89,7 +92,8 @@ impl Log {
         let mut segments = self.segments.iter();
         let made = segments.any(|it| it.number == erase.segment && it.making == Making::Made);
         let building = self.building.as_ref();
-        made && rewriting.is_none_or(|it| it.number() != erase.segment)
+        made && erase.frame <= self.durable_frame
+            && rewriting.is_none_or(|it| it.number() != erase.segment)
             && !sealed.any(|it| it.segment == erase.segment && it.base < end)
             && building.is_none_or(|it| it.segment != erase.segment || it.base() >= end)
     }

@@ -81,6 +81,17 @@ impl FrameHead {
 
     /// Is all of the frame in `body`, each record and each content intact?
     pub(super) fn is_whole(&self, seed: u32, body: &[u8]) -> bool {
+        self.check(seed, body, |head, bytes| {
+            head.record(seed, bytes).is_some() || head.is_erased(bytes)
+        })
+    }
+
+    /// Are all heads of its records intact, whatever their contents are like?
+    pub(super) fn has_heads(&self, seed: u32, body: &[u8]) -> bool {
+        self.check(seed, body, |_, _| true)
+    }
+
+    fn check(&self, seed: u32, body: &[u8], content: impl Fn(&Head, &[u8]) -> bool) -> bool {
         let Some(mut rest) = body.get(..self.len as usize) else {
             return false;
         };
@@ -89,8 +100,7 @@ impl FrameHead {
             let Some(head) = Head::decode(seed, rest) else {
                 return false;
             };
-            let content = head.record(seed, rest).is_some() || head.is_erased(rest);
-            if !content || head.padded_len() > rest.len() {
+            if !content(&head, rest) || head.padded_len() > rest.len() {
                 return false;
             }
             crc = crc32c::crc32c_append(crc, &head.crc.to_le_bytes());

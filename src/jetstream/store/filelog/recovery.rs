@@ -232,18 +232,20 @@ fn scan_all(
             bytes: &bytes,
             end: rewritten.map(|it| it.end),
             last_seq: rewritten.map_or(0, |it| it.last_seq),
-            next_previous: next
-                .filter(|it| it.number == this.number + 1)
-                .and_then(|it| it.first_previous),
+            next_previous: next_previous(&chosen[at..]),
             more: chosen[at + 1..]
                 .iter()
                 .any(|it| it.first_previous.is_some()),
             lost_before,
-            loose: before.is_some_and(|it| it.version > 0) || !follows && this.number > 1,
+            loose: is_loose(&chosen[..=at]),
         };
         let clean = scan.segment(segment, &file);
         let end = scan.segments.last().map_or(0, |it| it.end);
-        let usable = clean && next.is_none() && rewritten.is_none() && this.label.is_some();
+        let usable = clean
+            && next.is_none()
+            && rewritten.is_none()
+            && this.label.is_some()
+            && end <= bytes.len() as u64;
         tail = usable.then(|| {
             let page = (end - end % PAGE as u64) as usize;
             Tail {
@@ -253,6 +255,33 @@ fn scan_all(
         });
     }
     Ok(tail)
+}
+
+/// Has the last of these segments no frame before it that its first one could name? Those without
+/// a frame do not count.
+fn is_loose(up_to: &[Chosen]) -> bool {
+    let mut pairs = up_to.windows(2).rev();
+    let first = up_to.first().is_some_and(|it| it.number == 1);
+    for pair in pairs.by_ref() {
+        if pair[0].number + 1 != pair[1].number || pair[0].version > 0 {
+            return true;
+        }
+        if pair[0].first_previous.is_some() {
+            return false;
+        }
+    }
+    !first
+}
+
+/// What the first frame after a segment says about the frame before it. A segment between, of
+/// which a power cut left no frame, says nothing.
+fn next_previous(from: &[Chosen]) -> Option<u32> {
+    let mut pairs = from.windows(2);
+    let follows = |pair: &&[Chosen]| pair[0].number + 1 == pair[1].number;
+    pairs
+        .by_ref()
+        .take_while(follows)
+        .find_map(|pair| pair[1].first_previous)
 }
 
 fn finish(

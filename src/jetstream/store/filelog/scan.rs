@@ -23,6 +23,8 @@ pub(super) struct Scan {
     pub(super) state_version: u64,
     pub(super) segments: Vec<Segment>,
     pub(super) gaps: Vec<Gap>,
+    /// Messages whose content is not what was written.
+    suspects: Vec<u64>,
     removed: Vec<(u64, u64)>,
     pub(super) last_seq: u64,
     pub(super) last_time: u64,
@@ -132,13 +134,22 @@ impl Scan {
 
     fn damage(&mut self) {
         self.report.damaged_records += 1;
-        self.current().damaged = true;
+        self.keep_evidence();
+    }
+
+    /// The bytes here stay as they are. What is missing before a segment's first frame may have
+    /// stood at the end of the one before.
+    fn keep_evidence(&mut self) {
+        for segment in self.segments.iter_mut().rev().take(2) {
+            segment.damaged = true;
+        }
     }
 
     /// Sequences whose messages cannot be read, as far as is known now.
     pub(super) fn gap(&mut self, first: u64, last: u64) {
         if first <= last {
             self.gaps.push(Gap { first, last });
+            self.keep_evidence();
             self.last_seq = self.last_seq.max(last);
         }
     }
@@ -156,9 +167,13 @@ impl Scan {
 
     /// There is no frame from here on: is that how it was left? If not, something was lost that
     /// the checkpoint or the next segment will tell.
-    fn is_end(&self, bytes: &[u8], at: usize, file: &File<'_>) -> bool {
+    fn is_end(&mut self, bytes: &[u8], at: usize, file: &File<'_>) -> bool {
         let rest = bytes.get(at..).unwrap_or_default();
-        !file.more && rest.iter().all(|&it| it == 0)
+        let torn = rest.iter().rposition(|&it| it != 0).map_or(0, |it| it + 1);
+        if !file.more {
+            self.report.torn_tail += torn as u64;
+        }
+        !file.more && torn == 0
     }
 
     /// Was this frame, which is not whole, finished once? The one write under way when the power
@@ -182,7 +197,8 @@ impl Scan {
 
     /// Takes in a frame's records, those of a damaged one as far as they can be read.
     fn frame(&mut self, head: &FrameHead, seed: u32, body: &[u8], at: u64, whole: bool) {
-        if !whole {
+        let heads = whole || head.has_heads(seed, body);
+        if !heads {
             self.damage();
         }
         let version = self.current().version;
@@ -199,14 +215,15 @@ impl Scan {
             let record = record_head.record(seed, rest);
             match record_head.kind {
                 Kind::Message => {
-                    if !whole && record_head.seq > expected && version == 0 {
+                    if !heads && record_head.seq > expected && version == 0 {
                         self.gap(expected, record_head.seq - 1);
                     }
                     expected = record_head.seq + 1;
                     match record {
                         Some(record) => self.message(&record, offset),
                         None if record_head.is_erased(rest) => {}
-                        None => self.gap(record_head.seq, record_head.seq),
+                        // Erasing may have been interrupted: what was removed is no loss.
+                        None => self.suspects.push(record_head.seq),
                     }
                 }
                 Kind::Skip => {
@@ -214,18 +231,18 @@ impl Scan {
                         8 => u64_at(it.payload, 0),
                         _ => expected,
                     });
-                    if !whole && start > expected && version == 0 {
+                    if !heads && start > expected && version == 0 {
                         self.gap(expected, start - 1);
                     }
                     expected = record_head.seq + 1;
                 }
                 Kind::Removed | Kind::State | Kind::StateRemoved => match record {
                     Some(record) => self.note(&record),
-                    None => self.report.damaged_records += 1,
+                    None => self.damage(),
                 },
             }
         }
-        if !whole && expected <= head.last_seq {
+        if !heads && expected <= head.last_seq {
             self.gap(expected, head.last_seq);
         }
         self.last_seq = self.last_seq.max(head.last_seq);
@@ -312,6 +329,18 @@ impl Scan {
     /// The gaps without what was removed anyway, in order.
     pub(super) fn settle_gaps(&mut self) {
         self.removed.sort_unstable();
+        for seq in std::mem::take(&mut self.suspects) {
+            let mut removed = self.removed.iter();
+            if !removed.any(|it| it.0 <= seq && seq <= it.1) {
+                self.report.damaged_records += 1;
+                self.gaps.push(Gap {
+                    first: seq,
+                    last: seq,
+                });
+                let after = self.segments.partition_point(|it| it.first_seq <= seq);
+                self.segments[after.saturating_sub(1)].damaged = true;
+            }
+        }
         let mut gaps = std::mem::take(&mut self.gaps);
         gaps.sort_unstable();
         for gap in gaps {

@@ -228,8 +228,13 @@ impl Log {
     }
 
     fn flush_segment(&mut self) -> Option<DiskOperation> {
-        let number = self.to_flush.pop_first()?;
-        let file = self.segments.iter().find(|it| it.number == number)?.file();
+        // One that was dropped since needs no flush.
+        let (number, file) = loop {
+            let number = self.to_flush.pop_first()?;
+            if let Some(segment) = self.segments.iter().find(|it| it.number == number) {
+                break (number, segment.file());
+            }
+        };
         Some(DiskOperation::Flush {
             id: self.task(Task::Flush(number)),
             file,
