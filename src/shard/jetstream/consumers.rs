@@ -3,7 +3,7 @@
 use crate::jetstream::api::decode::{decode, is_empty, is_json};
 use crate::jetstream::api::encode::to_json;
 use crate::jetstream::api::errors::{self, ApiError};
-use crate::jetstream::api::levels::shown;
+use crate::jetstream::api::levels::{shown, stamp_consumer};
 use crate::jetstream::api::request::{
     ConsumerCreateRequest, ConsumersRequest, PauseRequest, ResetRequest, UnpinRequest,
 };
@@ -440,7 +440,9 @@ impl Core {
         let pause = (!until.is_zero() && until.wall() > wall).then_some(until);
         if let Some(it) = self.jetstream.consumers.at_mut(consumer) {
             it.config.pause_until = pause.map(Timestamp::utc);
+            stamp_consumer(&mut it.config);
         }
+        self.js_keep_consumer(consumer);
         let wanted = pause.map(|it| it.wall());
         self.js_with_consumer(consumer, |it, turn| it.pause(turn, wanted));
         let content = Paused {
