@@ -121,8 +121,10 @@ impl<D: Driver> Shard<D> {
 
     /// Has it been told to end, and let go of everything?
     pub fn ended(&mut self) -> bool {
-        self.ending
-            .is_some_and(|by| self.core.connections() == 0 || self.driver.now() >= by)
+        self.ending.is_some_and(|by| {
+            let done = self.core.connections() == 0 && self.core.is_settled();
+            done || self.driver.now() >= by
+        })
     }
 
     /// Has it been told to end?
@@ -408,6 +410,7 @@ impl<D: Driver> Shard<D> {
             Control::Shutdown => {
                 self.driver.stop_accepting();
                 self.core.close_all();
+                self.core.keep_all();
                 self.ending = Some(self.driver.now() + ENDING_MAX);
             }
         }

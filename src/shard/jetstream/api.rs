@@ -56,6 +56,8 @@ impl Core {
                 interest.add_handler(domain.as_bytes(), Handler::Domain);
             }
             if self.local.id != ShardId(0) {
+                // As it will say itself: a client may be there before that.
+                interest.set_remote(ShardId(0), API, None, 1);
                 continue;
             }
             let heard = self.jetstream.receivers.iter();

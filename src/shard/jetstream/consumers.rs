@@ -3,7 +3,7 @@
 use crate::jetstream::api::decode::{decode, is_empty, is_json};
 use crate::jetstream::api::encode::to_json;
 use crate::jetstream::api::errors::{self, ApiError};
-use crate::jetstream::api::levels::shown;
+use crate::jetstream::api::levels::{shown, stamp_consumer};
 use crate::jetstream::api::request::{
     ConsumerCreateRequest, ConsumersRequest, PauseRequest, ResetRequest, UnpinRequest,
 };
@@ -12,6 +12,7 @@ use crate::jetstream::api::response::{
     PriorityGroupState, Response, SequenceInfo, Success,
 };
 use crate::jetstream::api::subjects::{ApiSubject, Endpoint};
+use crate::jetstream::api::timestamp::Timestamp;
 use crate::jetstream::api::values::Span;
 use crate::jetstream::consumer::config::ConsumerConfig;
 use crate::jetstream::consumer::create::{
@@ -438,8 +439,10 @@ impl Core {
         let wall = self.local.wall;
         let pause = (!until.is_zero() && until.wall() > wall).then_some(until);
         if let Some(it) = self.jetstream.consumers.at_mut(consumer) {
-            it.config.pause_until = pause;
+            it.config.pause_until = pause.map(Timestamp::utc);
+            stamp_consumer(&mut it.config);
         }
+        self.js_keep_consumer(consumer);
         let wanted = pause.map(|it| it.wall());
         self.js_with_consumer(consumer, |it, turn| it.pause(turn, wanted));
         let content = Paused {

@@ -201,6 +201,27 @@ impl Core {
         self.jetstream.touch(key);
     }
 
+    /// The server ends: keeps what has not been kept.
+    pub fn keep_all(&mut self) {
+        let all = self.jetstream.consumers.iter();
+        let unkept: Vec<ConsumerKey> = all.filter(|(_, it)| it.unkept).map(|it| it.0).collect();
+        for consumer in unkept {
+            self.js_keep_state(consumer);
+        }
+        let all: Vec<StreamKey> = self.jetstream.streams.iter().map(|it| it.0).collect();
+        for stream in all {
+            self.jetstream.touch(stream);
+        }
+    }
+
+    /// Is all that streams have taken as durable as it is to be?
+    pub fn is_settled(&self) -> bool {
+        self.jetstream.streams.iter().all(|(_, hosted)| {
+            let store = hosted.stream.store();
+            store.trouble().is_some() || store.is_settled(store.ticket())
+        })
+    }
+
     /// Hands the disk what a stream's store wants done.
     pub(super) fn js_ask_disk(&mut self, key: StreamKey) {
         let Some(hosted) = self.jetstream.streams.at_mut(key) else {
