@@ -71,6 +71,11 @@ fn compare(server: &str, jetstream: &mut JetStream) {
             } else {
                 &answer["error"]
             };
+            let refused = got["description"].as_str().unwrap_or_default();
+            if refused.ends_with("are not served by this version") {
+                // What follows is about a stream that is not there.
+                break;
+            }
             if *got != expected {
                 let mut body = step["body"].to_string();
                 body.truncate(300);

@@ -41,6 +41,24 @@ impl Streams for Known<'_> {
     }
 }
 
+/// What streams cannot do yet is refused: stored plainly it would betray who asked for it.
+fn check_served(config: &StreamConfig) -> Result<(), ApiError> {
+    let asked = [
+        (config.mirror.is_some(), "mirrors"),
+        (!config.sources.is_empty(), "sources"),
+        (config.allow_msg_counter, "message counters"),
+        (config.allow_msg_schedules, "message schedules"),
+        (config.allow_atomic, "atomic batches"),
+        (config.allow_batched, "fast batches"),
+    ];
+    match asked.into_iter().find(|(is_asked, _)| *is_asked) {
+        Some((_, what)) => Err(errors::stream_invalid_config(format_args!(
+            "{what} are not served by this version"
+        ))),
+        None => Ok(()),
+    }
+}
+
 impl Core {
     /// Takes requests of the accounts there are now (JS-2). All are heard: one without JetStream is
     /// told so (JS-6).
@@ -191,6 +209,7 @@ impl Core {
                 self.js_command(owner, Command::Request(request.clone()));
             }
             Creation::New(config) => {
+                check_served(&config)?;
                 let created = self.local.wall;
                 let shards = self.local.peers.others().count() + 1;
                 let owner = self.jetstream.registry.place(shards);
@@ -224,6 +243,7 @@ impl Core {
             streams: &Known(&self.jetstream.registry, request.account),
         };
         let config = update_stream(&wished, subject.stream, around, std::iter::empty())?;
+        check_served(&config)?;
         let registry = &mut self.jetstream.registry;
         let Some(known) = registry.find_mut(request.account, subject.stream) else {
             return Err(errors::STREAM_NOT_FOUND);
