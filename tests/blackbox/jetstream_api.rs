@@ -536,3 +536,20 @@ fn js_006_an_account_without_jetstream_is_told_so() {
     let expected = (503, 10039, "JetStream not enabled for account".to_owned());
     assert_eq!(refused, expected);
 }
+
+/// JS-121, JS-129: what is not served is refused, in the words of a stream that does not allow it.
+#[test]
+fn js_121_batches_are_refused_by_streams_that_could_have_them() {
+    let mut jetstream = JetStream::start();
+    let config = json!({"name": "A", "subjects": ["a"]});
+    jetstream.done("STREAM.CREATE.A", config);
+    let head = "NATS/1.0\r\nNats-Batch-Id: b\r\nNats-Batch-Sequence: 1\r\n\r\n";
+    let len = head.len();
+    let client = &mut jetstream.client;
+    client.send(format!("HPUB a answer.b {len} {len}\r\n{head}\r\n"));
+    let answer = String::from_utf8(client.message().payload).expect("text");
+    assert!(answer.contains("\"err_code\":10174"), "{answer}");
+    client.send("PUB a answer.b.10.ok.1.0.$FI 1\r\nx\r\n");
+    let answer = String::from_utf8(client.message().payload).expect("text");
+    assert!(answer.contains("\"err_code\":10205"), "{answer}");
+}

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 pub struct JetStream {
     /// The server.
     pub server: Server,
-    client: Client,
+    /// Who asks.
+    pub client: Client,
     /// Requests so far.
     asked: u64,
 }

@@ -12,6 +12,8 @@ pub const EXPECTED_LAST_SUBJECT_SEQ: &[u8] = b"Nats-Expected-Last-Subject-Sequen
 pub const EXPECTED_LAST_SUBJECT_SEQ_SUBJECT: &[u8] = b"Nats-Expected-Last-Subject-Sequence-Subject";
 /// JS-93.
 pub const EXPECTED_LAST_MSG_ID: &[u8] = b"Nats-Expected-Last-Msg-Id";
+/// The atomic batch it is part of (section 7).
+pub const BATCH_ID: &[u8] = b"Nats-Batch-Id";
 /// JS-94.
 pub const ROLLUP: &[u8] = b"Nats-Rollup";
 /// JS-115.

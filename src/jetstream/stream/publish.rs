@@ -166,6 +166,10 @@ impl Stream {
         block: &[u8],
         sourced: bool,
     ) -> Result<(), ApiError> {
+        // All or nothing is not for us yet, even where the stream would allow it.
+        if present(block, headers::BATCH_ID).is_some() {
+            return Err(errors::ATOMIC_PUBLISH_DISABLED);
+        }
         if let Some(name) = present(block, headers::EXPECTED_STREAM)
             && name != self.config.name.as_bytes()
         {

@@ -48,8 +48,6 @@ fn check_served(config: &StreamConfig) -> Result<(), ApiError> {
         (!config.sources.is_empty(), "sources"),
         (config.allow_msg_counter, "message counters"),
         (config.allow_msg_schedules, "message schedules"),
-        (config.allow_atomic, "atomic batches"),
-        (config.allow_batched, "fast batches"),
     ];
     match asked.into_iter().find(|(is_asked, _)| *is_asked) {
         Some((_, what)) => Err(errors::stream_invalid_config(format_args!(

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::ids::AccountId;
-use crate::jetstream::api::errors::ApiError;
+use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::levels::is_beyond;
 use crate::jetstream::consumer::AckToken;
 use crate::jetstream::stream::{Fate, Publish};
@@ -126,7 +126,13 @@ impl Core {
             now: wall,
             sourced: false,
         };
-        let outcome = hosted.stream.publish(&publish, wanted, || local.random());
+        // JS-128. Stored one by one such a batch would never end for its publisher.
+        let is_fast_batch = message.reply.is_some_and(|it| it.ends_with(b".$FI"));
+        let outcome = if is_fast_batch {
+            Err(errors::BATCH_PUBLISH_DISABLED)
+        } else {
+            hosted.stream.publish(&publish, wanted, || local.random())
+        };
         let reply = message.reply.filter(|_| !hosted.stream.config().no_ack);
         let accepted = match outcome {
             Ok(accepted) => accepted,
