@@ -395,20 +395,13 @@ pub(super) fn settings(
     Settings {
         identity: ServerIdentity::new(&info, told, sequence),
         number: before.map_or(0, |it| it.number + 1),
-        limits: options.client.clone(),
         info,
-        auth_timeout: options.auth.timeout,
         output_share: options.memory_limit.map(|it| output_share(it, shards)),
-        debug: options.log.debug,
-        trace: options.log.trace,
-        trace_headers: options.log.trace_headers,
-        max_traced_msg_len: options.log.max_traced_msg_len,
-        accounts,
-        authenticator: logins.client,
         websocket_authenticator: logins.websocket,
         transports: doors.transports,
         rates: RateTable::new(&options.rates),
         jetstream,
+        ..Settings::of(options, accounts, logins.client)
     }
 }
 

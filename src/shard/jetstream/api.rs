@@ -183,20 +183,32 @@ impl Core {
         Ok(())
     }
 
+    /// Reads the configuration a request has, and what `judge` makes of it among what there is.
+    fn js_judge<T>(
+        &self,
+        request: &Request,
+        judge: impl FnOnce(&StreamConfigRequest, Surroundings<'_>) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        let wished = StreamConfigRequest::decode(&request.body, self.js_strict());
+        let wished = wished.map_err(errors::invalid_json)?;
+        let (server, account) = self.js_limits(request.account);
+        let streams = Known(&self.jetstream.registry, request.account);
+        let around = Surroundings {
+            server: &server,
+            account: &account,
+            streams: &streams,
+        };
+        judge(&wished, around)
+    }
+
     fn js_create_stream(
         &mut self,
         subject: ApiSubject<'_>,
         request: &Request,
     ) -> Result<(), ApiError> {
-        let wished = StreamConfigRequest::decode(&request.body, self.js_strict());
-        let wished = wished.map_err(errors::invalid_json)?;
-        let (server, account) = self.js_limits(request.account);
-        let around = Surroundings {
-            server: &server,
-            account: &account,
-            streams: &Known(&self.jetstream.registry, request.account),
-        };
-        match create_stream(&wished, subject.stream, around)? {
+        match self.js_judge(request, |it, around| {
+            create_stream(it, subject.stream, around)
+        })? {
             Creation::Same => {
                 // The owner tells of it as if it were new.
                 let known = self
@@ -232,15 +244,9 @@ impl Core {
         subject: ApiSubject<'_>,
         request: &Request,
     ) -> Result<(), ApiError> {
-        let wished = StreamConfigRequest::decode(&request.body, self.js_strict());
-        let wished = wished.map_err(errors::invalid_json)?;
-        let (server, account) = self.js_limits(request.account);
-        let around = Surroundings {
-            server: &server,
-            account: &account,
-            streams: &Known(&self.jetstream.registry, request.account),
-        };
-        let config = update_stream(&wished, subject.stream, around, std::iter::empty())?;
+        let config = self.js_judge(request, |it, around| {
+            update_stream(it, subject.stream, around, std::iter::empty())
+        })?;
         check_served(&config)?;
         let registry = &mut self.jetstream.registry;
         let Some(known) = registry.find_mut(request.account, subject.stream) else {
