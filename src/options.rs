@@ -14,7 +14,8 @@ use std::time::Duration;
 use crate::ids::SYSTEM_ACCOUNT;
 pub use jetstream::{JetStreamAccountLimits, JetStreamLimits, JetStreamOptions, StoreCipher};
 pub use listeners::{
-    CookieNames, HandshakeFirst, OcspMode, OcspOptions, TlsOptions, WebSocketOptions,
+    CookieNames, HandshakeFirst, OcspCacheOptions, OcspMode, OcspOptions, OcspPeerOptions,
+    TlsOptions, WebSocketOptions,
 };
 
 /// Every setting of a server that acts today.
@@ -40,6 +41,8 @@ pub struct Options {
     pub allow_non_tls: bool,
     /// Staples of our certificates (CORE-88).
     pub ocsp: OcspOptions,
+    /// What is known of peers' certificates (CORE-89).
+    pub ocsp_cache: OcspCacheOptions,
     /// Connections may begin with a PROXY header (CORE-91).
     pub proxy_protocol: bool,
     /// Public nkeys of proxies that vouch for clients (CORE-92).
@@ -507,6 +510,7 @@ impl Default for Options {
             tls: None,
             allow_non_tls: false,
             ocsp: OcspOptions::default(),
+            ocsp_cache: OcspCacheOptions::default(),
             proxy_protocol: false,
             trusted_proxies: Vec::new(),
             websocket: WebSocketOptions::default(),

@@ -7,6 +7,7 @@ mod identity;
 mod jetstream;
 mod lame_duck;
 mod operator;
+mod peers;
 mod reload;
 pub mod run;
 mod shards;

@@ -324,8 +324,8 @@ impl Reloader {
         let mut doors = Doors::new(&options, self.websocket)?;
         let stapled = std::mem::take(&mut doors.stapled);
         changes.certificates(
-            current.settings.transports.chains(),
-            doors.transports.chains(),
+            current.settings.transports.certificates(),
+            doors.transports.certificates(),
         );
         let settings = self.settings(current, &options, accounts, logins, doors);
         let program = self.program.get();
