@@ -53,7 +53,9 @@ impl Postings {
                 *self = Self::Bitmap(Box::new(bitmap));
             }
             Self::Bitmap(bitmap) => {
-                bitmap.insert(seq);
+                if bitmap.try_push(seq).is_err() {
+                    bitmap.insert(seq);
+                }
             }
         }
     }
