@@ -5,6 +5,8 @@ use serde::Serialize;
 use crate::placement::Placement;
 use crate::reqrep::Inbox;
 use crate::scenario::Scenario;
+use crate::setup::Flush;
+use crate::stream::Storage;
 
 /// A scenario with its server's shape.
 #[derive(Debug, Clone, Serialize)]
@@ -163,7 +165,48 @@ fn standard() -> Vec<Case> {
     ]
     .into_iter()
     .chain(tenancy_and_transports())
+    .chain(streams())
     .collect()
+}
+
+const fn stream_publish(outstanding: usize, flush: Flush) -> Scenario {
+    Scenario::StreamPublish {
+        publishers: 1,
+        outstanding,
+        size: 128,
+        storage: Storage::File,
+        flush,
+    }
+}
+
+const fn stream_read(messages: u64, acknowledged: bool) -> Scenario {
+    Scenario::StreamRead {
+        messages,
+        size: 128,
+        batch: 500,
+        acknowledged,
+        storage: Storage::File,
+    }
+}
+
+fn streams() -> Vec<Case> {
+    let in_memory = Scenario::StreamPublish {
+        publishers: 1,
+        outstanding: 512,
+        size: 128,
+        storage: Storage::Memory,
+        flush: Flush::Default,
+    };
+    vec![
+        on(1, stream_publish(1, Flush::Default)),
+        on(1, stream_publish(64, Flush::Default)),
+        on(1, stream_publish(512, Flush::Default)),
+        on(1, stream_publish(4096, Flush::Default)),
+        on(1, stream_publish(512, Flush::Always)),
+        on(1, in_memory),
+        on(1, stream_read(500_000, false)),
+        on(1, stream_read(500_000, true)),
+    ]
 }
 
 fn tenancy_and_transports() -> Vec<Case> {
@@ -267,6 +310,8 @@ fn smoke() -> Vec<Case> {
             clients: 50,
             rate: 1000,
         },
+        stream_publish(64, Flush::Default),
+        stream_read(10_000, true),
     ];
     let mut cases: Vec<Case> = scenarios.map(|scenario| on(2, scenario)).into();
     cases.push(across(reqrep(10)));

@@ -53,6 +53,8 @@ mod slow;
 mod soak;
 mod status;
 mod storm;
+mod stream;
+mod stream_read;
 mod system_calls;
 mod table;
 mod tls;

@@ -4,7 +4,9 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use rcgen::{CertificateParams, KeyPair};
+use serde::Serialize;
 use tempfile::TempDir;
 
 use crate::dial::Wire;
@@ -17,8 +19,22 @@ pub struct Setup {
     pub wire: Wire,
     /// With TLS, clients without it are let in as well.
     pub plain_too: bool,
+    /// With streams, kept in the folder of this run.
+    pub streams: Option<Flush>,
     /// Accounts, users, permissions.
     pub config: String,
+}
+
+/// When a server that keeps streams writes them through to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Flush {
+    /// As it does by itself: the stock server every two minutes, Ramjet before it acknowledges.
+    Default,
+    /// Before it acknowledges.
+    Always,
+    /// Every two minutes.
+    Lazy,
 }
 
 /// Files of one running server, gone when dropped.
@@ -56,6 +72,15 @@ impl Setup {
                 websocket.ip(),
                 websocket.port()
             )),
+        }
+        if let Some(flush) = self.streams {
+            let folder = folder.path().display();
+            let flush = match flush {
+                Flush::Default => "",
+                Flush::Always => ", sync_interval: always",
+                Flush::Lazy => ", sync_interval: \"2m\"",
+            };
+            text.push_str(&format!("jetstream {{ store_dir: \"{folder}\"{flush} }}\n"));
         }
         let config = folder.path().join("server.conf");
         fs::write(&config, text).map_err(io_error("write a configuration"))?;

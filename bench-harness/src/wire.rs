@@ -305,12 +305,41 @@ pub struct Found {
     pub pongs: u64,
 }
 
-/// Finds messages that all start alike and are equally long, so that it looks at their first and
-/// last bytes only, however long they are.
+/// Finds messages that all start alike. Where all are equally long it looks at their first and last
+/// bytes only, however long they are.
 pub struct Scanner {
     prefix: Vec<u8>,
-    length: usize,
+    length: Length,
     carry: Vec<u8>,
+}
+
+/// Of a whole message.
+enum Length {
+    /// Known beforehand.
+    Fixed(usize),
+    /// Said by the last number of each head.
+    Told,
+}
+
+impl Length {
+    /// Of the message `input` starts with; `None` when its head is not there yet.
+    fn of(&self, input: &[u8]) -> Result<Option<usize>, String> {
+        if let Self::Fixed(length) = self {
+            return Ok(Some(*length));
+        }
+        let Some(end) = input.iter().position(|&byte| byte == b'\n') else {
+            return Ok(None);
+        };
+        let head = input[..end].trim_ascii_end();
+        let size = head.rsplit(|&byte| byte == b' ').next();
+        let size: Option<usize> = size
+            .and_then(|size| std::str::from_utf8(size).ok())
+            .and_then(|size| size.parse().ok());
+        match size {
+            Some(size) if size <= READ_SIZE / 4 => Ok(Some(end + 1 + size + 2)),
+            _ => Err(first_line(input)),
+        }
+    }
 }
 
 impl Scanner {
@@ -323,8 +352,18 @@ impl Scanner {
         );
         Self {
             prefix: prefix.as_bytes().to_vec(),
-            length,
+            length: Length::Fixed(length),
             carry: Vec::with_capacity(length),
+        }
+    }
+
+    /// For messages that start with `prefix`, without headers, of at most a quarter of the read
+    /// buffer.
+    pub fn of_any_length(prefix: &str) -> Self {
+        Self {
+            prefix: prefix.as_bytes().to_vec(),
+            length: Length::Told,
+            carry: Vec::new(),
         }
     }
 
@@ -333,7 +372,7 @@ impl Scanner {
         // A blank starts no line of the protocol.
         Self {
             prefix: b" ".to_vec(),
-            length: 0,
+            length: Length::Fixed(0),
             carry: Vec::new(),
         }
     }
@@ -349,7 +388,8 @@ impl Scanner {
         let mut rest = input;
         loop {
             if rest.starts_with(&self.prefix) {
-                let Some((message, after)) = rest.split_at_checked(self.length) else {
+                let length = self.length.of(rest)?;
+                let Some((message, after)) = length.and_then(|it| rest.split_at_checked(it)) else {
                     break;
                 };
                 if !message.ends_with(b"\r\n") {
@@ -438,6 +478,19 @@ mod tests {
                 pongs: 1,
             }),
         );
+    }
+
+    #[test]
+    fn a_length_may_be_told_by_each_head() {
+        let mut scanner = Scanner::of_any_length("MSG s ");
+        let mut seen = Vec::new();
+        let input = b"MSG s 1 2\r\nab\r\nMSG s 1 0\r\n\r\nPING\r\nMSG s 1 5\r\nab";
+        let found = scanner.scan(input, |message| seen.push(message.len()));
+        assert_eq!(found.map(|it| (it.messages, it.pings)), Ok((2, 1)));
+        assert_eq!(seen, [15, 13]);
+        assert_eq!(scanner.carry, b"MSG s 1 5\r\nab");
+        let endless = scanner.scan(b"MSG s 1 99999999\r\n", |_| ());
+        assert_eq!(endless, Err("MSG s 1 99999999".into()));
     }
 
     #[test]
