@@ -203,8 +203,7 @@ impl Making {
     /// Takes in some messages; true if that was all of them.
     pub(super) fn step(&mut self, index: &Index, most: usize) -> bool {
         let last = self.covered.frames.last_seq;
-        let mut taken = 0;
-        for (seq, entry) in index.forward(self.next) {
+        for (taken, (seq, entry)) in index.forward(self.next).enumerate() {
             if seq > last {
                 return true;
             }
@@ -212,7 +211,6 @@ impl Making {
                 self.next = seq;
                 return false;
             }
-            taken += 1;
             self.message(index, seq, entry);
         }
         true
