@@ -14,12 +14,16 @@ pub mod disk;
 mod hosted;
 mod lists;
 mod messages;
+pub(in crate::shard) mod pace;
+mod presence;
 mod receive;
 mod registry;
 mod send;
 pub mod settings;
+mod start;
 mod state;
 mod streams;
+mod traced;
 mod turn;
 
 pub use command::Command;
