@@ -36,7 +36,9 @@ impl Dense {
     }
 
     fn push(&mut self, seq: u64) {
-        self.bitmap.insert(seq);
+        if self.bitmap.try_push(seq).is_err() {
+            self.bitmap.insert(seq);
+        }
         self.len += 1;
         self.last = seq;
     }

@@ -63,7 +63,6 @@ impl Core {
             return Routed::Nobody;
         };
         match registered.receiver {
-            Receiver::Api => return self.js_request(message),
             Receiver::Publish(key) => self.js_publish(key, message),
             Receiver::Direct(key) => self.js_direct_get(key, message),
             Receiver::Ack(key) => return self.js_acknowledged(key, message),

@@ -98,7 +98,7 @@ impl Core {
         self.js_go_on_reading(key);
         self.js_keep_states(key);
         self.js_rescan(key);
-        self.js_ask_disk(key);
+        again |= self.js_ask_disk(key);
         self.js_acknowledge(key);
         self.js_answer_settled(key);
         self.js_arm_stream(key);
