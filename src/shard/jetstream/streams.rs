@@ -24,6 +24,7 @@ use crate::shard::core::Core;
 use crate::shard::effects::Effect;
 use crate::time::WallTime;
 
+use super::acks::Acks;
 use super::advise::Happened;
 use super::command::{Command, Request};
 use super::disk::{OpenedStore, Opening};
@@ -183,7 +184,7 @@ impl Core {
             stream,
             consumers: BTreeMap::new(),
             ack_front: front,
-            acks: VecDeque::new(),
+            acks: Acks::default(),
             reads: VecDeque::new(),
             receivers: Vec::new(),
             store: place,
