@@ -459,17 +459,24 @@ fn from_io(error: &io::Error) -> DiskError {
 }
 
 /// A store's directory for [`crate::jetstream::store::Store::open`]. Waits for the disk.
-#[derive(Debug)]
-pub struct StoreDirectory {
+pub struct StoreDirectory<'a> {
     path: PathBuf,
+    progress: Option<Box<dyn FnMut(u64, u64) + 'a>>,
 }
 
-impl StoreDirectory {
+impl<'a> StoreDirectory<'a> {
     /// A directory that is there.
     pub fn at(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
+            progress: None,
         }
+    }
+
+    /// Tells `told` now and then how many bytes of how many are done with.
+    pub fn telling(mut self, told: impl FnMut(u64, u64) + 'a) -> Self {
+        self.progress = Some(Box::new(told));
+        self
     }
 
     /// Makes a directory, and its name durable, if it is not there.
@@ -507,7 +514,7 @@ impl StoreDirectory {
     }
 }
 
-impl Directory for StoreDirectory {
+impl Directory for StoreDirectory<'_> {
     fn files(&mut self) -> Result<Vec<(FileName, u64)>, DiskError> {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(|it| from_io(&it))? {
@@ -533,5 +540,11 @@ impl Directory for StoreDirectory {
             }
         }
         Ok(done)
+    }
+
+    fn progress(&mut self, done: u64, total: u64) {
+        if let Some(told) = &mut self.progress {
+            told(done, total);
+        }
     }
 }

@@ -281,7 +281,8 @@ impl<D: Driver> Shard<D> {
 
     /// Do connections that come or go wait, and may they?
     fn comings_due(&self, now: Nanos) -> bool {
-        !self.comings.is_empty() && (now >= self.comings_pace.next() || self.ending.is_some())
+        let waits = !self.comings.is_empty() && !self.core.is_starting();
+        waits && (now >= self.comings_pace.next() || self.ending.is_some())
     }
 
     /// Has some connections come and go.

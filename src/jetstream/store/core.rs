@@ -426,7 +426,32 @@ impl Store {
     pub fn next_operation(&mut self) -> Option<DiskOperation> {
         match &mut self.storage {
             Storage::Memory(_) => None,
-            Storage::Log(log) => log.next_operation(&self.states),
+            Storage::Log(log) => log.next_operation(&self.index, &self.states),
+        }
+    }
+
+    /// Has [`Store::next_operation`] more to do that needs no disk? The owner calls it again soon,
+    /// after other work.
+    pub fn is_busy(&self) -> bool {
+        match &self.storage {
+            Storage::Memory(_) => false,
+            Storage::Log(log) => log.is_digesting(),
+        }
+    }
+
+    /// The store is about to be closed: it writes down what makes the next opening short. The
+    /// owner goes on until [`Store::is_closed`].
+    pub fn close(&mut self) {
+        if let Storage::Log(log) = &mut self.storage {
+            log.close();
+        }
+    }
+
+    /// Is nothing left to do before the store is dropped, or nothing possible?
+    pub fn is_closed(&self) -> bool {
+        match &self.storage {
+            Storage::Memory(_) => true,
+            Storage::Log(log) => log.is_closed(),
         }
     }
 

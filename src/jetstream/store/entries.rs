@@ -137,7 +137,10 @@ impl Entries {
     /// Adds an entry; `seq` is above all others.
     pub(super) fn push(&mut self, seq: u64, entry: Entry) {
         let (number, offset) = split(seq);
-        let chunk = self.chunks.entry(number).or_default();
+        let chunk = match self.chunks.last_entry() {
+            Some(last) if *last.key() == number => last.into_mut(),
+            _ => self.chunks.entry(number).or_default(),
+        };
         debug_assert!(chunk.slots.last().is_none_or(|it| it.offset < offset));
         chunk.newest = chunk.newest.max(entry.time);
         chunk.slots.push(Slot {

@@ -75,8 +75,12 @@ impl Index {
 
     /// Adds a message; `seq` is above the last sequence.
     pub(super) fn insert(&mut self, seq: u64, new: NewEntry<'_>) -> Entry {
-        assert!(seq > self.last_seq, "sequences only grow");
         let subject = self.subjects.insert(new.subject);
+        self.insert_of(seq, new, subject)
+    }
+
+    fn insert_of(&mut self, seq: u64, new: NewEntry<'_>, subject: u32) -> Entry {
+        assert!(seq > self.last_seq, "sequences only grow");
         self.subjects.add(subject, seq);
         if let Some(time) = new.expires {
             self.expiry.insert(seq, time);
@@ -93,6 +97,21 @@ impl Index {
         self.last_seq = seq;
         self.last_time = new.time;
         entry
+    }
+
+    /// The same for a subject whose number may be known from the last time, which it is then.
+    pub(super) fn insert_known(
+        &mut self,
+        seq: u64,
+        new: NewEntry<'_>,
+        known: &mut Option<u32>,
+    ) -> Entry {
+        let number = match *known {
+            Some(number) => number,
+            None => self.subjects.insert(new.subject),
+        };
+        *known = Some(number);
+        self.insert_of(seq, new, number)
     }
 
     /// Takes a message out.

@@ -18,6 +18,13 @@ pub enum FileName {
         /// How often it was rewritten.
         version: u32,
     },
+    /// What opening the log would find in a segment; may be missing.
+    Digest {
+        /// Of this segment.
+        number: u32,
+        /// Of this version of it.
+        version: u32,
+    },
     /// One of two copies of what is not in the segments' records alone.
     Checkpoint {
         /// 0 or 1.
@@ -30,6 +37,7 @@ impl FileName {
     pub fn file_name(self) -> String {
         match self {
             Self::Segment { number, version } => format!("{number:08}.{version}.segment"),
+            Self::Digest { number, version } => format!("{number:08}.{version}.digest"),
             Self::Checkpoint { slot } => format!("checkpoint.{slot}"),
         }
     }
@@ -45,6 +53,7 @@ impl FileName {
                 let (number, version) = (number.parse().ok()?, version.parse().ok()?);
                 match kind {
                     "segment" => Self::Segment { number, version },
+                    "digest" => Self::Digest { number, version },
                     _ => return None,
                 }
             }
@@ -149,6 +158,9 @@ pub trait Directory {
     /// # Errors
     /// If the file cannot be read there.
     fn read(&mut self, file: FileName, offset: u64, bytes: &mut [u8]) -> Result<usize, DiskError>;
+
+    /// So many bytes of so many are read or need not be read.
+    fn progress(&mut self, _done: u64, _total: u64) {}
 }
 
 #[cfg(test)]
@@ -164,6 +176,13 @@ mod tests {
                     version: 2,
                 },
                 "00000007.2.segment",
+            ),
+            (
+                FileName::Digest {
+                    number: 8,
+                    version: 0,
+                },
+                "00000008.0.digest",
             ),
             (FileName::Checkpoint { slot: 1 }, "checkpoint.1"),
         ];

@@ -11,7 +11,67 @@ const LIST_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) enum Postings {
     List(SmallVec<[u64; 2]>),
-    Bitmap(Box<RoaringTreemap>),
+    Bitmap(Box<Dense>),
+}
+
+/// A bitmap that knows its ends and its size: asking a bitmap for them walks through it, and every
+/// publish does.
+#[derive(Debug)]
+pub(super) struct Dense {
+    bitmap: RoaringTreemap,
+    len: u64,
+    first: u64,
+    last: u64,
+}
+
+impl Dense {
+    /// Of sorted sequences, one at least.
+    fn of(list: &[u64]) -> Self {
+        Self {
+            bitmap: list.iter().copied().collect(),
+            len: list.len() as u64,
+            first: list.first().copied().unwrap_or(0),
+            last: list.last().copied().unwrap_or(0),
+        }
+    }
+
+    fn push(&mut self, seq: u64) {
+        if self.bitmap.try_push(seq).is_err() {
+            self.bitmap.insert(seq);
+        }
+        self.len += 1;
+        self.last = seq;
+    }
+
+    fn remove(&mut self, seq: u64) {
+        if !self.bitmap.remove(seq) {
+            return;
+        }
+        self.len -= 1;
+        // Mostly the neighbour is the new end.
+        if seq == self.first {
+            self.first = match self.bitmap.contains(seq + 1) {
+                true => seq + 1,
+                false => self.bitmap.min().unwrap_or(0),
+            };
+        }
+        if seq == self.last && self.len > 0 {
+            self.last = match self.bitmap.contains(seq - 1) {
+                true => seq - 1,
+                false => self.bitmap.max().unwrap_or(0),
+            };
+        }
+    }
+
+    fn below(&self, from: u64) -> u64 {
+        if from <= self.first {
+            0
+        } else if from > self.last {
+            self.len
+        } else {
+            self.bitmap.rank(from - 1)
+        }
+    }
 }
 
 impl Default for Postings {
@@ -24,21 +84,21 @@ impl Postings {
     pub(super) fn len(&self) -> u64 {
         match self {
             Self::List(list) => list.len() as u64,
-            Self::Bitmap(bitmap) => bitmap.len(),
+            Self::Bitmap(dense) => dense.len,
         }
     }
 
     pub(super) fn first(&self) -> Option<u64> {
         match self {
             Self::List(list) => list.first().copied(),
-            Self::Bitmap(bitmap) => bitmap.min(),
+            Self::Bitmap(dense) => Some(dense.first),
         }
     }
 
     pub(super) fn last(&self) -> Option<u64> {
         match self {
             Self::List(list) => list.last().copied(),
-            Self::Bitmap(bitmap) => bitmap.max(),
+            Self::Bitmap(dense) => Some(dense.last),
         }
     }
 
@@ -48,13 +108,11 @@ impl Postings {
         match self {
             Self::List(list) if list.len() < LIST_MAX => list.push(seq),
             Self::List(list) => {
-                let mut bitmap: RoaringTreemap = list.iter().copied().collect();
-                bitmap.insert(seq);
-                *self = Self::Bitmap(Box::new(bitmap));
+                let mut dense = Dense::of(list);
+                dense.push(seq);
+                *self = Self::Bitmap(Box::new(dense));
             }
-            Self::Bitmap(bitmap) => {
-                bitmap.insert(seq);
-            }
+            Self::Bitmap(dense) => dense.push(seq),
         }
     }
 
@@ -69,11 +127,11 @@ impl Postings {
                     list.shrink_to_fit();
                 }
             }
-            Self::Bitmap(bitmap) => {
-                bitmap.remove(seq);
+            Self::Bitmap(dense) => {
+                dense.remove(seq);
                 // A quarter, so that a subject at the border does not change back and forth.
-                if bitmap.len() <= LIST_MAX as u64 / 4 {
-                    *self = Self::List(bitmap.iter().collect());
+                if dense.len <= LIST_MAX as u64 / 4 {
+                    *self = Self::List(dense.bitmap.iter().collect());
                 }
             }
         }
@@ -83,7 +141,7 @@ impl Postings {
     pub(super) fn count_from(&self, from: u64) -> u64 {
         match self {
             Self::List(list) => (list.len() - list.partition_point(|&it| it < from)) as u64,
-            Self::Bitmap(bitmap) => bitmap.len() - below(bitmap, from),
+            Self::Bitmap(dense) => dense.len - dense.below(from),
         }
     }
 
@@ -91,10 +149,10 @@ impl Postings {
     pub(super) fn next(&self, from: u64) -> Option<u64> {
         match self {
             Self::List(list) => list.get(list.partition_point(|&it| it < from)).copied(),
-            Self::Bitmap(bitmap) => match bitmap.min() {
-                Some(first) if from <= first => Some(first),
-                _ => bitmap.select(below(bitmap, from)),
-            },
+            Self::Bitmap(dense) if from <= dense.first => Some(dense.first),
+            Self::Bitmap(dense) if dense.bitmap.contains(from) => Some(from),
+            Self::Bitmap(dense) if from > dense.last => None,
+            Self::Bitmap(dense) => dense.bitmap.select(dense.below(from)),
         }
     }
 
@@ -105,16 +163,13 @@ impl Postings {
                 let count = list.partition_point(|&it| it <= up_to);
                 list[..count].last().copied()
             }
-            Self::Bitmap(bitmap) => match bitmap.max() {
-                Some(last) if last <= up_to => Some(last),
-                _ => bitmap.select(bitmap.rank(up_to).checked_sub(1)?),
-            },
+            Self::Bitmap(dense) if up_to >= dense.last => Some(dense.last),
+            Self::Bitmap(dense) if dense.bitmap.contains(up_to) => Some(up_to),
+            Self::Bitmap(dense) => dense
+                .bitmap
+                .select(dense.bitmap.rank(up_to).checked_sub(1)?),
         }
     }
-}
-
-fn below(bitmap: &RoaringTreemap, from: u64) -> u64 {
-    from.checked_sub(1).map_or(0, |it| bitmap.rank(it))
 }
 
 #[cfg(test)]

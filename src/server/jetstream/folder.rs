@@ -87,12 +87,14 @@ impl StoreFolder {
         path: &Path,
         max_bytes: Option<u64>,
         flush: FlushPolicy,
+        progress: impl FnMut(u64, u64),
     ) -> Result<(Store, crate::jetstream::store::Report), String> {
         let mut epoch = [0; 8];
         getrandom::fill(&mut epoch).map_err(|it| it.to_string())?;
         let mut settings = Settings::new(u64::from_ne_bytes(epoch), max_bytes);
         settings.flush = flush;
-        let mut directory = StoreDirectory::create(path).map_err(|it| it.to_string())?;
+        let directory = StoreDirectory::create(path).map_err(|it| it.to_string())?;
+        let mut directory = directory.telling(progress);
         Store::open(settings, &mut directory).map_err(|it| it.to_string())
     }
 
@@ -114,7 +116,7 @@ impl Stores for StoreFolder {
         let path = path.join(&*stream);
         let flush = self.flush;
         let job: Job = Box::new(move || {
-            let opened = Self::open(&path, max_bytes, flush);
+            let opened = Self::open(&path, max_bytes, flush, |_, _| ());
             done(opened.map(|(store, _)| OpenedStore { store, path }));
         });
         // The thread lives as long as this does.

@@ -118,11 +118,14 @@ impl Core {
         subject: ApiSubject<'_>,
         key: Option<StreamKey>,
     ) -> Result<(), ApiError> {
-        let asked: ResetRequest = match is_json(&request.body) {
-            true => decode(&request.body, self.js_strict()).map_err(errors::invalid_json)?,
-            false => ResetRequest::default(),
+        // The consumer itself hears these: one that is not there says nothing.
+        let Ok(consumer) = self.js_find_consumer(key, subject.consumer) else {
+            return Ok(());
         };
-        let consumer = self.js_find_consumer(key, subject.consumer)?;
+        let asked: ResetRequest = match request.body.is_empty() {
+            true => ResetRequest::default(),
+            false => decode(&request.body, false).map_err(errors::invalid_json)?,
+        };
         let mut outcome = Ok(0);
         self.js_with_consumer(consumer, |it, turn| outcome = it.reset(turn, asked.seq));
         let reset_seq = outcome.map_err(errors::consumer_invalid_reset)?;
@@ -243,7 +246,6 @@ impl Core {
             unkept: before.is_none(),
             ready: true,
             armed: None,
-            interest_seen: None,
             active: false,
         }));
         hosted.consumers.insert(name.into(), number);
@@ -266,7 +268,7 @@ impl Core {
                 format!("$JS.FC.{stream}.{name}.>").as_bytes(),
                 Receiver::Flow(number),
             ));
-            self.jetstream.pushing.push(number);
+            self.js_begin_pushing(account, number);
         }
         if let Some(it) = self.jetstream.consumers.at_mut(number) {
             it.receivers = receivers;
@@ -286,9 +288,11 @@ impl Core {
         };
         let key = it.stream;
         it.config = config.clone();
-        it.interest_seen = None;
         let settings = Settings::new(&config, self.js_surroundings(key, &config));
         self.js_with_consumer(consumer, |it, turn| it.update(turn, settings));
+        if let Some(account) = self.js_account_of(consumer) {
+            self.js_look_again(account);
+        }
         self.js_release_unwanted(key);
         self.js_keep_consumer(consumer);
     }
@@ -299,14 +303,12 @@ impl Core {
         let Some(gone) = self.jetstream.consumers.remove(consumer) else {
             return;
         };
-        self.jetstream.pushing.retain(|it| *it != consumer);
+        if let Some(account) = self.jetstream.streams.at(gone.stream).map(|it| it.account) {
+            self.js_end_pushing(account, consumer);
+        }
         self.js_forget_consumer(gone.stream, &gone.name);
         for number in gone.receivers {
             self.js_unregister(number);
-        }
-        if let Some(hosted) = self.jetstream.streams.at(gone.stream) {
-            let (account, stream) = (hosted.account, hosted.stream.config().name.clone());
-            self.js_tell_of(account, &stream, &gone.name, Happened::Deleted);
         }
         if let Some(hosted) = self.jetstream.streams.at_mut(gone.stream) {
             hosted.consumers.remove(&gone.name);

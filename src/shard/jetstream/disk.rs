@@ -210,29 +210,33 @@ impl Core {
         }
         let all: Vec<StreamKey> = self.jetstream.streams.iter().map(|it| it.0).collect();
         for stream in all {
+            if let Some(hosted) = self.jetstream.streams.at_mut(stream) {
+                hosted.stream.store_mut().close();
+            }
             self.jetstream.touch(stream);
         }
     }
 
     /// Is all that streams have taken as durable as it is to be?
     pub fn is_settled(&self) -> bool {
-        self.jetstream.streams.iter().all(|(_, hosted)| {
-            let store = hosted.stream.store();
-            store.trouble().is_some() || store.is_settled(store.ticket())
-        })
+        let mut streams = self.jetstream.streams.iter();
+        streams.all(|(_, hosted)| hosted.stream.store().is_closed())
     }
 
-    /// Hands the disk what a stream's store wants done.
-    pub(super) fn js_ask_disk(&mut self, key: StreamKey) {
+    /// Hands the disk what a stream's store wants done; true if the store is to be asked again
+    /// soon.
+    pub(super) fn js_ask_disk(&mut self, key: StreamKey) -> bool {
         let Some(hosted) = self.jetstream.streams.at_mut(key) else {
-            return;
+            return false;
         };
         let Some((id, _)) = hosted.store else {
-            return;
+            return false;
         };
-        while let Some(operation) = hosted.stream.store_mut().next_operation() {
+        let store = hosted.stream.store_mut();
+        while let Some(operation) = store.next_operation() {
             self.local.effects.push(Effect::Disk(id, operation));
         }
+        store.is_busy()
     }
 
     /// The disk has done something.

@@ -11,6 +11,7 @@ use crate::jetstream::consumer::config::ConsumerConfig;
 use crate::jetstream::stream::Stream;
 use crate::time::{Nanos, WallTime};
 
+use super::acks::Acks;
 use super::command::Request;
 use super::direct::DirectRead;
 
@@ -28,7 +29,7 @@ pub(super) struct HostedStream {
     /// Front of its acknowledgements: `{"stream":"S","seq":`.
     pub ack_front: Bytes,
     /// Publishes that wait until their message is durable.
-    pub acks: VecDeque<PendingAck>,
+    pub acks: Acks,
     /// Direct gets that are being answered.
     pub reads: VecDeque<DirectRead>,
     /// Receivers it has in its account's interest.
@@ -47,15 +48,6 @@ pub(super) struct HostedStream {
     pub armed: Option<Nanos>,
 }
 
-/// A publish that is to be answered.
-pub(super) struct PendingAck {
-    /// The message that must be durable first.
-    pub seq: u64,
-    pub reply: Box<[u8]>,
-    /// What follows the sequence in the answer.
-    pub end: &'static str,
-}
-
 /// A consumer on its stream's shard.
 pub(super) struct HostedConsumer {
     pub stream: StreamKey,
@@ -64,7 +56,7 @@ pub(super) struct HostedConsumer {
     pub created: WallTime,
     pub consumer: Consumer,
     pub receivers: Vec<u32>,
-    /// Its receiver is behind: it waits until then.
+    /// It is held back, until then at most.
     pub slow_until: Option<Nanos>,
     /// Its next message is being read.
     pub reading: bool,
@@ -74,8 +66,6 @@ pub(super) struct HostedConsumer {
     pub ready: bool,
     /// When its timer comes.
     pub armed: Option<Nanos>,
-    /// Changes of its account's interest when its deliver subject was looked at.
-    pub interest_seen: Option<u64>,
-    /// Was somebody there then?
+    /// Was somebody there when its deliver subject was looked at?
     pub active: bool,
 }

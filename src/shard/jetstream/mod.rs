@@ -4,6 +4,7 @@
 //! consumers, reaches that shard by interest, as any message does. Shard 0 knows which streams
 //! there are and hands requests about them on to their owners.
 
+mod acks;
 mod advise;
 mod api;
 mod command;
@@ -14,12 +15,16 @@ pub mod disk;
 mod hosted;
 mod lists;
 mod messages;
+pub(in crate::shard) mod pace;
+mod presence;
 mod receive;
 mod registry;
 mod send;
 pub mod settings;
+mod start;
 mod state;
 mod streams;
+mod traced;
 mod turn;
 
 pub use command::Command;

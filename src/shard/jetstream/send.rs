@@ -11,7 +11,8 @@ use crate::shard::deliver::Message;
 use crate::shard::publish::Routed;
 
 use super::command::{Command, Request};
-use super::hosted::StreamKey;
+use super::hosted::{ConsumerKey, StreamKey};
+use super::pace;
 
 /// An answer that must not be there before the other shards know of new interest.
 pub(super) struct Held {
@@ -32,6 +33,8 @@ pub(super) struct Outgoing<'a> {
     pub reply: Option<&'a [u8]>,
     pub header: &'a [u8],
     pub payload: &'a [u8],
+    /// The consumer that hands it out.
+    pub from: Option<ConsumerKey>,
 }
 
 impl Core {
@@ -63,28 +66,30 @@ impl Core {
             body,
             shared: None,
             tail: b"",
-            source: None,
+            source: out.from.map(|it| (self.local.id, pace::publisher(it))),
             claim: None,
         };
         let routed = self.route(&mut message);
+        if routed == Routed::Elsewhere {
+            self.jetstream.sent += (out.header.len() + out.payload.len() + 32) as u64;
+        }
         self.local.give_back(joined);
         self.after_delivery();
         routed
     }
 
-    /// Answers a request. Shard 0 sends it: the requester's interest in the answer came there
-    /// before the request, while it may still be on its way to us.
+    /// Answers a request, from where it was published.
     pub(super) fn js_answer(&mut self, request: &Request, body: &[u8]) {
         let Some(reply) = &request.reply else {
             return;
         };
-        if self.local.id != ShardId(0) {
+        if self.local.id != request.home {
             let answer = Command::Answer {
                 account: request.account,
                 to: reply.clone(),
                 body: body.into(),
             };
-            return self.js_command(ShardId(0), answer);
+            return self.js_command(request.home, answer);
         }
         self.js_send(&Outgoing {
             account: request.account,
@@ -130,11 +135,7 @@ impl Core {
             return self.js_answer(request, &body);
         }
         peers.hurry(mark);
-        let request = Request {
-            account: request.account,
-            reply: request.reply.clone(),
-            ..Request::default()
-        };
+        let request = request.clone();
         self.jetstream.held.push_back(Held {
             mark,
             request,

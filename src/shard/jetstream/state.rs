@@ -7,18 +7,19 @@ use crate::ids::{AccountId, StoreId};
 use crate::routing::interest::Handler;
 use crate::time::Nanos;
 
+use super::api::goes_to_its_stream;
 use super::command::Command;
 use super::disk::Opening;
 use super::hosted::{ConsumerKey, HostedConsumer, HostedStream, StreamKey};
 use super::lists::Gathers;
+use super::presence::Pushing;
 use super::registry::Registry;
 use super::send::Held;
+use super::start::Start;
 
 /// Who takes what is published on a subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Receiver {
-    /// All requests; only on shard 0.
-    Api,
     /// Messages of a stream.
     Publish(StreamKey),
     /// Direct gets of a stream.
@@ -98,7 +99,13 @@ pub struct JetStream {
     pub(super) streams: Numbered<Box<HostedStream>>,
     pub(super) consumers: Numbered<Box<HostedConsumer>>,
     /// Consumers that deliver without being asked.
-    pub(super) pushing: Vec<ConsumerKey>,
+    pub(super) pushing: Pushing,
+    /// Bytes handed to other shards in this turn.
+    pub(super) sent: u64,
+    /// How far the start has come.
+    pub(super) start: Start,
+    /// Shards that are ready for clients; only on shard 0.
+    pub(super) ready_shards: usize,
     /// Streams of this shard by account and name.
     pub(super) by_name: HashMap<(AccountId, Box<str>), StreamKey, ahash::RandomState>,
     /// Streams by their place on disk.
@@ -136,14 +143,12 @@ impl JetStream {
         self.by_name.get(&(account, name.into())).copied()
     }
 
-    /// Does a stream or consumer of this shard take what these get?
+    /// Does JetStream take on this shard what these get that is published there?
     #[inline]
-    pub(in crate::shard) fn takes(&self, handlers: &[Handler]) -> bool {
+    pub(in crate::shard) fn takes(handlers: &[Handler], subject: &[u8]) -> bool {
         handlers.iter().any(|handler| match handler {
-            Handler::JetStream(number) => {
-                let registered = self.receivers.at(*number);
-                registered.is_some_and(|it| it.receiver != Receiver::Api)
-            }
+            Handler::JetStream(_) => true,
+            Handler::Api => !goes_to_its_stream(subject),
             _ => false,
         })
     }

@@ -1,6 +1,7 @@
 //! What streams and consumers do before a turn ends: hand out messages, answer publishers.
 
 use std::cmp::Reverse;
+use std::io::Write as _;
 use std::time::Duration;
 
 use crate::ids::ShardId;
@@ -21,8 +22,8 @@ use super::state::Timer;
 const ROUNDS: usize = 8;
 /// Messages a consumer hands out in a turn before another one's turn comes.
 const MESSAGES: usize = 256;
-/// How long a consumer waits for a receiver that has much waiting.
-const BREATH: Duration = Duration::from_millis(1);
+/// Of those, what it hands out before it is looked at whether that was enough.
+const PORTION: usize = 16;
 /// Consumers' states are kept at most this often: what is lost with a crash is sent again.
 const KEEP_EVERY: Duration = Duration::from_millis(25);
 /// Time between two attempts to get on with a disk that failed.
@@ -46,6 +47,8 @@ impl Core {
 
     /// Does what JetStream has to do in this turn.
     pub fn run_jetstream(&mut self) {
+        self.jetstream.sent = 0;
+        self.js_take_holds();
         self.js_expire();
         for _ in 0..ROUNDS {
             while let Some(command) = self.jetstream.commands.pop_front() {
@@ -61,6 +64,7 @@ impl Core {
             }
         }
         self.js_release_held();
+        self.js_begin();
     }
 
     fn js_run_stream(&mut self, key: StreamKey) {
@@ -72,38 +76,55 @@ impl Core {
         self.js_tell_gone(key, &keys);
         let mut again = false;
         for consumer in keys {
-            if self.turn_output() >= limits::TURN_OUTPUT {
+            if self.js_has_put_out_enough() {
                 again = true;
                 break;
             }
-            if self.js_is_held_back(consumer) {
-                continue;
-            }
-            let ready = self.jetstream.consumers.at_mut(consumer);
-            if ready.is_some_and(|it| std::mem::take(&mut it.ready)) {
-                let mut run = Run::Idle;
-                self.local.pressed_at = None;
-                self.js_call(consumer, |it, turn| run = it.run(turn, MESSAGES));
-                let pressed = self.local.pressed_at.take();
-                let Some(it) = self.jetstream.consumers.at_mut(consumer) else {
-                    continue;
-                };
-                it.slow_until = pressed.map(|at| at + BREATH);
-                it.ready |= run == Run::More;
-                it.reading = run == Run::Reading;
-                again |= it.ready;
-            }
+            again |= self.js_run_consumer(consumer);
         }
-        self.js_go_on_reading(key);
+        again |= self.js_go_on_reading(key);
         self.js_keep_states(key);
         self.js_rescan(key);
-        self.js_ask_disk(key);
+        again |= self.js_ask_disk(key);
         self.js_acknowledge(key);
         self.js_answer_settled(key);
         self.js_arm_stream(key);
         if again {
             self.jetstream.touch(key);
         }
+    }
+
+    /// Has this turn handed out as much as it should?
+    pub(super) fn js_has_put_out_enough(&self) -> bool {
+        self.turn_output() + self.jetstream.sent >= limits::TURN_OUTPUT
+    }
+
+    /// Lets a consumer hand out its messages, a portion at a time. Says whether it has more to do.
+    fn js_run_consumer(&mut self, key: ConsumerKey) -> bool {
+        for _ in 0..MESSAGES / PORTION {
+            if self.js_is_held_back(key) {
+                return false;
+            }
+            let Some(it) = self.jetstream.consumers.at_mut(key) else {
+                return false;
+            };
+            if !std::mem::take(&mut it.ready) {
+                return false;
+            }
+            let mut run = Run::Idle;
+            self.js_call(key, |it, turn| run = it.run(turn, PORTION));
+            self.js_take_holds();
+            let Some(it) = self.jetstream.consumers.at_mut(key) else {
+                return false;
+            };
+            it.ready |= run == Run::More;
+            it.reading = run == Run::Reading;
+            if self.js_has_put_out_enough() {
+                break;
+            }
+        }
+        let it = self.jetstream.consumers.at(key);
+        it.is_some_and(|it| it.ready)
     }
 
     /// Keeps the states that have changed, as often as is worth it.
@@ -146,23 +167,6 @@ impl Core {
         }
     }
 
-    /// Is this consumer's receiver behind? Then it is looked at again a little later.
-    fn js_is_held_back(&mut self, key: ConsumerKey) -> bool {
-        let now = self.local.now;
-        let Some(it) = self.jetstream.consumers.at_mut(key) else {
-            return false;
-        };
-        let Some(until) = it.slow_until.filter(|&until| it.ready && now < until) else {
-            return false;
-        };
-        if it.armed.is_none_or(|armed| until < armed) {
-            it.armed = Some(until);
-            let timer = Reverse((until, Timer::Consumer(key)));
-            self.jetstream.timers.push(timer);
-        }
-        true
-    }
-
     /// Tells a stream's consumers what left it.
     fn js_tell_gone(&mut self, key: StreamKey, consumers: &[ConsumerKey]) {
         let Some(hosted) = self.jetstream.streams.at_mut(key) else {
@@ -194,22 +198,22 @@ impl Core {
         };
         let durable = hosted.stream.store().durable();
         let (account, front) = (hosted.account, hosted.ack_front.clone());
-        let mut body = self.local.buffer();
+        let (mut body, mut reply) = (self.local.buffer(), self.local.buffer());
+        body.extend_from_slice(&front);
         while let Some(hosted) = self.jetstream.streams.at_mut(key)
-            && let Some(ack) = hosted.acks.pop_front_if(|it| it.seq <= durable)
+            && let Some(ack) = hosted.acks.pop(durable, &mut reply)
         {
-            use std::io::Write as _;
-            body.clear();
-            body.extend_from_slice(&front);
+            body.truncate(front.len());
             // A vector takes all that is written to it.
             let _ = write!(body, "{}{}", ack.seq, ack.end);
             self.js_send(&Outgoing {
                 account,
-                to: &ack.reply,
+                to: &reply,
                 payload: &body,
                 ..Outgoing::default()
             });
         }
+        self.local.give_back(reply);
         self.local.give_back(body);
     }
 
@@ -389,28 +393,5 @@ impl Core {
     /// When JetStream has something to do next.
     pub(in crate::shard) fn js_due(&self) -> Option<Nanos> {
         self.jetstream.due()
-    }
-
-    /// Tells push consumers who came and went, where their account's interest has changed.
-    fn js_watch_interest(&mut self) {
-        for at in 0..self.jetstream.pushing.len() {
-            let key = self.jetstream.pushing[at];
-            let Some(account) = self.js_account_of(key) else {
-                continue;
-            };
-            let Some(it) = self.jetstream.consumers.at_mut(key) else {
-                continue;
-            };
-            let interest = &mut self.tables.of(account).interest;
-            if it.interest_seen == Some(interest.changes()) {
-                continue;
-            }
-            it.interest_seen = Some(interest.changes());
-            let group = Some(it.config.deliver_group.as_bytes()).filter(|it| !it.is_empty());
-            let active = interest.is_wanted(it.config.deliver_subject.as_bytes(), group);
-            if std::mem::replace(&mut it.active, active) != active {
-                self.js_with_consumer(key, |consumer, turn| consumer.interest(turn, active));
-            }
-        }
     }
 }

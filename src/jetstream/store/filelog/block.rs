@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::frame::{self, FrameHead};
 use super::record::{ERASED, Head, Kind, Record, encode_ranges};
-use super::segment::{Segment, merge};
+use super::segment::{Frames, Segment, merge};
 use crate::jetstream::store::buffer::{Buffer, PAGE};
 use crate::jetstream::store::operation::FileName;
 
@@ -27,6 +27,7 @@ pub(super) struct Block {
     frame: u64,
     previous: u32,
     records: u32,
+    messages: u64,
     body_crc: u32,
     first_seq: u64,
     pub(super) last_seq: u64,
@@ -52,6 +53,8 @@ pub(super) struct Sealed {
     pub(super) last_seq: u64,
     /// Where the next frame begins.
     pub(super) end: u64,
+    /// What it says.
+    pub(super) frames: Frames,
     /// What its last record says was removed.
     pub(super) removed: Vec<(u64, u64)>,
 }
@@ -87,6 +90,7 @@ impl Block {
             frame: at.frame,
             previous: at.previous,
             records: 0,
+            messages: 0,
             body_crc: segment.seed,
             first_seq: at.last_seq + 1,
             last_seq: at.last_seq,
@@ -101,6 +105,7 @@ impl Block {
         let crc = record.encode(self.seed, &mut self.bytes);
         self.body_crc = crc32c::crc32c_append(self.body_crc, &crc.to_le_bytes());
         self.records += 1;
+        self.messages += u64::from(record.kind == Kind::Message);
         at
     }
 
@@ -191,6 +196,17 @@ impl Block {
             first_seq: self.first_seq,
             last_seq: self.last_seq,
             end,
+            frames: Frames {
+                first_previous: self.previous,
+                first_number: self.frame,
+                first_seq: self.first_seq,
+                last_crc: super::record::u32_at(&head, 4),
+                last_number: self.frame,
+                last_seq: self.last_seq,
+                last_time: self.last_time,
+                messages: self.messages,
+                end,
+            },
             removed: self.removed,
         }
     }

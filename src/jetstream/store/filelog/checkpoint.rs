@@ -4,11 +4,14 @@
 use bytes::Bytes;
 
 use super::record::{u32_at, u64_at};
+use super::settings::Gap;
 use crate::jetstream::store::buffer::Buffer;
 use crate::jetstream::store::states::{State, States};
 
-const MAGIC: [u8; 8] = *b"RamjetC\x01";
-const HEAD: usize = 72;
+const MAGIC: [u8; 8] = *b"RamjetC\x02";
+const HEAD: usize = 80;
+/// Gaps that are kept: more of them are found again by looking.
+const GAPS_MAX: usize = 65_536;
 
 /// A segment as a checkpoint lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub(super) struct Checkpoint {
     pub(super) state_version: u64,
     pub(super) segments: Vec<Listed>,
     pub(super) states: States,
+    /// What is known to be lost.
+    pub(super) gaps: Vec<Gap>,
 }
 
 impl Checkpoint {
@@ -54,6 +59,12 @@ impl Checkpoint {
         }
         bytes.extend_from_slice(&(self.segments.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&(self.states.len() as u32).to_le_bytes());
+        let gaps = &self.gaps[..self.gaps.len().min(GAPS_MAX)];
+        bytes.extend_from_slice(&(gaps.len() as u64).to_le_bytes());
+        for gap in gaps {
+            bytes.extend_from_slice(&gap.first.to_le_bytes());
+            bytes.extend_from_slice(&gap.last.to_le_bytes());
+        }
         for segment in &self.segments {
             bytes.extend_from_slice(&segment.number.to_le_bytes());
             bytes.extend_from_slice(&segment.version.to_le_bytes());
@@ -90,12 +101,20 @@ impl Checkpoint {
             ..Self::default()
         };
         let (segments, states) = (u32_at(head, 64), u32_at(head, 68));
+        let gaps = u64_at(head, 72);
         let mut rest = &bytes[HEAD..];
         let mut take = |len: usize| {
             let (taken, left) = rest.split_at_checked(len)?;
             rest = left;
             Some(taken)
         };
+        for _ in 0..gaps {
+            let gap = take(16)?;
+            this.gaps.push(Gap {
+                first: u64_at(gap, 0),
+                last: u64_at(gap, 8),
+            });
+        }
         for _ in 0..segments {
             let segment = take(16)?;
             this.segments.push(Listed {
@@ -135,6 +154,7 @@ mod tests {
         let mut checkpoint = Checkpoint {
             counter: 3,
             frame: 9,
+            gaps: vec![Gap { first: 5, last: 7 }],
             segments: vec![Listed {
                 number: 1,
                 version: 2,

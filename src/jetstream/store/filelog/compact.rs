@@ -10,7 +10,7 @@ use super::block::{Block, Position, Sealed};
 use super::core::{BLOCK_MAX, Log, offset, place};
 use super::frame::{self, FrameHead};
 use super::record::{HEAD, Head, Kind, Record, encode_ranges, ranges};
-use super::segment::{FIRST_FRAME, Label, Making, Segment, merge};
+use super::segment::{FIRST_FRAME, Frames, Label, Making, Segment, merge};
 use super::tasks::Task;
 use crate::jetstream::store::buffer::PAGE;
 use crate::jetstream::store::index::Index;
@@ -64,6 +64,7 @@ impl Log {
                     self.cache.forget(segment.number, segment.version);
                     let after = self.checkpoint.counter + 1;
                     self.removing.push((segment.file(), after));
+                    self.removing.push((segment.digest(), after));
                     self.checkpoint.due = true;
                 }
                 false => at += 1,
@@ -351,6 +352,7 @@ impl Log {
                 let first = self.segments.first().map(|it| it.number);
                 if first != Some(rewrite.number) {
                     rewrite.block().push(record);
+                    rewrite.new.note_state_removed(record.subject, record.seq);
                 }
             }
             Kind::Skip => {} // the label tells the last sequence
@@ -384,15 +386,20 @@ impl Log {
             }
         }
         let segment = &mut self.segments[at];
-        let old = segment.file();
+        let (old, old_digest) = (segment.file(), segment.digest());
         segment.version = rewrite.new.version;
         segment.seed = rewrite.new.seed;
         segment.end = rewrite.new.end;
         segment.dead = dead;
         segment.removals = Some(Vec::new());
+        segment.frames = rewrite.new.frames;
+        segment.notes = rewrite.new.notes;
         segment.remember_removals(&rewrite.removals);
+        segment.digested = 0;
+        self.digest_due = true;
         let after = self.checkpoint.counter + 1;
         self.removing.push((old, after));
+        self.removing.push((old_digest, after));
         self.checkpoint.due = true;
         self.cache.forget(number, rewrite.old_version);
         self.sweep_due = true;
@@ -439,6 +446,7 @@ impl Rewrite {
         self.previous = sealed.crc;
         self.page = sealed.last_page();
         self.new.end = sealed.end;
+        self.new.frames = Some(Frames::and(self.new.frames, sealed.frames));
         self.ready = Some(sealed);
     }
 }

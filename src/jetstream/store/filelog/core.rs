@@ -7,9 +7,10 @@ use bytes::Bytes;
 use super::block::{Block, Position, Sealed};
 use super::cache::Cache;
 use super::compact::Rewrite;
+use super::digesting::Digesting;
 use super::erase::Erase;
 use super::record::{HEAD, Kind, Record};
-use super::segment::{FIRST_FRAME, Segment};
+use super::segment::{FIRST_FRAME, Frames, Segment};
 use super::settings::{FlushPolicy, Gap, Report, Settings};
 use super::tasks::Task;
 use crate::jetstream::store::buffer::{Buffer, PAGE};
@@ -63,9 +64,16 @@ pub(in crate::jetstream::store) struct Log {
     /// Segments written to since they were flushed, and those whose flush was asked for.
     pub(super) unflushed: BTreeSet<u32>,
     pub(super) to_flush: BTreeSet<u32>,
+    /// The last frame the flushes under way cover, and the last one that survives a power cut.
+    pub(super) flushing_frame: u64,
+    pub(super) flushed_frame: u64,
     /// Something died since segments were last looked at.
     pub(super) sweep_due: bool,
     pub(super) rewrite: Option<Rewrite>,
+    pub(super) digesting: Option<Digesting>,
+    /// A segment may want a digest.
+    pub(super) digest_due: bool,
+    pub(super) closing: bool,
     /// Contents to be overwritten, the one it is the turn of, and its pages once they were read.
     pub(super) to_erase: VecDeque<Erase>,
     pub(super) erasing: Option<Erase>,
@@ -125,8 +133,13 @@ impl Log {
             removing: Vec::new(),
             unflushed: BTreeSet::new(),
             to_flush: BTreeSet::new(),
+            flushing_frame: 0,
+            flushed_frame: 0,
             sweep_due: true,
             rewrite: None,
+            digesting: None,
+            digest_due: true,
+            closing: false,
             to_erase: VecDeque::new(),
             erasing: None,
             overwrite: None,
@@ -261,6 +274,7 @@ impl Log {
         let version = self.state_version;
         let block = self.block(0);
         block.push(&Record::note(Kind::StateRemoved, version, 0, name, b""));
+        self.last_segment().note_state_removed(name, version);
         self.checkpoint.due = true;
     }
 
@@ -280,6 +294,7 @@ impl Log {
     /// Asks for a flush of all that was written without one.
     pub(in crate::jetstream::store) fn sync(&mut self) {
         self.to_flush.append(&mut self.unflushed);
+        self.flushing_frame = self.durable_frame;
     }
 
     pub(super) fn last_segment(&mut self) -> &mut Segment {
@@ -353,6 +368,7 @@ impl Log {
         self.checkpoint.grown += sealed.bytes.len() as u64;
         let segment = self.last_segment();
         segment.end = sealed.end;
+        segment.frames = Some(Frames::and(segment.frames, sealed.frames));
         segment.remember_removals(&sealed.removed);
         self.waiting.push_back(sealed);
     }
@@ -438,7 +454,11 @@ impl Log {
                     segment.states += 1;
                 }
             }
-            Kind::Removed | Kind::StateRemoved => {}
+            Kind::StateRemoved => {
+                let segment = self.last_segment();
+                segment.note_state_removed(record.subject, record.seq);
+            }
+            Kind::Removed => {}
         }
         if record.kind == Kind::Message {
             match index.entry(record.seq) {

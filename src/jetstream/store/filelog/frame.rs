@@ -75,7 +75,9 @@ impl FrameHead {
             last_time: u64_at(head, 48),
             next: u32_at(head, 56),
         };
-        let fits = u64::from(this.next) >= HEAD as u64 + u64::from(this.len);
+        let fits = u64::from(this.next) >= HEAD as u64 + u64::from(this.len)
+            && this.last_seq < u64::MAX
+            && (1..=this.last_seq + 1).contains(&this.first_seq);
         (fits && (this.next as usize).is_multiple_of(ALIGNMENT)).then_some((this, crc))
     }
 

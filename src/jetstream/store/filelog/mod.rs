@@ -9,6 +9,8 @@ mod cache;
 mod checkpoint;
 mod compact;
 mod core;
+mod digest;
+mod digesting;
 mod erase;
 mod frame;
 mod read;

@@ -98,7 +98,7 @@ impl Log {
         };
         if let Err(at) = self.gaps.binary_search(&gap) {
             self.gaps.insert(at, gap);
-            self.segment_of(seq).damaged = true;
+            self.distrust(seq);
         }
         Fetch::Damaged
     }
@@ -107,7 +107,11 @@ impl Log {
         match result {
             DiskResult::Read(mut buffer, len) if len > 0 => {
                 buffer.truncate(len.min(valid));
-                self.unreadable.remove(&place);
+                // A file that ends before its frames do was cut off by somebody else.
+                match len < valid {
+                    true => self.unreadable.insert(place),
+                    false => self.unreadable.remove(&place),
+                };
                 self.cache
                     .insert(place, Bytes::from_owner::<Buffer>(buffer));
             }

@@ -161,7 +161,8 @@ impl Head {
             + u64::from(this.own_time())
             + u64::from(this.subject)
             + u64::from(this.headers);
-        (u64::from(this.len) >= least).then_some(this)
+        let fits = u64::from(this.len) >= least && this.seq < u64::MAX;
+        fits.then_some(this)
     }
 
     fn own_time(&self) -> u8 {

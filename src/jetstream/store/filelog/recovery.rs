@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::checkpoint::{Checkpoint, Listed};
 use super::core::Log;
+use super::digest::Digest;
 use super::frame::{self, FrameHead};
 use super::scan::{File, Scan};
 use super::segment::{FIRST_FRAME, Label, Making, Segment, seed};
@@ -23,6 +24,9 @@ pub(in crate::jetstream::store) struct Opened {
     pub(in crate::jetstream::store) states: States,
     pub(in crate::jetstream::store) report: Report,
 }
+
+/// Bytes of a segment's file that are looked at; none that was written is longer.
+const FILE_MAX: u64 = 256 * 1024 * 1024;
 
 /// A segment's file that counts.
 struct Chosen {
@@ -69,7 +73,17 @@ pub(in crate::jetstream::store) fn open(
         .as_ref()
         .map_or(&[][..], |it| &it.segments)
         .to_vec();
-    let (chosen, leftovers) = choose(labels, epoch, &listed, directory)?;
+    let (chosen, mut leftovers) = choose(labels, epoch, &listed, directory)?;
+    let digests: Vec<(FileName, u64)> = files
+        .iter()
+        .filter(|it| matches!(it.0, FileName::Digest { .. }))
+        .copied()
+        .collect();
+    let orphans = digests.iter().map(|it| it.0).filter(|it| {
+        let mut all = chosen.iter();
+        all.all(|of| (of.number, of.version) != digest_of(*it))
+    });
+    leftovers.extend(orphans);
     report.missing_segments = listed
         .iter()
         .map(|it| it.number)
@@ -83,7 +97,12 @@ pub(in crate::jetstream::store) fn open(
         .map(|it| (it.counter, it.frame, it.last_seq, it.last_time));
     let mut scan = Scan::new(checkpoint);
     scan.report = report;
-    let tail = scan_all(&mut scan, &chosen, epoch, directory)?;
+    let digests = if settings.thorough {
+        Vec::new()
+    } else {
+        digests
+    };
+    let tail = scan_all(&mut scan, &chosen, &digests, epoch, directory)?;
     Ok(finish(settings, scan, tail, reach, leftovers))
 }
 
@@ -189,6 +208,36 @@ fn choose(
     Ok((chosen, leftovers))
 }
 
+/// Number and version of a digest's segment.
+fn digest_of(file: FileName) -> (u32, u32) {
+    match file {
+        FileName::Digest { number, version } => (number, version),
+        _ => (0, 0),
+    }
+}
+
+/// The digest of a segment, if there is a whole one.
+fn read_digest(
+    this: &Chosen,
+    digests: &[(FileName, u64)],
+    epoch: u64,
+    directory: &mut dyn Directory,
+) -> Option<Digest> {
+    let own = |it: &&(FileName, u64)| digest_of(it.0) == (this.number, this.version);
+    let &(file, len) = digests.iter().find(own)?;
+    let mut bytes = vec![0; usize::try_from(len.min(FILE_MAX)).ok()?];
+    let read = directory.read(file, 0, &mut bytes).ok()?;
+    bytes.truncate(read);
+    let digest = Digest::decode(bytes)?;
+    let covered = &digest.covered;
+    let whose = (covered.epoch, covered.number, covered.version);
+    let fits = whose == (epoch, this.number, this.version)
+        && this.label.is_some()
+        && this.first_previous == Some(covered.frames.first_previous)
+        && covered.frames.end <= this.len.next_multiple_of(PAGE as u64);
+    fits.then_some(digest)
+}
+
 /// Where the last segment's frames end, if writing can go on there.
 struct Tail {
     page: Bytes,
@@ -198,20 +247,18 @@ struct Tail {
 fn scan_all(
     scan: &mut Scan,
     chosen: &[Chosen],
+    digests: &[(FileName, u64)],
     epoch: u64,
     directory: &mut dyn Directory,
 ) -> Result<Option<Tail>, StoreError> {
     let mut tail = None;
-    let mut bytes = Vec::new();
+    let total = chosen.iter().map(|it| it.len).sum();
+    let mut done = 0;
     for (at, this) in chosen.iter().enumerate() {
         let segment = Segment {
             making: Making::Made,
             ..Segment::new(epoch, this.number, this.version, 0)
         };
-        bytes.clear();
-        bytes.resize(this.len as usize, 0);
-        let read = directory.read(segment.file(), 0, &mut bytes)?;
-        bytes.truncate(read);
         let next = chosen.get(at + 1);
         let before = at.checked_sub(1).and_then(|it| chosen.get(it));
         let follows = before.is_some_and(|it| it.number + 1 == this.number);
@@ -228,8 +275,8 @@ fn scan_all(
                 false => scan.last_seq = scan.last_seq.max(before),
             }
         }
-        let file = File {
-            bytes: &bytes,
+        let mut file = File {
+            bytes: &[],
             end: rewritten.map(|it| it.end),
             last_seq: rewritten.map_or(0, |it| it.last_seq),
             next_previous: next_previous(&chosen[at..]),
@@ -239,7 +286,24 @@ fn scan_all(
             lost_before,
             loose: is_loose(&chosen[..=at]),
         };
-        let clean = scan.segment(segment, &file);
+        let digest = read_digest(this, digests, epoch, directory);
+        let digest = digest.filter(|it| scan.fits(it, &file));
+        let covered = digest.as_ref().map_or(0, |it| it.covered.frames.end);
+        scan.report.digests += u64::from(digest.is_some());
+        // Fresh zeros cost nothing until somebody looks at them.
+        let mut bytes = Vec::new();
+        if !digest.as_ref().is_some_and(|it| scan.covers(it, &file)) {
+            let from = covered - covered % PAGE as u64;
+            bytes = vec![0; this.len.min(FILE_MAX) as usize];
+            if let Some(rest) = bytes.get_mut(from as usize..) {
+                let read = directory.read(segment.file(), from, rest)?;
+                bytes.truncate(from as usize + read);
+            }
+        }
+        file.bytes = &bytes;
+        let clean = scan.segment(segment, &file, digest.as_ref());
+        done += this.len;
+        directory.progress(done, total);
         let end = scan.segments.last().map_or(0, |it| it.end);
         let usable = clean
             && next.is_none()
@@ -292,6 +356,8 @@ fn finish(
     leftovers: Vec<FileName>,
 ) -> Opened {
     let (counter, frame, last_seq, last_time) = reach.unwrap_or_default();
+    let known = std::mem::take(&mut scan.known_gaps);
+    scan.add_known_gaps(known);
     if scan.last_frame < frame {
         // The log was durable up to there once.
         scan.report.damaged_records += 1;
@@ -318,6 +384,16 @@ fn finish(
     log.durable_previous = scan.previous;
     log.next_frame = scan.last_frame.max(frame) + 1;
     log.durable_frame = log.next_frame - 1;
+    // A process that was killed may have left what the disk does not have yet.
+    let open = log
+        .segments
+        .iter()
+        .filter(|it| it.notes.is_some() && it.end > FIRST_FRAME);
+    log.unflushed = open.map(|it| it.number).collect();
+    log.sync();
+    if log.to_flush.is_empty() {
+        log.flushed_frame = log.durable_frame;
+    }
     (log.last_seq, log.last_time) = (scan.last_seq, scan.last_time);
     log.durable_seq = scan.last_seq;
     log.state_version = scan.state_version;

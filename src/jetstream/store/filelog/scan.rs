@@ -4,9 +4,10 @@ use bytes::Bytes;
 
 use super::checkpoint::Checkpoint;
 use super::core::{bytes_of, place};
+use super::digest::{Digest, Item};
 use super::frame::{self, FrameHead};
 use super::record::{Head, Kind, Record, ranges, u64_at};
-use super::segment::{FIRST_FRAME, Segment, merge};
+use super::segment::{FIRST_FRAME, Frames, Segment, merge};
 use super::settings::{Gap, Report};
 use crate::jetstream::store::entries::flag;
 use crate::jetstream::store::index::{Index, NewEntry};
@@ -23,8 +24,10 @@ pub(super) struct Scan {
     pub(super) state_version: u64,
     pub(super) segments: Vec<Segment>,
     pub(super) gaps: Vec<Gap>,
-    /// Messages whose content is not what was written.
-    suspects: Vec<u64>,
+    /// Those earlier openings told of.
+    pub(super) known_gaps: Vec<Gap>,
+    /// Messages whose content is not what was written, each with its segment's place in the list.
+    suspects: Vec<(u64, usize)>,
     removed: Vec<(u64, u64)>,
     pub(super) last_seq: u64,
     pub(super) last_time: u64,
@@ -38,6 +41,7 @@ pub(super) struct Scan {
 
 /// A segment's file, and what comes after it.
 pub(super) struct File<'a> {
+    /// Zeros where a digest covers what stands there.
     pub(super) bytes: &'a [u8],
     /// Where its frames end, where its label says so.
     pub(super) end: Option<u64>,
@@ -64,12 +68,18 @@ impl Scan {
             state_base: checkpoint.state_version,
             state_version: checkpoint.state_version,
             frame_base: checkpoint.frame,
+            known_gaps: checkpoint.gaps,
             ..Self::default()
         }
     }
 
     /// Takes in the next segment; true if the log can go on where its frames end.
-    pub(super) fn segment(&mut self, mut segment: Segment, file: &File<'_>) -> bool {
+    pub(super) fn segment(
+        &mut self,
+        mut segment: Segment,
+        file: &File<'_>,
+        digest: Option<&Digest>,
+    ) -> bool {
         segment.first_seq = self.last_seq + 1;
         let seed = segment.seed;
         self.segments.push(segment);
@@ -80,9 +90,18 @@ impl Scan {
         let mut loose = file.loose;
         let mut lost = file.lost_before;
         let mut first = true;
+        if let Some(digest) = digest {
+            self.take(digest, file.loose);
+            at = digest.covered.frames.end as usize;
+            (loose, first) = (false, false);
+        }
         let clean = loop {
+            if digest.is_some_and(|it| self.covers(it, file)) {
+                break false; // nothing is written to it any more
+            }
             if file.next_previous == Some(self.previous) && !(loose && first) {
-                self.current().cut = at < limit && FrameHead::decode(seed, &bytes[at..]).is_some();
+                let rest = bytes.get(at..).unwrap_or_default();
+                self.current().cut = FrameHead::decode(seed, rest).is_some();
                 break true;
             }
             let found = bytes.get(at..).and_then(|it| FrameHead::decode(seed, it));
@@ -113,10 +132,23 @@ impl Scan {
             if head.first_seq > self.last_seq + 1 {
                 self.gap(self.last_seq + 1, head.first_seq - 1);
             }
-            self.frame(&head, seed, body, at as u64, whole);
+            let messages = self.frame(&head, seed, body, at as u64, whole);
+            at += head.next as usize;
+            let frames = Frames {
+                first_previous: head.previous,
+                first_number: head.number,
+                first_seq: head.first_seq,
+                last_crc: crc,
+                last_number: head.number,
+                last_seq: head.last_seq,
+                last_time: head.last_time,
+                messages,
+                end: at as u64,
+            };
+            let segment = self.current();
+            segment.frames = Some(Frames::and(segment.frames, frames));
             self.previous = crc;
             self.last_frame = head.number;
-            at += head.next as usize;
             (loose, lost, first) = (false, false, false);
         };
         self.current().end = at as u64;
@@ -126,6 +158,80 @@ impl Scan {
         }
         self.last_seq = self.last_seq.max(file.last_seq);
         clean
+    }
+
+    /// Does a digest go on where we are? What came before and what comes after must agree.
+    pub(super) fn fits(&self, digest: &Digest, file: &File<'_>) -> bool {
+        let frames = &digest.covered.frames;
+        let connects = file.loose
+            || frames.first_previous == self.previous && frames.first_seq <= self.last_seq + 1;
+        let ends = match file.end {
+            Some(end) => frames.end == end,
+            None => {
+                !digest.covered.complete
+                    || file.next_previous.is_none_or(|it| it == frames.last_crc)
+            }
+        };
+        connects && ends && !file.lost_before && frames.first_number > self.last_frame
+    }
+
+    /// Does the digest cover all of its segment?
+    pub(super) fn covers(&self, digest: &Digest, file: &File<'_>) -> bool {
+        digest.covered.complete && file.more
+    }
+
+    /// Takes in what a digest says instead of the frames it stands for.
+    fn take(&mut self, digest: &Digest, loose: bool) {
+        let frames = digest.covered.frames;
+        if loose {
+            self.current().first_seq = frames.first_seq;
+            self.last_seq = self.last_seq.max(frames.first_seq - 1);
+        }
+        let (mut numbers, mut names) = (Vec::new(), Vec::new());
+        let (mut live, mut live_bytes) = (0, 0);
+        digest.each(&mut |item| match item {
+            Item::Subject(name) => {
+                numbers.push(None);
+                names.push(Bytes::copy_from_slice(name));
+            }
+            Item::Message(seq, subject, mut new) => {
+                if seq <= self.index.last_seq() {
+                    return;
+                }
+                let at = subject as usize;
+                new.subject = &names[at];
+                let entry = self.index.insert_known(seq, new, &mut numbers[at]);
+                live += 1;
+                live_bytes += bytes_of(entry);
+            }
+            Item::Removed(first, last) => {
+                let segment = self.current();
+                segment.live += std::mem::take(&mut live);
+                segment.live_bytes += std::mem::take(&mut live_bytes);
+                segment.remember_removals(&[(first, last)]);
+                self.remove(first, last);
+                merge(&mut self.removed, first, last);
+            }
+            Item::StateRemoved(name, version) => {
+                self.note(&Record::note(Kind::StateRemoved, version, 0, name, b""));
+            }
+            Item::State(name, version, bytes) => {
+                self.note(&Record::note(Kind::State, version, 0, name, bytes));
+            }
+        });
+        let segment = self.current();
+        segment.live += live;
+        segment.live_bytes += live_bytes;
+        // Those that are not in it were removed before it was made.
+        segment.dead = frames.messages.saturating_sub(segment.live);
+        segment.frames = Some(frames);
+        segment.digested = frames.end;
+        if digest.covered.complete {
+            segment.notes = None;
+        }
+        self.last_seq = self.last_seq.max(frames.last_seq);
+        (self.last_time, self.previous) = (frames.last_time, frames.last_crc);
+        self.last_frame = frames.last_number;
     }
 
     fn current(&mut self) -> &mut Segment {
@@ -195,8 +301,9 @@ impl Scan {
                 .is_some_and(|(later, _)| later.number > head.number)
     }
 
-    /// Takes in a frame's records, those of a damaged one as far as they can be read.
-    fn frame(&mut self, head: &FrameHead, seed: u32, body: &[u8], at: u64, whole: bool) {
+    /// Takes in a frame's records, those of a damaged one as far as they can be read; how many
+    /// messages these are.
+    fn frame(&mut self, head: &FrameHead, seed: u32, body: &[u8], at: u64, whole: bool) -> u64 {
         let heads = whole || head.has_heads(seed, body);
         if !heads {
             self.damage();
@@ -204,7 +311,7 @@ impl Scan {
         let version = self.current().version;
         let body = body.get(..head.len as usize).unwrap_or(body);
         let mut expected = head.first_seq;
-        let mut from = 0;
+        let (mut from, mut messages) = (0, 0);
         for _ in 0..head.records {
             let rest = body.get(from..).unwrap_or_default();
             let Some(record_head) = Head::decode(seed, rest) else {
@@ -220,10 +327,13 @@ impl Scan {
                     }
                     expected = record_head.seq + 1;
                     match record {
-                        Some(record) => self.message(&record, offset),
+                        Some(record) => messages += u64::from(self.message(&record, offset)),
                         None if record_head.is_erased(rest) => {}
                         // Erasing may have been interrupted: what was removed is no loss.
-                        None => self.suspects.push(record_head.seq),
+                        None => {
+                            let segment = self.segments.len() - 1;
+                            self.suspects.push((record_head.seq, segment));
+                        }
                     }
                 }
                 Kind::Skip => {
@@ -247,11 +357,13 @@ impl Scan {
         }
         self.last_seq = self.last_seq.max(head.last_seq);
         self.last_time = head.last_time;
+        messages
     }
 
-    fn message(&mut self, record: &Record<'_>, offset: u64) {
+    /// Takes in a message; false if it is known.
+    fn message(&mut self, record: &Record<'_>, offset: u64) -> bool {
         if record.seq <= self.index.last_seq() {
-            return; // written twice after a failed write
+            return false; // written twice after a failed write
         }
         let parts = [record.subject, record.headers, record.payload].map(<[u8]>::len);
         let size = StorageKind::File.message_size(parts[0], parts[1], parts[2]) as u32;
@@ -269,6 +381,7 @@ impl Scan {
         let segment = self.current();
         segment.live += 1;
         segment.live_bytes += bytes_of(entry);
+        true
     }
 
     fn note(&mut self, record: &Record<'_>) {
@@ -300,6 +413,8 @@ impl Scan {
                 }
             }
             Kind::StateRemoved => {
+                self.current()
+                    .note_state_removed(record.subject, record.seq);
                 self.state_version = self.state_version.max(record.seq);
                 let there = self.states.get(record.subject);
                 if there.is_some_and(|it| it.version < record.seq) {
@@ -326,10 +441,33 @@ impl Scan {
         }
     }
 
+    /// What was lost to earlier openings stays lost, unless it can be read after all.
+    pub(super) fn add_known_gaps(&mut self, known: Vec<Gap>) {
+        for gap in known {
+            let mut first = gap.first;
+            let mut alive: Vec<u64> = Vec::new();
+            let there = self.index.forward(gap.first).map(|it| it.0);
+            alive.extend(there.take_while(|&it| it <= gap.last));
+            for seq in alive {
+                if first < seq {
+                    self.gaps.push(Gap {
+                        first,
+                        last: seq - 1,
+                    });
+                }
+                first = seq + 1;
+            }
+            if first <= gap.last {
+                let last = gap.last;
+                self.gaps.push(Gap { first, last });
+            }
+        }
+    }
+
     /// The gaps without what was removed anyway, in order.
     pub(super) fn settle_gaps(&mut self) {
         self.removed.sort_unstable();
-        for seq in std::mem::take(&mut self.suspects) {
+        for (seq, segment) in std::mem::take(&mut self.suspects) {
             let mut removed = self.removed.iter();
             if !removed.any(|it| it.0 <= seq && seq <= it.1) {
                 self.report.damaged_records += 1;
@@ -337,14 +475,15 @@ impl Scan {
                     first: seq,
                     last: seq,
                 });
-                let after = self.segments.partition_point(|it| it.first_seq <= seq);
-                self.segments[after.saturating_sub(1)].damaged = true;
+                self.segments[segment].damaged = true;
             }
         }
         let mut gaps = std::mem::take(&mut self.gaps);
         gaps.sort_unstable();
+        let mut told = 0; // two may have told of the same
         for gap in gaps {
-            let mut first = gap.first;
+            let mut first = gap.first.max(told + 1);
+            told = told.max(gap.last);
             for &(from, to) in self.removed.iter().filter(|it| it.0 <= gap.last) {
                 if from > first {
                     self.gaps.push(Gap {

@@ -1,5 +1,7 @@
 //! One file of a log.
 
+use bytes::Bytes;
+
 use crate::jetstream::store::buffer::{Buffer, PAGE};
 use crate::jetstream::store::operation::FileName;
 
@@ -65,6 +67,49 @@ pub(super) fn seed(epoch: u64, number: u32, version: u32) -> u32 {
     crc32c::crc32c(&bytes)
 }
 
+/// What the frames of a segment say, taken together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Frames {
+    /// Checksum of the frame before the first.
+    pub(super) first_previous: u32,
+    pub(super) first_number: u64,
+    /// The sequence after the last one before them.
+    pub(super) first_seq: u64,
+    /// Checksum of the last one.
+    pub(super) last_crc: u32,
+    pub(super) last_number: u64,
+    pub(super) last_seq: u64,
+    pub(super) last_time: u64,
+    /// Messages in them, dead or alive.
+    pub(super) messages: u64,
+    /// Where the next one begins.
+    pub(super) end: u64,
+}
+
+impl Frames {
+    /// These and one more frame.
+    pub(super) fn and(before: Option<Self>, one: Self) -> Self {
+        let Some(before) = before else {
+            return one;
+        };
+        Self {
+            first_previous: before.first_previous,
+            first_number: before.first_number,
+            first_seq: before.first_seq,
+            messages: before.messages + one.messages,
+            ..one
+        }
+    }
+}
+
+/// What records of a segment say of others: all of it, until a digest has it.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    pub(super) removals: Vec<(u64, u64)>,
+    /// Names of small records removed, and versions of that.
+    pub(super) states_removed: Vec<(Bytes, u64)>,
+}
+
 /// How far the making of a segment's file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Making {
@@ -101,6 +146,12 @@ pub(super) struct Segment {
     pub(super) damaged: bool,
     /// Frames after its end count for nothing; only the first frame of the next segment says so.
     pub(super) cut: bool,
+    /// What its frames say, those that are not written yet included.
+    pub(super) frames: Option<Frames>,
+    /// `None` once nobody will ask.
+    pub(super) notes: Option<Box<Notes>>,
+    /// The digest on the disk covers its frames up to here; 0 without one.
+    pub(super) digested: u64,
     /// Rewriting it did not work; it is not tried again before the log is opened again.
     pub(super) rewrite_failed: bool,
 }
@@ -124,6 +175,9 @@ impl Segment {
             states: 0,
             damaged: false,
             cut: false,
+            frames: None,
+            notes: Some(Box::default()),
+            digested: 0,
             rewrite_failed: false,
         }
     }
@@ -135,8 +189,29 @@ impl Segment {
         }
     }
 
+    /// The file with its digest.
+    pub(super) fn digest(&self) -> FileName {
+        FileName::Digest {
+            number: self.number,
+            version: self.version,
+        }
+    }
+
+    /// A record in here says that a small record was removed.
+    pub(super) fn note_state_removed(&mut self, name: &[u8], version: u64) {
+        if let Some(notes) = &mut self.notes {
+            let name = Bytes::copy_from_slice(name);
+            notes.states_removed.push((name, version));
+        }
+    }
+
     /// A record in here says that these sequences were removed.
     pub(super) fn remember_removals(&mut self, more: &[(u64, u64)]) {
+        if let Some(notes) = &mut self.notes {
+            for &(first, last) in more {
+                merge(&mut notes.removals, first, last);
+            }
+        }
         let Some(removals) = &mut self.removals else {
             return;
         };

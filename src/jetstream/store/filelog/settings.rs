@@ -26,6 +26,8 @@ pub struct Settings {
     pub flush: FlushPolicy,
     /// Bytes of what was read or written lately that stay in memory.
     pub cache_size: usize,
+    /// Reads all that is there when it is opened, whatever digests say of it.
+    pub thorough: bool,
 }
 
 impl Settings {
@@ -39,6 +41,7 @@ impl Settings {
             flush: FlushPolicy::Durable,
             // What consumers at the end of a busy stream and a few catching up read again.
             cache_size: 4 * MIB as usize,
+            thorough: false,
         }
     }
 }
@@ -55,8 +58,10 @@ pub struct Gap {
 /// What opening a log found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Report {
-    /// Segments read.
+    /// Segments there are.
     pub segments: u64,
+    /// Segments whose digests stood for all or most of their frames.
+    pub digests: u64,
     /// Messages alive.
     pub messages: u64,
     /// Sequences lost to damage, in order. The damaged bytes stay where they are.

@@ -36,12 +36,14 @@ pub(super) enum Task {
     Read((u32, u32, u64), usize),
     /// Writing the checkpoint of this number.
     Checkpoint(u64),
-    /// Flushing this segment.
-    Flush(u32),
+    /// Flushing this version of a segment.
+    Flush(u32, u32),
     /// Removing a file.
     Remove,
     /// A step of [`Log::rewrite`].
     Rewrite,
+    /// Writing the digest in [`Log::digesting`].
+    Digest,
     /// Reading or writing the pages of [`Log::erasing`].
     Erase,
 }
@@ -56,6 +58,7 @@ impl Task {
 impl Log {
     pub(in crate::jetstream::store) fn next_operation(
         &mut self,
+        index: &Index,
         states: &States,
     ) -> Option<DiskOperation> {
         self.sweep();
@@ -75,6 +78,7 @@ impl Log {
             .or_else(|| self.overwrite_next())
             .or_else(|| self.erase_next())
             .or_else(|| self.rewrite_step())
+            .or_else(|| self.digest_step(index, states))
     }
 
     pub(super) fn task(&mut self, task: Task) -> OperationId {
@@ -229,14 +233,14 @@ impl Log {
 
     fn flush_segment(&mut self) -> Option<DiskOperation> {
         // One that was dropped since needs no flush.
-        let (number, file) = loop {
+        let (number, version, file) = loop {
             let number = self.to_flush.pop_first()?;
             if let Some(segment) = self.segments.iter().find(|it| it.number == number) {
-                break (number, segment.file());
+                break (number, segment.version, segment.file());
             }
         };
         Some(DiskOperation::Flush {
-            id: self.task(Task::Flush(number)),
+            id: self.task(Task::Flush(number, version)),
             file,
         })
     }
@@ -292,6 +296,7 @@ impl Log {
                 })
                 .collect(),
             states: states.clone(),
+            gaps: self.gaps.clone(),
         };
         self.checkpoint.made = Some((frame, checkpoint.encode()));
     }
@@ -336,16 +341,24 @@ impl Log {
                     Some(error) => self.note_trouble(error),
                 }
             }
-            Task::Flush(number) => {
-                if let Some(error) = error {
+            Task::Flush(number, version) => {
+                let mut segments = self.segments.iter();
+                let there = segments.any(|it| (it.number, it.version) == (number, version));
+                if let Some(error) = error.filter(|_| there) {
                     // What the kernel could not write it will not try again: nobody may believe
                     // in the next flush.
                     self.unflushed.insert(number);
+                    self.flushing_frame = 0;
                     self.note_trouble(error);
+                }
+                let mut tasks = self.tasks.values();
+                if self.to_flush.is_empty() && !tasks.any(|it| matches!(it, Task::Flush(..))) {
+                    self.flushed_frame = self.flushed_frame.max(self.flushing_frame);
                 }
             }
             // A file that could not be removed is found when the log is opened again.
             Task::Remove => self.sweep_due = true,
+            Task::Digest => self.digested(error),
             Task::Erase => self.erased(result),
             Task::Rewrite => self.rewritten(result, index, states),
         }
@@ -387,11 +400,16 @@ impl Log {
         } = sealed;
         self.durable_seq = sealed.last_seq;
         self.durable_frame = sealed.frame;
+        if self.settings.flush == FlushPolicy::Durable {
+            self.flushed_frame = sealed.frame;
+        }
         self.durable_previous = sealed.crc;
         // Segments before this one can go from now on.
         let advanced = self.durable_segment != segment;
         self.checkpoint.due |= advanced;
         self.sweep_due |= advanced;
+        let (last, grown) = (self.segments.last(), self.grown());
+        self.digest_due |= advanced || last.is_some_and(|it| it.end > it.digested + grown);
         self.durable_segment = segment;
         if self.settings.flush != FlushPolicy::Durable {
             self.unflushed.insert(segment);
