@@ -12,8 +12,10 @@ mod deliver;
 mod direct;
 pub mod disk;
 mod hosted;
+mod keep;
 mod lists;
 mod messages;
+mod pressure;
 mod receive;
 mod registry;
 mod send;
@@ -21,6 +23,9 @@ pub mod settings;
 mod state;
 mod streams;
 mod turn;
+
+#[cfg(test)]
+mod disk_tests;
 
 pub use command::Command;
 pub use state::JetStream;
