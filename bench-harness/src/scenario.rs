@@ -9,13 +9,13 @@ use crate::flow::{By, Flow, Then, name};
 use crate::handshakes::Handshakes;
 use crate::idle::Idle;
 use crate::isolation;
+use crate::leaf::Leaf;
 use crate::measure::{Observed, Run};
 use crate::reqrep::{Inbox, RequestReply, STAMP_SIZE};
-use crate::setup::{Flush, Setup};
+use crate::setup::Setup;
 use crate::slow::Slow;
 use crate::storm::Storm;
-use crate::stream::{Storage, StreamPublish};
-use crate::stream_read::StreamRead;
+use crate::streams::Streams;
 use crate::tls;
 use crate::wire::publish_block;
 
@@ -188,42 +188,12 @@ pub enum Scenario {
         #[arg(long, default_value_t = 128, value_parser = payload_size)]
         size: usize,
     },
-    /// Publishes into a stream; counts acknowledgements
-    StreamPublish {
-        /// Publishers
-        #[arg(long, default_value_t = 1, value_parser = at_least_one)]
-        publishers: usize,
-        /// Publishes without an acknowledgement, of each
-        #[arg(long, default_value_t = 512, value_parser = at_least_one)]
-        outstanding: usize,
-        /// Payload bytes
-        #[arg(long, default_value_t = 128, value_parser = payload_size)]
-        size: usize,
-        /// Where the messages go
-        #[arg(long, value_enum, default_value_t = Storage::File)]
-        storage: Storage,
-        /// When they are written through to the disk
-        #[arg(long, value_enum, default_value_t = Flush::Default)]
-        flush: Flush,
-    },
-    /// Reads a stream from its first message to its last through a consumer that pulls
-    StreamRead {
-        /// Messages in the stream
-        #[arg(long, default_value_t = 500_000)]
-        messages: u64,
-        /// Payload bytes
-        #[arg(long, default_value_t = 128, value_parser = payload_size)]
-        size: usize,
-        /// Messages a pull request asks for
-        #[arg(long, default_value_t = 500)]
-        batch: u64,
-        /// Acknowledge each message
-        #[arg(long)]
-        acknowledged: bool,
-        /// Where the messages are
-        #[arg(long, value_enum, default_value_t = Storage::File)]
-        storage: Storage,
-    },
+    /// With streams
+    #[command(flatten)]
+    Streams(Streams),
+    /// Over a leaf link
+    #[command(flatten)]
+    Leaf(Leaf),
     /// Request-reply at a fixed rate over TLS while many TLS clients are dropped and come back
     ReconnectStorm {
         /// Clients that come back
@@ -295,32 +265,8 @@ impl Scenario {
                 format!("1:1 {size} B, {patterns} permissions each")
             }
             Self::CrossAccount { size } => format!("1:1 {size} B across accounts"),
-            Self::StreamPublish {
-                publishers,
-                outstanding,
-                size,
-                storage,
-                flush,
-            } => format!(
-                "stream publish {publishers} x {outstanding} outstanding {size} B{}{}",
-                storage.words(),
-                match flush {
-                    Flush::Default => "",
-                    Flush::Always => ", sync always",
-                    Flush::Lazy => ", sync lazily",
-                },
-            ),
-            Self::StreamRead {
-                messages,
-                size,
-                batch,
-                acknowledged,
-                storage,
-            } => format!(
-                "stream read {messages} x {size} B by {batch}{}{}",
-                if *acknowledged { ", acknowledged" } else { "" },
-                storage.words(),
-            ),
+            Self::Streams(streams) => streams.title(),
+            Self::Leaf(leaf) => leaf.title(),
             Self::ReconnectStorm { clients, rate } => {
                 format!("{clients} TLS clients come back beside request-reply {rate}/s")
             }
@@ -331,7 +277,11 @@ impl Scenario {
     pub fn is_paced(&self) -> bool {
         matches!(
             self,
-            Self::Open { .. } | Self::Slow { .. } | Self::Idle { .. } | Self::ReconnectStorm { .. }
+            Self::Open { .. }
+                | Self::Slow { .. }
+                | Self::Idle { .. }
+                | Self::ReconnectStorm { .. }
+                | Self::Leaf(Leaf::Slow { .. } | Leaf::Idle { .. })
         )
     }
 
@@ -363,14 +313,8 @@ impl Scenario {
             Self::Accounts { accounts, .. } => Setup::of(isolation::many_accounts(accounts)),
             Self::Permissions { patterns, .. } => Setup::of(isolation::permissions(patterns)),
             Self::CrossAccount { .. } => Setup::of(isolation::import()),
-            Self::StreamPublish { flush, .. } => Setup {
-                streams: Some(flush),
-                ..Setup::default()
-            },
-            Self::StreamRead { .. } => Setup {
-                streams: Some(Flush::Default),
-                ..Setup::default()
-            },
+            Self::Streams(ref streams) => streams.setup(),
+            Self::Leaf(ref leaf) => leaf.setup(),
             _ => Setup::default(),
         }
     }
@@ -448,33 +392,8 @@ impl Scenario {
             Self::Permissions { size, .. } => isolation::with_permissions(size, run),
             Self::CrossAccount { size } => isolation::across(size, run),
             Self::ReconnectStorm { clients, rate } => Storm { clients, rate }.run(run),
-            Self::StreamRead {
-                messages,
-                size,
-                batch,
-                acknowledged,
-                storage,
-            } => StreamRead {
-                messages,
-                size,
-                batch,
-                acknowledged,
-                storage,
-            }
-            .run(run),
-            Self::StreamPublish {
-                publishers,
-                outstanding,
-                size,
-                storage,
-                flush: _,
-            } => StreamPublish {
-                publishers,
-                outstanding,
-                size,
-                storage,
-            }
-            .run(run),
+            Self::Streams(ref streams) => streams.run(run),
+            Self::Leaf(ref leaf) => leaf.run(run),
         }
     }
 }
@@ -496,7 +415,8 @@ pub fn stamped_payload_size(text: &str) -> Result<usize, String> {
     bounded(text, STAMP_SIZE, SIZE_MAX)
 }
 
-fn payload_size(text: &str) -> Result<usize, String> {
+/// Parses a payload size.
+pub fn payload_size(text: &str) -> Result<usize, String> {
     bounded(text, 0, SIZE_MAX)
 }
 
@@ -504,7 +424,8 @@ fn many(text: &str) -> Result<usize, String> {
     bounded(text, 1, 10_000_000)
 }
 
-fn rate(text: &str) -> Result<u32, String> {
+/// Parses a number a second.
+pub fn rate(text: &str) -> Result<u32, String> {
     bounded(text, 1, 10_000_000).map(|rate| rate as u32)
 }
 

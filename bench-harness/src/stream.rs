@@ -10,6 +10,7 @@ use std::time::Instant;
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::dial::Dial;
 use crate::error::BenchError;
 use crate::measure::{Latencies, Observed, Percentiles, Progress, Run, latencies};
 use crate::reqrep::stalled;
@@ -59,14 +60,14 @@ impl StreamPublish {
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub fn fill(count: u64, size: usize, run: &Run<'_>) -> Result<(), BenchError> {
+    pub fn fill(count: u64, size: usize, dial: &Dial) -> Result<(), BenchError> {
         let load = Self {
             publishers: 1,
             outstanding: 512,
             size,
             storage: Storage::File,
         };
-        let publisher = Publisher::open(&load, 0, run)?;
+        let publisher = Publisher::open(&load, 0, dial)?;
         let (progress, epoch) = (Progress::default(), Instant::now());
         publisher.run(Some(count), epoch, &progress, &AtomicU64::new(0))?;
         Ok(())
@@ -78,7 +79,7 @@ impl StreamPublish {
     /// Any: above all [`BenchError::Stalled`] when one is missing, and [`BenchError::Miscounted`]
     /// when the stream has not what was sent.
     pub fn run(&self, run: &Run<'_>) -> Result<Observed, BenchError> {
-        let mut api = Api::open(run)?;
+        let mut api = Api::open(run.server.dial())?;
         api.create_stream(self.storage)?;
         let progress = Progress::default();
         let epoch = Instant::now();
@@ -87,7 +88,7 @@ impl StreamPublish {
             let (progress, last_sequence) = (&progress, &last_sequence);
             let mut publishing = Vec::with_capacity(self.publishers);
             for number in 0..self.publishers {
-                let publisher = Publisher::open(self, number, run)?;
+                let publisher = Publisher::open(self, number, run.server.dial())?;
                 publishing
                     .push(scope.spawn(move || publisher.run(None, epoch, progress, last_sequence)));
             }
@@ -103,7 +104,7 @@ impl StreamPublish {
             }
             outcome?;
             let stored = last_sequence.load(Ordering::Relaxed);
-            if stored != all.count || api.messages()? != all.count {
+            if stored != all.count || api.messages(STREAM)? != all.count {
                 return Err(BenchError::Miscounted {
                     role: "stream",
                     received: stored,
@@ -149,10 +150,10 @@ struct Publisher {
 }
 
 impl Publisher {
-    fn open(load: &StreamPublish, number: usize, run: &Run<'_>) -> Result<Self, BenchError> {
+    fn open(load: &StreamPublish, number: usize, dial: &Dial) -> Result<Self, BenchError> {
         let prefix = format!("_INBOX.bench{number}.");
         let wildcard = format!("{prefix}*");
-        let mut connection = Connection::open(run.server.dial(), "publisher", &[&wildcard])?;
+        let mut connection = Connection::open(dial, "publisher", &[&wildcard])?;
         connection.stay_awake();
         let zeros = "0".repeat(TOKEN_SIZE);
         let mut publish =
@@ -269,13 +270,13 @@ pub struct Api {
 }
 
 impl Api {
-    /// Of the run's server.
+    /// Of that server.
     ///
     /// # Errors
     /// As [`Connection::open`].
-    pub fn open(run: &Run<'_>) -> Result<Self, BenchError> {
+    pub fn open(dial: &Dial) -> Result<Self, BenchError> {
         Ok(Self {
-            connection: Connection::open(&run.server.plain_dial(), "API client", &[API_INBOX])?,
+            connection: Connection::open(dial, "API client", &[API_INBOX])?,
             buffer: read_buffer(),
         })
     }
@@ -299,12 +300,12 @@ impl Api {
         Ok(())
     }
 
-    /// Messages the stream holds.
+    /// Messages a stream holds.
     ///
     /// # Errors
     /// As [`Self::create_stream`].
-    pub fn messages(&mut self) -> Result<u64, BenchError> {
-        let info = self.request(&format!("STREAM.INFO.{STREAM}"), "")?;
+    pub fn messages(&mut self, stream: &str) -> Result<u64, BenchError> {
+        let info = self.request(&format!("STREAM.INFO.{stream}"), "")?;
         let messages = info["state"]["messages"].as_u64();
         messages.ok_or_else(|| unexpected(&info))
     }

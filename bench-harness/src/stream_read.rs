@@ -37,9 +37,9 @@ impl StreamRead {
     /// # Errors
     /// Any: above all [`BenchError::Stalled`] when one is missing.
     pub fn run(&self, run: &Run<'_>) -> Result<Observed, BenchError> {
-        let mut api = Api::open(run)?;
+        let mut api = Api::open(run.server.dial())?;
         api.create_stream(self.storage)?;
-        StreamPublish::fill(self.messages, self.size, run)?;
+        StreamPublish::fill(self.messages, self.size, run.server.dial())?;
         api.request(
             &format!("CONSUMER.CREATE.{STREAM}.{CONSUMER}"),
             &serde_json::json!({"stream_name": STREAM, "action": "", "config": {

@@ -1,12 +1,13 @@
 //! The protocol as a generator needs it: a handshake, blocks of ready-made publishes, and a scanner
 //! that counts messages of one known length.
 
+use std::fmt::Write as _;
 use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::channel::Channel;
-use crate::dial::{Dial, PASSWORD};
+use crate::dial::{Dial, PASSWORD, Wire};
 use crate::error::{BenchError, io_error};
 
 /// A side of the run that makes no progress for this long has failed.
@@ -32,6 +33,8 @@ pub struct Connection {
     role: &'static str,
     id: u64,
     resumed: bool,
+    /// Subscriptions told before the first PONG.
+    told: u64,
 }
 
 /// A connection on its way, so that many can be at once.
@@ -90,18 +93,33 @@ impl Opening {
             role: self.role,
             id: self.id,
             resumed,
+            told: 0,
         };
-        let who = self.dial.user.map_or(String::new(), |user| {
-            format!(r#""user":"{user}","pass":"{PASSWORD}","#)
-        });
-        let mut hello = format!("CONNECT {{{who}{CONNECT}}}\r\n");
-        for (index, subject) in subjects.iter().enumerate() {
-            hello.push_str(&format!("SUB {subject} {}\r\n", index + 1));
-        }
-        hello.push_str("PING\r\n");
-        connection.write(hello.as_bytes())?;
+        connection.write(hello(&self.dial, connection.id, subjects).as_bytes())?;
         Ok(connection)
     }
+}
+
+/// What a client says after the greeting; a leaf has a name of its own, by its number.
+fn hello(dial: &Dial, id: u64, subjects: &[&str]) -> String {
+    if let Wire::Leaf = dial.wire {
+        let mut hello = format!("CONNECT {{\"name\":\"bench{id}\",\"version\":\"2.15.1\",");
+        let _ = write!(hello, "\"server_id\":\"BENCH{id}\",\"headers\":true}}\r\n");
+        for subject in subjects {
+            let _ = write!(hello, "LS+ {subject}\r\n");
+        }
+        hello.push_str("PING\r\n");
+        return hello;
+    }
+    let who = dial.user.as_ref().map_or(String::new(), |user| {
+        format!(r#""user":"{user}","pass":"{PASSWORD}","#)
+    });
+    let mut hello = format!("CONNECT {{{who}{CONNECT}}}\r\n");
+    for (index, subject) in subjects.iter().enumerate() {
+        let _ = write!(hello, "SUB {subject} {}\r\n", index + 1);
+    }
+    hello.push_str("PING\r\n");
+    hello
 }
 
 impl Connection {
@@ -136,12 +154,18 @@ impl Connection {
             role,
             id: 0,
             resumed: false,
+            told: 0,
         }
     }
 
     /// Was a TLS session resumed for it?
     pub fn resumed(&self) -> bool {
         self.resumed
+    }
+
+    /// Subscriptions a leaf was told of while it shook hands.
+    pub fn told(&self) -> u64 {
+        self.told
     }
 
     /// The number the server knows it by.
@@ -221,6 +245,7 @@ impl Connection {
         while Instant::now() < deadline {
             let found = self.receive(scanner, buffer, |_| ())?;
             messages += found.messages;
+            self.told += found.interests;
             if found.pongs > 0 {
                 return Ok(messages);
             }
@@ -249,7 +274,7 @@ fn greeting(channel: &mut Channel, role: &'static str) -> Result<u64, BenchError
     }
     line.strip_prefix(b"INFO ")
         .and_then(|info| serde_json::from_slice::<serde_json::Value>(info).ok())
-        .and_then(|info| info["client_id"].as_u64())
+        .map(|info| info["client_id"].as_u64().unwrap_or(0))
         .ok_or_else(|| BenchError::Unexpected {
             role,
             line: first_line(&line),
@@ -303,6 +328,8 @@ pub struct Found {
     pub pings: u64,
     /// PONGs of the server.
     pub pongs: u64,
+    /// Subscriptions the server told a leaf of, begun or ended.
+    pub interests: u64,
 }
 
 /// Finds messages that all start alike. Where all are equally long it looks at their first and last
@@ -409,6 +436,9 @@ impl Scanner {
                     b"PING\r\n" => found.pings += 1,
                     b"PONG\r\n" => found.pongs += 1,
                     _ if line.starts_with(b"INFO ") => (),
+                    _ if line.starts_with(b"LS+ ") || line.starts_with(b"LS- ") => {
+                        found.interests += 1;
+                    }
                     _ => return Err(first_line(line)),
                 }
                 rest = after;
@@ -476,6 +506,7 @@ mod tests {
                 messages: 2,
                 pings: 1,
                 pongs: 1,
+                interests: 0,
             }),
         );
     }

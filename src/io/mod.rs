@@ -8,6 +8,7 @@
 
 mod buffers;
 pub mod disk;
+mod door;
 pub mod executor;
 pub mod interfaces;
 pub mod probe;

@@ -14,6 +14,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
 use super::buffers::{Buffers, GROUP};
 use super::disk::{Disks, Flushing};
+use super::door::Door;
 use super::wake::Waker;
 use super::{Driver, Event, Received, socket};
 use crate::delivery::outbound::Chunk;
@@ -25,7 +26,8 @@ use crate::time::{Nanos, WallTime};
 const SUBMISSIONS: u32 = 1024;
 /// Completions it holds. At 2048/8192 only three rings fit into 8 MiB of locked memory.
 const COMPLETIONS: u32 = 4096;
-/// Connections of a listener that one turn accepts.
+/// Connections of a listener that one turn accepts. All who wait at once would keep a shard in the
+/// kernel for as long as clients come, 40 ms for 800 of them.
 const ACCEPTS: usize = 4;
 /// Pause after a failed accept. Short: the usual cause, too many open files, ends with any close.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -64,12 +66,7 @@ pub struct Ring {
 struct Accepting {
     kind: Listener,
     /// `None` once it has stopped.
-    socket: Option<TcpListener>,
-    /// Accepts that are with the kernel. Each is for one connection: one for many would keep a
-    /// shard in the kernel for as long as clients come, 40 ms for 800 of them.
-    armed: usize,
-    /// After a failure, until its timer ends.
-    resting: bool,
+    door: Option<Door>,
 }
 
 #[derive(Default)]
@@ -122,13 +119,13 @@ impl Ring {
             connections: Vec::new(),
             listeners: listeners
                 .into_iter()
-                .map(|(kind, socket)| Accepting {
-                    kind,
-                    socket: Some(socket),
-                    armed: 0,
-                    resting: false,
+                .map(|(kind, socket)| {
+                    Ok(Accepting {
+                        kind,
+                        door: Some(Door::new(socket)?),
+                    })
                 })
-                .collect(),
+                .collect::<io::Result<_>>()?,
             disks: Disks::default(),
             waker,
             wake_count: Box::new(0),
@@ -217,23 +214,13 @@ impl Ring {
     }
 
     fn arm_accept(&mut self, listener: usize) {
-        let this = &mut self.listeners[listener];
-        let Some(socket) = &this.socket else {
+        let Some(door) = &self.listeners[listener].door else {
             return;
         };
-        if this.resting {
-            return;
-        }
-        let missing = ACCEPTS - this.armed;
-        this.armed = ACCEPTS;
-        let nobody = std::ptr::null_mut();
-        let entry = opcode::Accept::new(types::Fd(socket.as_raw_fd()), nobody, nobody.cast())
-            .flags(libc::SOCK_CLOEXEC)
+        let entry = opcode::PollAdd::new(types::Fd(door.bell()), libc::POLLIN as u32)
             .build()
             .user_data(op::ACCEPT | listener as u64);
-        for _ in 0..missing {
-            self.push(&entry);
-        }
+        self.push(&entry);
     }
 
     fn arm_receive(&mut self, connection: u32) {
@@ -294,11 +281,8 @@ impl Ring {
         match entry.user_data() & op::KIND {
             op::RECEIVE => self.received(connection, entry, events),
             op::SEND => self.sent(connection, entry.result(), events),
-            op::ACCEPT => self.accepted(connection as usize, entry, events),
-            op::ACCEPT_TIMER => {
-                self.listeners[connection as usize].resting = false;
-                self.arm_accept(connection as usize);
-            }
+            op::ACCEPT => self.accept(connection as usize, events),
+            op::ACCEPT_TIMER => self.arm_accept(connection as usize),
             op::WAKE => {
                 self.arm_wake();
                 events.push(Event::Woken);
@@ -393,34 +377,30 @@ impl Ring {
         self.finish_close(connection, events);
     }
 
-    fn accepted(
-        &mut self,
-        listener: usize,
-        entry: &cqueue::Entry,
-        events: &mut Vec<Event<OwnedFd>>,
-    ) {
-        let this = &mut self.listeners[listener];
-        this.armed -= 1;
-        let kind = this.kind;
-        let result = entry.result();
-        if result >= 0 {
-            // A peer that reset the connection before we looked has no address: nothing to serve.
-            if let Some((socket, address)) = socket::peer_address(socket::adopt(result)) {
-                events.push(Event::Accepted {
+    /// Lets in who waits at a listener, a few at a time.
+    fn accept(&mut self, listener: usize, events: &mut Vec<Event<OwnedFd>>) {
+        let Accepting { kind, door } = &self.listeners[listener];
+        let Some(door) = door else {
+            return;
+        };
+        for _ in 0..ACCEPTS {
+            match door.accept() {
+                Ok(Some((socket, address))) => events.push(Event::Accepted {
                     socket,
                     address,
-                    listener: kind,
-                });
+                    listener: *kind,
+                }),
+                Ok(None) => break,
+                Err(error) => {
+                    events.push(Event::AcceptFailed(error));
+                    let entry = opcode::Timeout::new(&raw const *self.accept_retry)
+                        .build()
+                        .user_data(op::ACCEPT_TIMER | listener as u64);
+                    return self.push(&entry);
+                }
             }
-            self.arm_accept(listener);
-        } else if this.socket.is_some() && -result != libc::ECANCELED && !this.resting {
-            this.resting = true;
-            events.push(Event::AcceptFailed(io::Error::from_raw_os_error(-result)));
-            let entry = opcode::Timeout::new(&raw const *self.accept_retry)
-                .build()
-                .user_data(op::ACCEPT_TIMER | listener as u64);
-            self.push(&entry);
         }
+        self.arm_accept(listener);
     }
 
     /// Lets go of a closing connection once nothing of it is with the kernel.
@@ -507,7 +487,7 @@ impl Driver for Ring {
     fn stop_accepting(&mut self) {
         for listener in 0..self.listeners.len() {
             let this = &mut self.listeners[listener];
-            if this.socket.take().is_some() {
+            if this.door.take().is_some() {
                 let all = types::CancelBuilder::user_data(op::ACCEPT | listener as u64).all();
                 let entry = opcode::AsyncCancel2::new(all).build();
                 self.push(&entry.user_data(op::CANCEL));

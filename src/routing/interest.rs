@@ -35,12 +35,15 @@ pub enum Handler {
     /// What is published for JetStream under the server's domain; every shard has it, and none
     /// tells the others.
     Domain,
+    /// Requests to JetStream's API, taken where they are published; every shard has it, and none
+    /// tells the others.
+    Api,
 }
 
 impl Handler {
     /// Are the other shards told of it as of a subscription?
     pub fn is_announced(self) -> bool {
-        !matches!(self, Self::Import(_) | Self::Domain)
+        !matches!(self, Self::Import(_) | Self::Domain | Self::Api)
     }
 }
 

@@ -16,6 +16,7 @@ use crate::shard::core::{Core, Local};
 use crate::shard::deliver::Message;
 use crate::shard::effects::Effect;
 use crate::shard::internal::{self, InternalMessage};
+use crate::shard::jetstream::JetStream;
 use crate::shard::message_trace::{self, Asked};
 use crate::shard::query;
 use crate::shard::report::Volume;
@@ -327,7 +328,7 @@ impl Core {
         let table = self.tables.of(message.account);
         let delivery = table.interest.lookup(message.destination());
         let handlers = SmallVec::<[Handler; 4]>::from_slice(&delivery.handlers);
-        if self.jetstream.takes(&handlers) {
+        if !handlers.is_empty() && JetStream::takes(&handlers, message.destination()) {
             message.claim = None;
         }
         let routed = self.local.fan_out(delivery, message);

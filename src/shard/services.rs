@@ -149,6 +149,7 @@ impl Core {
                 Handler::Import(number) => self.request(*number, message),
                 Handler::Replies => self.answer(message),
                 Handler::Domain => self.js_in_domain(message),
+                Handler::Api => self.js_asked(message),
                 Handler::JetStream(receiver) => self.jetstream_receives(*receiver, message),
             });
         }

@@ -17,6 +17,9 @@ type Metadata = BTreeMap<String, String>;
 
 /// Can a request with this header's value not be answered? It names a level, or should.
 pub fn is_beyond(required: &[u8]) -> bool {
+    if required.is_empty() {
+        return false;
+    }
     let level = std::str::from_utf8(required)
         .ok()
         .and_then(|text| text.parse::<i64>().ok());

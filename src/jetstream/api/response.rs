@@ -54,6 +54,15 @@ impl<T> Response<T> {
     }
 }
 
+/// An error by itself, with this `type`.
+pub fn typed_error(kind: &'static str, error: ApiError) -> Vec<u8> {
+    to_json(&Response::<()> {
+        kind,
+        error: Some(error),
+        content: None,
+    })
+}
+
 /// The fields beside an error (JS-1): zeros in some answers, nothing in others.
 pub fn error_response(endpoint: Endpoint, error: ApiError) -> Vec<u8> {
     let none = Paging::default();
@@ -90,11 +99,7 @@ pub fn error_response(endpoint: Endpoint, error: ApiError) -> Vec<u8> {
             let content = ResetSequence::default();
             to_json(&Response::with_error(endpoint, error, content))
         }
-        _ => to_json(&Response::<()> {
-            kind: endpoint.response_type(),
-            error: Some(error),
-            content: None,
-        }),
+        _ => typed_error(endpoint.response_type(), error),
     }
 }
 

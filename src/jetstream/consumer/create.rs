@@ -12,7 +12,7 @@ use crate::jetstream::api::request::{ConsumerAction, ConsumerCreateRequest};
 use crate::jetstream::api::subjects::{ApiSubject, Endpoint};
 use crate::jetstream::api::timestamp::Timestamp;
 use crate::jetstream::limits::{AccountTiers, ServerLimits};
-use crate::jetstream::stream::config::{NAME_MAX, Retention, StreamConfig};
+use crate::jetstream::stream::config::{NAME_MAX, Retention, Storage, StreamConfig};
 use crate::routing::subject::patterns_overlap;
 
 /// Holds a request against its subject, and takes over the name that only the subject says.
@@ -120,9 +120,7 @@ pub fn create_consumer(
     }
     check_count(around, consumers)?;
     check_work_queue(&config, &name, stream, consumers)?;
-    if name.len() > NAME_MAX {
-        return Err(errors::consumer_name_too_long(NAME_MAX));
-    }
+    check_name_length(&config, &name, stream)?;
     // A name nobody chose is not part of the configuration.
     let mut name = name;
     while name.is_empty() || consumers.consumer(&name).is_some() {
@@ -130,6 +128,24 @@ pub fn create_consumer(
     }
     stamp_threshold(&mut config);
     Ok(ConsumerCreation::New(name, Box::new(config)))
+}
+
+/// JS-15. In stock only the name of a durable consumer is measured; another one's has to do as the
+/// name of a folder, where there is one.
+fn check_name_length(
+    config: &ConsumerConfig,
+    name: &str,
+    stream: &StreamConfig,
+) -> Result<(), ApiError> {
+    if name.len() <= NAME_MAX {
+        return Ok(());
+    }
+    let on_disk = stream.storage == Storage::File && !config.mem_storage;
+    match (config.is_durable(), on_disk) {
+        (true, _) => Err(errors::consumer_name_too_long(NAME_MAX)),
+        (false, true) => Err(errors::consumer_create("error creating store for consumer")),
+        (false, false) => Ok(()),
+    }
 }
 
 /// JS-185.

@@ -1,11 +1,12 @@
-//! Requests to `$JS.API.>`, as shard 0 takes them: it answers what it knows itself and hands the
-//! others on to the shard that has the stream.
+//! Requests to `$JS.API.>`: taken where they are published, judged by shard 0, which answers what it
+//! knows itself and hands the others on to the shard that has the stream.
 
 use crate::ids::{AccountId, ShardId};
 use crate::jetstream::api::decode::is_empty;
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::levels::is_beyond;
 use crate::jetstream::api::request::StreamConfigRequest;
+use crate::jetstream::api::response::typed_error;
 use crate::jetstream::api::subjects::{ApiSubject, Endpoint};
 use crate::jetstream::limits::{AccountTiers, ServerLimits, Streams, Surroundings};
 use crate::jetstream::stream::config::StreamConfig;
@@ -19,12 +20,24 @@ use crate::shard::publish::Routed;
 use super::command::{Command, Request};
 use super::receive::split;
 use super::registry::{KnownStream, Registry};
-use super::state::Receiver;
 
 /// All requests of an account.
 const API: &[u8] = b"$JS.API.>";
+const ACCOUNT_INFO: &[u8] = b"$JS.API.INFO";
+/// What the consumer itself hears.
+const NEXT: &[u8] = b"$JS.API.CONSUMER.MSG.NEXT.";
+/// What the stream itself hears.
+const DIRECT: &[u8] = b"$JS.API.DIRECT.GET.";
+/// What the system account asks of clusters (JS-45..49).
+const OF_CLUSTERS: [&[u8]; 3] = [b"$JS.API.META.", b"$JS.API.SERVER.", b"$JS.API.ACCOUNT."];
+const SYSTEM_RESPONSE: &str = "io.nats.jetstream.api.v1.system_response";
 /// Level of the API a request needs (JS-7).
 pub(super) const REQUIRED_LEVEL: &[u8] = b"Nats-Required-Api-Level";
+
+/// Is this subject below the API heard by the stream or consumer it names, and by nobody else?
+pub(super) fn goes_to_its_stream(subject: &[u8]) -> bool {
+    subject.starts_with(NEXT) || subject.starts_with(DIRECT)
+}
 
 /// An account's streams, for those who judge configurations.
 struct Known<'a>(&'a Registry, AccountId);
@@ -71,15 +84,8 @@ impl Core {
             if !settings.domain.is_empty() && !interest.has_handler(domain.as_bytes()) {
                 interest.add_handler(domain.as_bytes(), Handler::Domain);
             }
-            if self.local.id != ShardId(0) {
-                // As it will say itself: a client may be there before that.
-                interest.set_remote(ShardId(0), API, None, 1);
-                continue;
-            }
-            let heard = self.jetstream.receivers.iter();
-            let heard = heard.filter(|(_, it)| it.receiver == Receiver::Api);
-            if !heard.into_iter().any(|(_, it)| it.account == account.id) {
-                self.js_register(account.id, API, Receiver::Api);
+            if !interest.has_handler(API) {
+                interest.add_handler(API, Handler::Api);
             }
         }
     }
@@ -121,30 +127,54 @@ impl Core {
         settings.is_none_or(|it| it.strict)
     }
 
-    /// A request. One that only a stream's owner hears is nobody's here (JS-5).
-    pub(super) fn js_request(&mut self, message: &Message<'_>) -> Routed {
-        let Some(subject) = ApiSubject::parse(message.destination()) else {
-            return Routed::Here;
-        };
-        if matches!(
-            subject.endpoint,
-            Endpoint::MessageNext | Endpoint::DirectGet
-        ) {
+    /// A request of a client of this shard, or of one whose request came here. One that only its
+    /// stream's owner hears is nobody's here (JS-5).
+    pub(in crate::shard) fn js_asked(&mut self, message: &Message<'_>) -> Routed {
+        let subject = message.destination();
+        if goes_to_its_stream(subject) {
             return Routed::Nobody;
         }
-        let (header, body) = split(message);
-        let request = Request {
-            account: message.account,
-            subject: message.destination().into(),
-            reply: message.reply.map(Into::into),
-            header: header.into(),
-            body: body.into(),
-        };
-        self.jetstream.registry.requested(message.account);
-        if let Err(error) = self.js_dispatch(subject, &request) {
-            self.js_fail(&request, subject.endpoint, error);
+        if ApiSubject::parse(subject).is_some() || self.js_is_system(message.account) {
+            let (header, body) = split(message);
+            let request = Request {
+                account: message.account,
+                home: self.local.id,
+                subject: subject.into(),
+                reply: message.reply.map(Into::into),
+                header: header.into(),
+                body: body.into(),
+            };
+            self.js_command(ShardId(0), Command::Ask(request));
         }
         Routed::Here
+    }
+
+    fn js_is_system(&self, account: AccountId) -> bool {
+        self.local.settings.accounts.system() == Some(account)
+    }
+
+    /// Shard 0 takes a request.
+    pub(super) fn js_request(&mut self, request: &Request) {
+        if self.js_is_system(request.account) && request.subject[..] != *ACCOUNT_INFO {
+            return self.js_refuse_system(request);
+        }
+        let Some(subject) = ApiSubject::parse(&request.subject) else {
+            return;
+        };
+        self.jetstream.registry.requested(request.account);
+        if let Err(error) = self.js_dispatch(subject, request) {
+            self.js_fail(request, subject.endpoint, error);
+        }
+    }
+
+    /// The system account has no streams: all it may ask for is its info. What only servers in a
+    /// cluster hear stays without an answer.
+    fn js_refuse_system(&mut self, request: &Request) {
+        let of_clusters = OF_CLUSTERS.iter().any(|it| request.subject.starts_with(it));
+        if !of_clusters {
+            let error = errors::NOT_ENABLED_FOR_ACCOUNT;
+            self.js_answer(request, &typed_error(SYSTEM_RESPONSE, error));
+        }
     }
 
     fn js_dispatch(&mut self, subject: ApiSubject<'_>, request: &Request) -> Result<(), ApiError> {

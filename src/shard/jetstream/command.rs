@@ -10,10 +10,13 @@ use crate::time::WallTime;
 use super::disk::OpenedStore;
 
 /// A request to the API on its way to who answers it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Request {
     /// Account it is in.
     pub account: AccountId,
+    /// Where it was published: its answer leaves there, as the requester's interest in it came there
+    /// before the request, and may not be anywhere else yet.
+    pub home: ShardId,
     /// Its subject.
     pub subject: Box<[u8]>,
     /// Where its answer is awaited.
@@ -27,6 +30,8 @@ pub struct Request {
 /// One shard asks another.
 #[derive(Debug)]
 pub enum Command {
+    /// To shard 0: a client's request.
+    Ask(Request),
     /// To the owner: make this stream, and answer.
     Create {
         /// What to answer.
@@ -103,7 +108,7 @@ pub enum Command {
         /// Streams.
         streams: Vec<StreamInfo>,
     },
-    /// To shard 0: send this answer.
+    /// To where a request was published: send this answer.
     Answer {
         /// Account it goes to.
         account: AccountId,

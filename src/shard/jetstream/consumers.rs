@@ -118,11 +118,14 @@ impl Core {
         subject: ApiSubject<'_>,
         key: Option<StreamKey>,
     ) -> Result<(), ApiError> {
-        let asked: ResetRequest = match is_json(&request.body) {
-            true => decode(&request.body, self.js_strict()).map_err(errors::invalid_json)?,
-            false => ResetRequest::default(),
+        // The consumer itself hears these: one that is not there says nothing.
+        let Ok(consumer) = self.js_find_consumer(key, subject.consumer) else {
+            return Ok(());
         };
-        let consumer = self.js_find_consumer(key, subject.consumer)?;
+        let asked: ResetRequest = match request.body.is_empty() {
+            true => ResetRequest::default(),
+            false => decode(&request.body, false).map_err(errors::invalid_json)?,
+        };
         let mut outcome = Ok(0);
         self.js_with_consumer(consumer, |it, turn| outcome = it.reset(turn, asked.seq));
         let reset_seq = outcome.map_err(errors::consumer_invalid_reset)?;
@@ -303,10 +306,6 @@ impl Core {
         self.js_forget_consumer(gone.stream, &gone.name);
         for number in gone.receivers {
             self.js_unregister(number);
-        }
-        if let Some(hosted) = self.jetstream.streams.at(gone.stream) {
-            let (account, stream) = (hosted.account, hosted.stream.config().name.clone());
-            self.js_tell_of(account, &stream, &gone.name, Happened::Deleted);
         }
         if let Some(hosted) = self.jetstream.streams.at_mut(gone.stream) {
             hosted.consumers.remove(&gone.name);

@@ -11,6 +11,7 @@ use crate::jetstream::consumer::config::ConsumerConfig;
 use crate::jetstream::stream::Stream;
 use crate::time::{Nanos, WallTime};
 
+use super::acks::Acks;
 use super::command::Request;
 use super::direct::DirectRead;
 use super::keep::Keeping;
@@ -30,7 +31,7 @@ pub(super) struct HostedStream {
     /// Front of its acknowledgements: `{"stream":"S","seq":`.
     pub ack_front: Bytes,
     /// Publishes that wait until their message is durable.
-    pub acks: VecDeque<PendingAck>,
+    pub acks: Acks,
     /// Direct gets that are being answered.
     pub reads: VecDeque<DirectRead>,
     /// Receivers it has in its account's interest.
@@ -49,15 +50,6 @@ pub(super) struct HostedStream {
     pub busy: bool,
     /// When its timer comes.
     pub armed: Option<Nanos>,
-}
-
-/// A publish that is to be answered.
-pub(super) struct PendingAck {
-    /// The message that must be durable first.
-    pub seq: u64,
-    pub reply: Box<[u8]>,
-    /// What follows the sequence in the answer.
-    pub end: &'static str,
 }
 
 /// A consumer on its stream's shard.

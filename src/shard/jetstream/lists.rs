@@ -175,7 +175,8 @@ impl Core {
             domain: settings.map(|it| it.domain.clone()).unwrap_or_default(),
             api: ApiUsage {
                 level: API_LEVEL,
-                total: requests.total,
+                // This one counts once it is answered.
+                total: requests.total.saturating_sub(1),
                 errors: requests.errors,
                 inflight: 0,
             },

@@ -4,6 +4,7 @@
 //! consumers, reaches that shard by interest, as any message does. Shard 0 knows which streams
 //! there are and hands requests about them on to their owners.
 
+mod acks;
 mod advise;
 mod api;
 mod command;

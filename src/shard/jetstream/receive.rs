@@ -14,7 +14,7 @@ use crate::shard::deliver::Message;
 use crate::shard::publish::Routed;
 
 use super::api::REQUIRED_LEVEL;
-use super::hosted::{ConsumerKey, PendingAck, StreamKey};
+use super::hosted::{ConsumerKey, StreamKey};
 use super::send::Outgoing;
 use super::state::{Receiver, Registered};
 
@@ -63,7 +63,6 @@ impl Core {
             return Routed::Nobody;
         };
         match registered.receiver {
-            Receiver::Api => return self.js_request(message),
             Receiver::Publish(key) => self.js_publish(key, message),
             Receiver::Direct(key) => self.js_direct_get(key, message),
             Receiver::Ack(key) => return self.js_acknowledged(key, message),
@@ -148,16 +147,13 @@ impl Core {
             }
         };
         if let Some(reply) = reply {
-            hosted.acks.push_back(PendingAck {
-                seq: accepted.seq,
-                reply: reply.into(),
-                end: match accepted.fate {
-                    Fate::Duplicate => ",\"duplicate\": true}",
-                    Fate::Stored | Fate::Unwanted => "}",
-                },
-            });
+            let end = match accepted.fate {
+                Fate::Duplicate => ",\"duplicate\": true}",
+                Fate::Stored | Fate::Unwanted => "}",
+            };
+            hosted.acks.push(accepted.seq, reply, end);
         }
-        if accepted.fate == Fate::Stored {
+        if accepted.fate == Fate::Stored && !hosted.consumers.is_empty() {
             let keys = hosted.consumers.values().copied();
             let store = hosted.stream.store();
             // Under the name it is stored by.

@@ -72,19 +72,18 @@ impl Core {
         routed
     }
 
-    /// Answers a request. Shard 0 sends it: the requester's interest in the answer came there
-    /// before the request, while it may still be on its way to us.
+    /// Answers a request, from where it was published.
     pub(super) fn js_answer(&mut self, request: &Request, body: &[u8]) {
         let Some(reply) = &request.reply else {
             return;
         };
-        if self.local.id != ShardId(0) {
+        if self.local.id != request.home {
             let answer = Command::Answer {
                 account: request.account,
                 to: reply.clone(),
                 body: body.into(),
             };
-            return self.js_command(ShardId(0), answer);
+            return self.js_command(request.home, answer);
         }
         self.js_send(&Outgoing {
             account: request.account,
@@ -130,11 +129,7 @@ impl Core {
             return self.js_answer(request, &body);
         }
         peers.hurry(mark);
-        let request = Request {
-            account: request.account,
-            reply: request.reply.clone(),
-            ..Request::default()
-        };
+        let request = request.clone();
         self.jetstream.held.push_back(Held {
             mark,
             request,

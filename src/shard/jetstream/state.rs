@@ -7,6 +7,7 @@ use crate::ids::{AccountId, StoreId};
 use crate::routing::interest::Handler;
 use crate::time::Nanos;
 
+use super::api::goes_to_its_stream;
 use super::command::Command;
 use super::disk::Opening;
 use super::hosted::{ConsumerKey, HostedConsumer, HostedStream, StreamKey};
@@ -17,8 +18,6 @@ use super::send::Held;
 /// Who takes what is published on a subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Receiver {
-    /// All requests; only on shard 0.
-    Api,
     /// Messages of a stream.
     Publish(StreamKey),
     /// Direct gets of a stream.
@@ -136,14 +135,12 @@ impl JetStream {
         self.by_name.get(&(account, name.into())).copied()
     }
 
-    /// Does a stream or consumer of this shard take what these get?
+    /// Does JetStream take on this shard what these get that is published there?
     #[inline]
-    pub(in crate::shard) fn takes(&self, handlers: &[Handler]) -> bool {
+    pub(in crate::shard) fn takes(handlers: &[Handler], subject: &[u8]) -> bool {
         handlers.iter().any(|handler| match handler {
-            Handler::JetStream(number) => {
-                let registered = self.receivers.at(*number);
-                registered.is_some_and(|it| it.receiver != Receiver::Api)
-            }
+            Handler::JetStream(_) => true,
+            Handler::Api => !goes_to_its_stream(subject),
             _ => false,
         })
     }

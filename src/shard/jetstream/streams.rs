@@ -24,6 +24,7 @@ use crate::shard::core::Core;
 use crate::shard::effects::Effect;
 use crate::time::WallTime;
 
+use super::acks::Acks;
 use super::advise::Happened;
 use super::command::{Command, Request};
 use super::disk::{OpenedStore, Opening};
@@ -38,6 +39,7 @@ impl Core {
     /// Carries out what a shard asks.
     pub(super) fn js_carry_out(&mut self, command: Command) {
         match command {
+            Command::Ask(request) => self.js_request(&request),
             Command::Create {
                 request,
                 config,
@@ -184,7 +186,7 @@ impl Core {
             stream,
             consumers: BTreeMap::new(),
             ack_front: front,
-            acks: VecDeque::new(),
+            acks: Acks::default(),
             reads: VecDeque::new(),
             receivers: Vec::new(),
             store: place,
@@ -363,6 +365,12 @@ impl Core {
         let store = hosted.stream.store();
         let state = store.state();
         let settings = self.local.settings.jetstream.as_ref();
+        let mut deleted = if details { store.deleted() } else { Vec::new() };
+        let mut num_deleted = state.deleted;
+        if details && state.first_seq == 0 && hosted.stream.config().storage == Storage::File {
+            // As in stock, where a new file begins behind a sequence that nobody had.
+            (deleted, num_deleted) = (vec![0], 1);
+        }
         Some(StreamInfo {
             config: hosted.stream.config().clone(),
             created: hosted.stream.created().into(),
@@ -374,8 +382,8 @@ impl Core {
                 last_seq: state.last_seq,
                 last_ts: time(state.last_time),
                 num_subjects: state.subjects,
-                num_deleted: state.deleted,
-                deleted: if details { store.deleted() } else { Vec::new() },
+                num_deleted,
+                deleted,
                 consumer_count: hosted.consumers.len() as u64,
                 ..StreamState::default()
             },

@@ -1,6 +1,7 @@
 //! What streams and consumers do before a turn ends: hand out messages, answer publishers.
 
 use std::cmp::Reverse;
+use std::io::Write as _;
 use std::time::Duration;
 
 use crate::ids::ShardId;
@@ -162,22 +163,22 @@ impl Core {
         };
         let durable = hosted.stream.store().durable();
         let (account, front) = (hosted.account, hosted.ack_front.clone());
-        let mut body = self.local.buffer();
+        let (mut body, mut reply) = (self.local.buffer(), self.local.buffer());
+        body.extend_from_slice(&front);
         while let Some(hosted) = self.jetstream.streams.at_mut(key)
-            && let Some(ack) = hosted.acks.pop_front_if(|it| it.seq <= durable)
+            && let Some(ack) = hosted.acks.pop(durable, &mut reply)
         {
-            use std::io::Write as _;
-            body.clear();
-            body.extend_from_slice(&front);
+            body.truncate(front.len());
             // A vector takes all that is written to it.
             let _ = write!(body, "{}{}", ack.seq, ack.end);
             self.js_send(&Outgoing {
                 account,
-                to: &ack.reply,
+                to: &reply,
                 payload: &body,
                 ..Outgoing::default()
             });
         }
+        self.local.give_back(reply);
         self.local.give_back(body);
     }
 
