@@ -72,10 +72,19 @@ impl Peers {
         self.interest_sent += 1;
     }
 
-    /// Has the others wake for what they were told.
-    pub fn wake(&mut self) {
-        for shard in self.others() {
+    /// Has those of the others whose bits are set wake for what they were told.
+    pub fn wake(&mut self, shards: u64) {
+        for shard in self.others().filter(|it| shards & 1 << it.0 != 0) {
             self.outgoing(shard).urgent = true;
+        }
+    }
+
+    /// Wakes those shards, for what they were told before, too.
+    pub fn prod(&mut self, shards: u64) {
+        for shard in self.others().filter(|it| shards & 1 << it.0 != 0) {
+            let batch = self.outgoing(shard);
+            batch.urgent = true;
+            batch.answer_wanted = true;
         }
     }
 

@@ -282,7 +282,10 @@ impl<D: Driver> Shard<D> {
                 event => self.waiting.push_back(event),
             }
         }
-        let mut comings = limits::COMINGS_PER_TURN;
+        let mut comings = match self.core.is_starting() {
+            true => 0,
+            false => limits::COMINGS_PER_TURN,
+        };
         while comings > 0
             && let Some(event) = self.comings.pop_front()
         {

@@ -60,7 +60,7 @@ pub(super) struct HostedConsumer {
     pub created: WallTime,
     pub consumer: Consumer,
     pub receivers: Vec<u32>,
-    /// Its receiver is behind: it waits until then.
+    /// It is held back, until then at most.
     pub slow_until: Option<Nanos>,
     /// Its next message is being read.
     pub reading: bool,
@@ -70,8 +70,6 @@ pub(super) struct HostedConsumer {
     pub ready: bool,
     /// When its timer comes.
     pub armed: Option<Nanos>,
-    /// Changes of its account's interest when its deliver subject was looked at.
-    pub interest_seen: Option<u64>,
-    /// Was somebody there then?
+    /// Was somebody there when its deliver subject was looked at?
     pub active: bool,
 }

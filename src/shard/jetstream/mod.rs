@@ -16,13 +16,17 @@ mod hosted;
 mod keep;
 mod lists;
 mod messages;
+pub(in crate::shard) mod pace;
+mod presence;
 mod pressure;
 mod receive;
 mod registry;
 mod send;
 pub mod settings;
+mod start;
 mod state;
 mod streams;
+mod traced;
 mod turn;
 
 #[cfg(test)]

@@ -101,6 +101,8 @@ impl Core {
                     ..Outgoing::default()
                 });
             }
+            Command::Pushing { shard, any } => self.js_pushes_elsewhere(shard, any),
+            Command::Ready => self.js_shard_ready(),
             Command::Failed(account) => self.jetstream.registry.failed(account),
         }
     }
