@@ -65,6 +65,10 @@ pub const SCRATCH_KEPT_MAX: usize = 64 * 1024;
 /// the other.
 pub const SERVICE_HOPS_MAX: u32 = 32;
 
+/// Bytes of a stream that may wait for its disk before its publishers are held back: eight of the
+/// largest writes. At a quarter they go on.
+pub const STREAM_BACKLOG_HIGH: usize = 8 * 1024 * 1024;
+
 /// Bytes a turn puts out, about, before what it has not looked at yet waits for the next. With
 /// the receive buffers it fits the L2 cache; a message to thousands of receivers may be more. Half
 /// of it for what other shards bring, so that neither side starves the other.

@@ -196,6 +196,7 @@ fn jetstream_is_read_into_options() {
         domain: Some("hub".to_owned()),
         strict: false,
         sync_interval: Duration::from_secs(10),
+        sync_given: true,
         key: Some("secret".to_owned()),
         previous_key: Some("old".to_owned()),
         cipher: StoreCipher::Aes,
