@@ -36,6 +36,8 @@ pub enum Listener {
     Client,
     /// The port of WebSocket clients.
     WebSocket,
+    /// The port of leaf nodes; and those that we have connected to.
+    Leaf,
 }
 
 impl Listener {
@@ -44,6 +46,7 @@ impl Listener {
         match self {
             Self::Client => "nats",
             Self::WebSocket => "websocket",
+            Self::Leaf => "leafnode",
         }
     }
 }

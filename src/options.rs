@@ -3,6 +3,7 @@
 //! The configuration file and the command line are turned into this by `ops::config`; a program
 //! that embeds the server fills it by hand or through [`crate::Server::builder`].
 
+mod leafnodes;
 mod listeners;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::SYSTEM_ACCOUNT;
+pub use leafnodes::{LeafOptions, RemoteOptions};
 pub use listeners::{
     CookieNames, HandshakeFirst, OcspMode, OcspOptions, TlsOptions, WebSocketOptions,
 };
@@ -44,6 +46,8 @@ pub struct Options {
     pub trusted_proxies: Vec<String>,
     /// WebSocket clients.
     pub websocket: WebSocketOptions,
+    /// Links to other servers.
+    pub leafnodes: LeafOptions,
     /// Log output.
     pub log: LogOptions,
     /// Where the process id is written (CFG-32).
@@ -499,6 +503,7 @@ impl Default for Options {
             proxy_protocol: false,
             trusted_proxies: Vec::new(),
             websocket: WebSocketOptions::default(),
+            leafnodes: LeafOptions::default(),
             log: LogOptions::default(),
             pid_file: None,
             ports_file_dir: None,

@@ -95,6 +95,7 @@ impl Shards {
             info: Arc::new(ServerInfo::default()),
             accounts,
             authenticator: Arc::new(authenticator.expect("plain users")),
+            leaf: ramjet::shard::leaf::settings::LeafSettings::default(),
             auth_timeout: Duration::from_secs(2),
             rates: None,
             identity: ServerIdentity::new(

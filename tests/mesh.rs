@@ -34,6 +34,7 @@ impl Shards {
             info: Arc::new(ServerInfo::default()),
             accounts: Arc::default(),
             authenticator: Arc::new(Authenticator::new(&AuthOptions::default()).expect("open")),
+            leaf: ramjet::shard::leaf::settings::LeafSettings::default(),
             auth_timeout: Duration::from_secs(2),
             rates: None,
             identity: ServerIdentity::new(

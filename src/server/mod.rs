@@ -4,6 +4,7 @@ mod figures;
 mod handle;
 mod identity;
 mod lame_duck;
+mod leafnodes;
 mod operator;
 mod reload;
 pub mod run;

@@ -15,7 +15,7 @@ use super::system::requests::Requests;
 use super::system::services::{self, Service};
 use super::system::traces::Traces;
 use super::transports::{Doors, listen_websocket};
-use super::{identity, shards};
+use super::{identity, leafnodes, shards};
 use crate::accounts::registry::Accounts;
 use crate::ids::Listener;
 use crate::io::probe::{self, ProbeError};
@@ -30,6 +30,7 @@ use crate::options::{Options, ResolverOptions};
 use crate::protocol::info::ServerInfo;
 use crate::shard::budget::output_share;
 use crate::shard::identity::{ServerIdentity, Told};
+use crate::shard::leaf::settings::LeafSettings;
 use crate::shard::rates::RateTable;
 use crate::shard::settings::Settings;
 
@@ -187,6 +188,8 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     let (listener, client_address) = listen(&options.host, options.port)?;
     let websocket = listen_websocket(&options)?;
     let websocket_address = websocket.as_ref().map(|(_, address)| *address);
+    let leaf = leafnodes::listen_leafnodes(&options.leafnodes)?;
+    let leaf_address = leaf.as_ref().map(|(_, address)| *address);
     let doors = Doors::new(&options, websocket_address)?;
     let keys = Arc::new(identity::ServerKeys::new());
     let info = Arc::new(identity::info(
@@ -195,6 +198,9 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         &logins.client,
         client_address.port(),
     ));
+    let leaf_port = leaf_address.map_or(0, |it| it.port());
+    let leaf_settings =
+        leafnodes::settings(&options, &accounts, leaf_port).map_err(OperatorError::from)?;
     let settings = Arc::new(settings(
         None,
         &options,
@@ -202,7 +208,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         Arc::clone(&info),
         accounts,
         logins,
-        doors,
+        (doors, leaf_settings),
     ));
     let (to_services, messages) = services::queue();
     let (posts, ends) = shards::wire(shards, options.client.max_connections, to_services)
@@ -241,6 +247,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         monitor: None,
         client_address,
         websocket_address,
+        leaf_address,
         monitor_address: monitor.as_ref().map(|(_, address)| *address),
         lame_duck,
     };
@@ -270,6 +277,10 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     }
     let mut listeners = vec![(Listener::Client, listener)];
     listeners.extend(websocket.map(|(listener, _)| (Listener::WebSocket, listener)));
+    if let Some((listener, address)) = leaf {
+        log::info!("Listening for leafnode connections on {address}");
+        listeners.push((Listener::Leaf, listener));
+    }
     let epoch = Instant::now();
     for (shard, parts) in ends.into_iter().enumerate() {
         let cpu = pin.then(|| cpus[shard % cpus.len()]);
@@ -286,6 +297,8 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         .map_err(|cause| StartError::Shard { shard, cause })?;
         handle.threads.push(thread);
     }
+    leafnodes::solicit(&handle.reloader.options().leafnodes, &handle.shared)
+        .map_err(|cause| StartError::Shard { shard: 0, cause })?;
     handle.shared.ready.store(true, Ordering::Release);
     Ok(handle)
 }
@@ -344,7 +357,7 @@ pub(super) fn settings(
     info: Arc<ServerInfo>,
     accounts: Arc<Accounts>,
     logins: Logins,
-    doors: Doors,
+    (doors, leaf): (Doors, LeafSettings),
 ) -> Settings {
     let sequence = before.map_or_else(Arc::default, |it| it.identity.sequence());
     let told = Told {
@@ -358,6 +371,7 @@ pub(super) fn settings(
         number: before.map_or(0, |it| it.number + 1),
         limits: options.client.clone(),
         info,
+        leaf,
         auth_timeout: options.auth.timeout,
         output_share: options.memory_limit.map(|it| output_share(it, shards)),
         debug: options.log.debug,

@@ -1,8 +1,11 @@
 //! What the core wants done outside. It appends, the turn carries out after the thinking.
 
 use crate::auth::authenticate::PasswordCheck;
-use crate::ids::Slot;
+use std::time::Duration;
+
+use crate::ids::{ConnectionId, Slot};
 use crate::shard::internal::{InternalMessage, Question};
+use crate::shard::leaf::LinkIdentity;
 
 /// Weight of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +37,11 @@ pub enum Effect {
     Ask(Box<Question>),
     /// Hand a message to one of the server's own services.
     Internal(Box<InternalMessage>),
+    /// A link that we had made has ended; the next one is to be made after this time, where it is
+    /// not the usual one.
+    LinkEnded(u32, Option<Duration>),
+    /// A server has connected: the other shards may have an older link of it.
+    LinkOpened(Box<LinkIdentity>, ConnectionId),
     /// Write a line to the log.
     Log(Level, String),
 }

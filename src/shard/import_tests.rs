@@ -111,6 +111,7 @@ impl World {
             info: Arc::new(ServerInfo::default()),
             accounts,
             authenticator: Arc::new(authenticator.expect("users")),
+            leaf: crate::shard::leaf::settings::LeafSettings::default(),
             auth_timeout: Duration::from_secs(2),
             rates: None,
             identity: ServerIdentity::new(

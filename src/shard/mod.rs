@@ -17,6 +17,7 @@ mod input;
 pub mod internal;
 mod lame_duck;
 mod latency;
+pub mod leaf;
 mod login;
 mod mapping;
 mod message_trace;

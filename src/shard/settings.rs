@@ -9,6 +9,7 @@ use crate::ids::Listener;
 use crate::options::ClientLimits;
 use crate::protocol::info::ServerInfo;
 use crate::shard::identity::ServerIdentity;
+use crate::shard::leaf::settings::LeafSettings;
 use crate::shard::rates::RateTable;
 use crate::transport::settings::TransportSettings;
 
@@ -31,6 +32,8 @@ pub struct Settings {
     pub authenticator: Arc<Authenticator>,
     /// Who may connect by WebSocket, where it is not the same (WS-11).
     pub websocket_authenticator: Option<Arc<Authenticator>>,
+    /// Links to leaf nodes and hubs.
+    pub leaf: LeafSettings,
     /// Time a connection has for its CONNECT.
     pub auth_timeout: std::time::Duration,
     /// TLS, WebSocket and what else comes before the protocol.
@@ -61,6 +64,11 @@ impl Settings {
     pub fn authenticator(&self, listener: Listener) -> &Arc<Authenticator> {
         match (&self.websocket_authenticator, listener) {
             (Some(own), Listener::WebSocket) => own,
+            (_, Listener::Leaf) => self
+                .leaf
+                .authenticator
+                .as_ref()
+                .unwrap_or(&self.authenticator),
             _ => &self.authenticator,
         }
     }

@@ -82,6 +82,7 @@ impl World {
             info: Arc::new(ServerInfo::default()),
             accounts: Arc::default(),
             authenticator: Arc::new(Authenticator::new(&AuthOptions::default()).expect("open")),
+            leaf: ramjet::shard::leaf::settings::LeafSettings::default(),
             auth_timeout: Duration::from_secs(2),
             rates: None,
             identity: ServerIdentity::new(

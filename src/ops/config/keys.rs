@@ -13,8 +13,8 @@ use super::error::ProblemKind;
 use super::report::{Report, strict_duration, type_in};
 use super::value::{Map, Node, Value};
 use super::{
-    accounts, authorization, duration, inactive, listen, mappings, operator, rates, table, tls,
-    websocket,
+    accounts, authorization, duration, inactive, leafnodes, listen, mappings, operator, rates,
+    table, tls, websocket,
 };
 use crate::ids::{GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
 use crate::limits::SHARDS_MAX;
@@ -176,6 +176,7 @@ impl Keys<'_> {
                 options.trusted_proxies = inactive::listeners::proxies(self.report, value);
             }
             "proxy_protocol" => options.proxy_protocol = value.boolean()?,
+            "leafnodes" | "leaf" => options.leafnodes = leafnodes::read(self.report, value),
             "websocket" | "ws" => options.websocket = websocket::read(self.report, value),
             "allow_non_tls" => options.allow_non_tls = value.boolean()?,
             "ocsp" => {
@@ -320,7 +321,6 @@ impl Keys<'_> {
                 }
             }
             "gateway" => inactive::links::gateway(report, value),
-            "leafnodes" => inactive::links::leafnodes(report, value),
             "mqtt" => inactive::listeners::mqtt(report, value),
             "jetstream" => noted = inactive::jetstream::jetstream(report, value),
             "ocsp_cache" => tls::check::ocsp_cache(report, value),

@@ -14,6 +14,7 @@ mod exports;
 mod imports;
 mod inactive;
 mod keys;
+mod leafnodes;
 pub mod lexer;
 mod listen;
 mod mappings;

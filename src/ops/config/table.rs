@@ -155,7 +155,7 @@ pub const KEYS: &[Key] = &[
     // Other servers, other protocols, storage.
     dormant(&["cluster"]),
     dormant(&["gateway"]),
-    dormant(&["leafnodes", "leaf"]),
+    key(&["leafnodes", "leaf"], NONE, No),
     key(&["websocket", "ws"], NONE, No),
     dormant(&["mqtt"]),
     dormant(&["jetstream"]),
