@@ -127,7 +127,7 @@ impl Remote {
                 }
                 Err(error) => {
                     attempts += 1;
-                    if attempts == 1 || attempts % 3600 == 0 {
+                    if attempts == 1 || attempts.is_multiple_of(3600) {
                         log::error!(
                             "Error trying to connect as leafnode to remote server {:?} (attempt \
                              {attempts}): {error}",

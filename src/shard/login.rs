@@ -407,6 +407,7 @@ impl Core {
                     return;
                 };
                 if connection.connected
+                    && connection.leaf.is_none()
                     && !std::mem::replace(&mut connection.keep_alive.first_pong_sent, true)
                     && connection.options.protocol >= 1
                 {

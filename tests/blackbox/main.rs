@@ -20,6 +20,7 @@ mod hostile;
 mod hostile_scale;
 mod imports;
 mod lame_duck;
+mod leafnodes;
 mod limits;
 mod logging;
 mod mappings;
