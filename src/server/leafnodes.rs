@@ -11,10 +11,10 @@ use super::handle::Shared;
 use super::start::{StartError, listen};
 use crate::accounts::registry::Accounts;
 use crate::auth::authenticate::{AuthConfigError, Authenticator};
-use crate::connection::leaf::Solicited;
 use crate::ids::GLOBAL_ACCOUNT;
 use crate::options::{AuthOptions, LeafOptions, Options, RemoteOptions};
 use crate::shard::control::Control;
+use crate::shard::leaf::Solicited;
 use crate::shard::leaf::settings::LeafSettings;
 
 /// Port of leaf nodes where a URL names none (TOPO-1).

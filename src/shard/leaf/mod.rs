@@ -8,5 +8,6 @@ mod publish;
 pub mod settings;
 mod solicit;
 
+pub use crate::connection::leaf::Solicited;
 pub use accept::LinkIdentity;
 pub(super) use deliver::LinkChoices;
