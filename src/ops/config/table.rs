@@ -206,6 +206,7 @@ mod tests {
         ("tls", "{ timeout: 5 }"),
         ("allow_non_tls", "true"),
         ("websocket", "{ port: 8080, no_tls: true }"),
+        ("leafnodes", "{ port: 7422 }"),
         ("listen", "127.0.0.1:4333"),
         ("port", "4333"),
         ("host", "127.0.0.1"),
