@@ -7,7 +7,7 @@ MONITOR ?= 8222
 STOCK ?= .tools/stock/bin/nats-server
 # wirediff.py compares raw sessions with two servers; it is not part of this repository.
 WIREDIFF ?= ../shared/wirediff/wirediff.py
-WIREDIFF_PROFILES = default,small,nohdr,auth,token,bcrypt,nkey,subs,conns,ping,mon,tls,tlsmix,a2_tls,a2_tlsv,a2_tlsm,a2_tlsf,a2_tlsa,a2_tls13,a2_tlsn,a2_proxy,a2_ws,a2_wso,a2_wsl,a2_wsc,a2_wsck,a2_wstk,a2_wsna,a2_wstls
+WIREDIFF_PROFILES = default,small,nohdr,auth,token,bcrypt,nkey,subs,conns,ping,mon,mapping,accounts,a2_perm,a2_users,a2_own,a2_na_bare,a2_na_acct,a2_acc,a2_jwt,a2_rl,a2_cli,tls,tlsmix,a2_tls,a2_tlsv,a2_tlsm,a2_tlsf,a2_tlsa,a2_tls13,a2_tlsn,a2_proxy,a2_ws,a2_wso,a2_wsl,a2_wsc,a2_wsck,a2_wstk,a2_wsna,a2_wstls
 
 .PHONY: run build test fmt clippy doc unit interop bench bench-quick bench-micro soak wirediff loom hostile fuzz clean
 
@@ -33,8 +33,8 @@ unit:
 	$(CARGO) test --workspace
 
 interop: ## The official clients and tools, in a browser too: needs Go with its module proxy, node, npm and chromium
-	@for it in node npm chromium; do command -v $$it >/dev/null || { echo "$$it is missing. Cure: apt-get install nodejs npm chromium"; exit 1; }; done
-	$(CARGO) test --test interop_cli --test interop_javascript --test interop_python --test interop_rust -- --include-ignored
+	@for it in go node npm chromium; do command -v $$it >/dev/null || { echo "$$it is missing. Cure: apt-get install golang nodejs npm chromium"; exit 1; }; done
+	$(CARGO) test --no-fail-fast --test interop_cli --test interop_exporter --test interop_javascript --test interop_nsc --test interop_python --test interop_rust -- --include-ignored
 
 $(STOCK):
 	$(PYTHON) -m venv .tools/stock

@@ -85,7 +85,15 @@ pub const RTT_VALID: Duration = Duration::from_secs(3600);
 
 /// TLS handshake steps of a shard in one turn. One with an RSA key takes about a millisecond; the
 /// others wait until those who are connected have been served.
-pub const HANDSHAKES_PER_TURN: u32 = 2;
+pub const HANDSHAKES_PER_TURN: u32 = 1;
+
+/// After a turn's handshakes a shard takes none for so many times as long as they have taken: at
+/// least half of its time is left for those who are connected.
+pub const HANDSHAKES_REST: u32 = 1;
+
+/// Connections of a shard that come or go in one turn: some tenth of a millisecond. When thousands
+/// do at once, the others wait until those who stay have been served.
+pub const COMINGS_PER_TURN: usize = 4;
 
 /// Room for one turn's plaintext that is kept: what one receive brings, several times over.
 pub const PLAIN_KEPT_MAX: usize = 256 * 1024;
@@ -96,6 +104,12 @@ pub const OUTPUT_SHARE_MIN: u64 = 4 * 1024 * 1024;
 
 /// Bytes of a file that holds one token: a token has at most 1 MiB, tools write text around it.
 pub const TOKEN_FILE_MAX: u64 = 2 * 1024 * 1024;
+
+/// Accounts that are looked for at the same time; who needs one more is told that it is not there.
+pub const SEARCHES_MAX: usize = 1024;
+
+/// Accounts that are looked for because one needs them.
+pub const ACCOUNTS_SOUGHT_MAX: usize = 256;
 
 /// Messages that wait for the server's own services; more are dropped, and those who sent them hear
 /// nothing.

@@ -40,6 +40,8 @@ pub struct Options {
     pub allow_non_tls: bool,
     /// Staples of our certificates (CORE-88).
     pub ocsp: OcspOptions,
+    /// Folder of what is kept, below it `ocsp`.
+    pub store_dir: Option<PathBuf>,
     /// Connections may begin with a PROXY header (CORE-91).
     pub proxy_protocol: bool,
     /// Public nkeys of proxies that vouch for clients (CORE-92).
@@ -136,6 +138,8 @@ pub struct MonitorOptions {
     pub http_host: String,
     /// Port; 0 is off, -1 lets the kernel choose.
     pub http_port: i32,
+    /// The same with TLS, by the certificates of the `tls` block; not beside the other.
+    pub https_port: i32,
     /// Prefix of every path, `/` when empty.
     pub http_base_path: String,
 }
@@ -401,6 +405,8 @@ pub struct OperatorOptions {
     pub trusted_keys: Vec<String>,
     /// Where tokens of accounts come from.
     pub resolver: Option<ResolverOptions>,
+    /// How an account server is connected to (`resolver_tls`).
+    pub resolver_tls: Option<TlsOptions>,
     /// Accounts there from the start: public key and token.
     pub preload: Vec<(String, String)>,
     /// The only accounts that may be used; `None` is all.
@@ -414,7 +420,7 @@ pub struct OperatorOptions {
 pub enum ResolverOptions {
     /// The configuration alone.
     Memory,
-    /// An account server.
+    /// An account server: its URL, to which an account's key is appended.
     Url(String),
     /// A directory with all of them, kept the same on all servers.
     Full(DirectoryOptions),
@@ -495,11 +501,13 @@ impl Default for Options {
             monitor: MonitorOptions {
                 http_host: String::new(),
                 http_port: 0,
+                https_port: 0,
                 http_base_path: String::new(),
             },
             tls: None,
             allow_non_tls: false,
             ocsp: OcspOptions::default(),
+            store_dir: None,
             proxy_protocol: false,
             trusted_proxies: Vec::new(),
             websocket: WebSocketOptions::default(),

@@ -178,8 +178,10 @@ fn features_to_come_are_named_inactive() {
     let configured = with_file(text, &["-c", "@", "-js", "-sd=/x"]).expect("valid");
     assert_eq!(
         configured.inactive_line().as_deref(),
-        Some("Accepted, not active yet: jetstream, mqtt, --jetstream, --store_dir")
+        Some("Accepted, not active yet: jetstream, mqtt, --jetstream")
     );
+    let folder = configured.options.store_dir.as_deref();
+    assert_eq!(folder, Some(std::path::Path::new("/x")));
     assert_eq!(configured.options.tags, ["a", "b"]);
     assert_eq!(configured.options.monitor.http_port, -1);
 }

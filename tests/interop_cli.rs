@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use support::client::Client;
+use support::directory::TempDir;
 use support::server::Server;
 use support::wait_until;
 
@@ -294,4 +295,100 @@ fn cli_019_services_are_found_and_asked() {
     site.run(A, "micro info demo", &["demo.echo"]);
     site.run(A, "micro stats demo", &["demo Service Statistics"]);
     site.run(A, "request demo.echo hi", &["hi"]);
+}
+
+/// From nothing to operator mode with `nats auth`, against a server that has nothing but the
+/// operator's token; a user is revoked, and an account limited, while somebody is connected.
+#[test]
+#[ignore = "needs Go and its module proxy"]
+fn cli_020_operators_accounts_and_users_are_made_and_pushed() {
+    let (tool, home) = (tool(), TempDir::new());
+    let run = |line: &str| -> String {
+        let output = Command::new(&tool)
+            .args(line.split(' '))
+            .current_dir(home.path())
+            .stdin(Stdio::null())
+            .env("HOME", home.path())
+            .env("XDG_DATA_HOME", home.file("data"))
+            .env("XDG_CONFIG_HOME", home.file("config"))
+            .output()
+            .expect("the tool runs");
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        assert!(output.status.success(), "{line}:\n{text}");
+        text
+    };
+    run("auth operator add O --signing-key");
+    run("auth account add A --defaults");
+    run("auth user add u A --defaults --credential u.creds");
+    run("auth user add v A --defaults --credential v.creds");
+    run("auth user add sys SYSTEM --defaults --credential sys.creds");
+    let operator = home.file("data/nats/nsc/stores/O/O.jwt");
+    let server = Server::with_config(&format!(
+        "operator: {operator:?}\nresolver {{ type: full, dir: \"@DIR@/jwt\" }}\n"
+    ));
+    let url = format!("-s nats://{}", server.address());
+    let push = |account: &str| {
+        let text = run(&format!(
+            "{url} --creds sys.creds auth account push {account}"
+        ));
+        assert!(text.contains("Success 1 Failed 0 Expected 1"), "{text}");
+    };
+    push("SYSTEM");
+    push("A");
+    server.logged("System account fetched and updated");
+    run(&format!("{url} --creds u.creds pub x y"));
+    let queried = run(&format!("{url} --creds sys.creds auth account query A"));
+    assert!(queried.contains("Name: A"), "{queried}");
+    let log = home.file("sub.log");
+    let out = std::fs::File::create(&log).expect("a file");
+    let subscriber = Command::new(&tool)
+        .args(format!("{url} --creds u.creds sub x").split(' '))
+        .current_dir(home.path())
+        .stdin(Stdio::null())
+        .stdout(out.try_clone().expect("a file"))
+        .stderr(out)
+        .env("HOME", home.path())
+        .spawn();
+    let _subscriber = Running(subscriber.expect("the tool runs"));
+    let said = |text: &str| {
+        wait_until(text, || {
+            let log = std::fs::read_to_string(&log).ok()?;
+            log.contains(text).then_some(())
+        });
+    };
+    wait_until("the message", || {
+        run(&format!("{url} --creds v.creds pub x found"));
+        let log = std::fs::read_to_string(&log).ok()?;
+        log.contains("found").then_some(())
+    });
+    run("auth user rm u A --revoke -f");
+    push("A");
+    said("authentication revoked");
+    run(&format!("{url} --creds v.creds pub x y"));
+    run("auth account edit A --connections 0");
+    push("A");
+    let output = Command::new(&tool)
+        .args(format!("{url} --creds v.creds pub x y").split(' '))
+        .current_dir(home.path())
+        .output()
+        .expect("the tool runs");
+    assert!(!output.status.success(), "no connection is allowed");
+}
+
+#[test]
+#[ignore = "needs Go and its module proxy"]
+fn cli_021_events_are_shown() {
+    let site = Site::start();
+    let log = site.server.dir().file("events.log");
+    let out = std::fs::File::create(&log).expect("a file");
+    let mut watch = site.command(SYS, "events --all");
+    watch.stdout(out.try_clone().expect("a file")).stderr(out);
+    let _watch = Running(watch.spawn().expect("the tool runs"));
+    wait_until("an event", || {
+        drop(site.client());
+        let text = std::fs::read_to_string(&log).ok()?;
+        let told = text.contains("Client Connection") && text.contains("Client Disconnection");
+        told.then_some(())
+    });
 }

@@ -35,7 +35,7 @@ impl Case {
 /// A set with a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Set {
-    /// Every figure of the README's table; some five minutes with three rounds of a second.
+    /// Every figure of the README's table; some seven minutes with three rounds of a second.
     Standard,
     /// The six that say most; half a minute.
     Quick,
@@ -161,6 +161,45 @@ fn standard() -> Vec<Case> {
         on(1, slow),
         on(4, idle),
     ]
+    .into_iter()
+    .chain(tenancy_and_transports())
+    .collect()
+}
+
+fn tenancy_and_transports() -> Vec<Case> {
+    let handshakes = |resumed| Scenario::TlsHandshakes {
+        resumed,
+        clients: 8,
+    };
+    let websocket = |per_frame| Scenario::Websocket {
+        size: 128,
+        per_frame,
+    };
+    let accounts = Scenario::Accounts {
+        accounts: 1000,
+        connections: 10,
+        size: 128,
+    };
+    let permissions = Scenario::Permissions {
+        patterns: 100,
+        size: 128,
+    };
+    let storm = Scenario::ReconnectStorm {
+        clients: 2000,
+        rate: 2000,
+    };
+    vec![
+        on(1, Scenario::Tls { size: 128 }),
+        on(1, Scenario::Tls { size: 1024 }),
+        on(1, handshakes(false)),
+        on(1, handshakes(true)),
+        on(1, websocket(1)),
+        on(1, websocket(0)),
+        on(1, accounts),
+        on(1, permissions),
+        on(1, Scenario::CrossAccount { size: 128 }),
+        on(4, storm),
+    ]
 }
 
 fn quick() -> Vec<Case> {
@@ -207,6 +246,27 @@ fn smoke() -> Vec<Case> {
             size,
         },
         Scenario::Idle { connections: 100 },
+        Scenario::Tls { size },
+        Scenario::TlsHandshakes {
+            resumed: false,
+            clients: 2,
+        },
+        Scenario::TlsHandshakes {
+            resumed: true,
+            clients: 2,
+        },
+        Scenario::Websocket { size, per_frame: 1 },
+        Scenario::Accounts {
+            accounts: 10,
+            connections: 2,
+            size,
+        },
+        Scenario::Permissions { patterns: 10, size },
+        Scenario::CrossAccount { size },
+        Scenario::ReconnectStorm {
+            clients: 50,
+            rate: 1000,
+        },
     ];
     let mut cases: Vec<Case> = scenarios.map(|scenario| on(2, scenario)).into();
     cases.push(across(reqrep(10)));

@@ -25,7 +25,7 @@ impl Churn {
     /// # Errors
     /// As [`Connection::open`].
     pub fn open(run: &Run<'_>, rate: u32) -> Result<Self, BenchError> {
-        let connection = Connection::open(run.server.address(), "churner", &[])?;
+        let connection = Connection::open(run.server.dial(), "churner", &[])?;
         Ok(Self { connection, rate })
     }
 

@@ -5,6 +5,7 @@ use std::sync::Barrier;
 use std::thread;
 
 use crate::churn::Churn;
+use crate::dial::Dial;
 use crate::error::BenchError;
 use crate::measure::{Observed, Progress, Run};
 use crate::readers::{Reader, Sent, Subscriber};
@@ -12,6 +13,8 @@ use crate::wire::{Connection, Scanner, publish_block, publish_blocks, read_buffe
 
 /// Digits of the last token where subjects are many.
 const NUMBER_SIZE: usize = 8;
+/// Every subject of a flow.
+const ALL: &str = "bench.*";
 
 /// Who publishes where and who listens where; subjects are numbers.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +27,32 @@ pub struct Flow {
     pub size: usize,
     /// What happens in a second stage.
     pub then: Then,
+    /// As whom they come, and how.
+    pub by: By,
+}
+
+/// As whom the clients of a flow come, and how.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct By {
+    /// Without the TLS of the run.
+    pub plain: bool,
+    /// User of each publisher.
+    pub publisher: Option<&'static str>,
+    /// User of each subscriber.
+    pub subscriber: Option<&'static str>,
+    /// Subscribers listen to all subjects.
+    pub wildcard: bool,
+}
+
+impl By {
+    /// Both as `user`.
+    pub fn user(user: &'static str) -> Self {
+        Self {
+            publisher: Some(user),
+            subscriber: Some(user),
+            ..Self::default()
+        }
+    }
 }
 
 /// The second stage of a flow.
@@ -47,6 +76,7 @@ impl Flow {
     /// sent.
     pub fn run(&self, run: &Run<'_>) -> Result<Observed, BenchError> {
         let sent = Sent::new(self.subject_count(), self.publishers.len());
+        let dial = self.dial(run).as_user(self.by.publisher);
         let subscribers = self.open_subscribers(run)?;
         let counts_publishes = subscribers.is_empty();
         let mut publishers = Vec::new();
@@ -56,7 +86,7 @@ impl Flow {
             let at = self.subscribers.iter().position(|&it| it == subject);
             let listener = at.map(|at| subscribers[at].connection());
             let connection = run.placement.open(run.server, listener, || {
-                Connection::open(run.server.address(), "publisher", &[])
+                Connection::open(&dial, "publisher", &[])
             })?;
             pairs.extend(at.map(|at| (subscribers[at].id(), connection.id())));
             publishers.push((subject, connection));
@@ -150,6 +180,14 @@ impl Flow {
         last
     }
 
+    fn dial(&self, run: &Run<'_>) -> Dial {
+        if self.by.plain {
+            run.server.plain_dial()
+        } else {
+            run.server.dial().clone()
+        }
+    }
+
     fn subject_count(&self) -> usize {
         self.publishers
             .iter()
@@ -160,6 +198,7 @@ impl Flow {
 
     fn open_subscribers(&self, run: &Run<'_>) -> Result<Vec<Subscriber>, BenchError> {
         let mut subscribers = Vec::new();
+        let dial = self.dial(run).as_user(self.by.subscriber);
         for &subject in &self.subscribers {
             let name = name(subject);
             let (pattern, concrete, prefix) = match self.then {
@@ -170,10 +209,15 @@ impl Flow {
                 ),
                 Then::Nothing | Then::Churn(_) => {
                     let head = format!("MSG {name} 1 {}\r\n", self.size);
-                    (name.clone(), name, head)
+                    let pattern = if self.by.wildcard {
+                        ALL.to_owned()
+                    } else {
+                        name.clone()
+                    };
+                    (pattern, name, head)
                 }
             };
-            let connection = Connection::open(run.server.address(), "subscriber", &[&pattern])?;
+            let connection = Connection::open(&dial, "subscriber", &[&pattern])?;
             let head = format!("MSG {concrete} 1 {}\r\n", self.size);
             let scanner = Scanner::new(&prefix, head.len() + self.size + 2);
             subscribers.push(Subscriber::new(connection, scanner, subject));
@@ -199,7 +243,8 @@ impl Flow {
 /// Blocks of publishes and the number of publishes in each.
 type Blocks = Vec<(Vec<u8>, u64)>;
 
-fn name(subject: usize) -> String {
+/// The subject of that number.
+pub fn name(subject: usize) -> String {
     format!("bench.{subject}")
 }
 
@@ -208,7 +253,8 @@ fn numbered(subject: usize, number: usize) -> String {
     format!("{}.{number:0NUMBER_SIZE$}", name(subject))
 }
 
-fn lost_percent(before: f64, after: f64) -> f64 {
+/// What traffic loses.
+pub fn lost_percent(before: f64, after: f64) -> f64 {
     100.0 * (1.0 - after / before)
 }
 

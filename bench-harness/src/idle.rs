@@ -28,8 +28,8 @@ impl Idle {
         let mut connections = Vec::with_capacity(self.connections);
         for number in 0..self.connections {
             let subject = format!("bench.idle.{number}");
-            let address = run.server.address();
-            connections.push(Connection::open(address, "idle client", &[&subject])?);
+            let dial = run.server.dial();
+            connections.push(Connection::open(dial, "idle client", &[&subject])?);
         }
         let rss_after = run.server.usage()?.rss_bytes;
         thread::sleep(SETTLING);

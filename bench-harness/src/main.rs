@@ -27,10 +27,14 @@
 mod arguments;
 mod cases;
 mod ceiling;
+mod channel;
 mod churn;
+mod dial;
 mod error;
 mod flow;
+mod handshakes;
 mod idle;
+mod isolation;
 mod machine;
 mod measure;
 mod monitoring;
@@ -44,12 +48,16 @@ mod report;
 mod reqrep;
 mod scenario;
 mod server;
+mod setup;
 mod slow;
 mod soak;
 mod status;
+mod storm;
 mod system_calls;
 mod table;
+mod tls;
 mod usage;
+mod websocket;
 mod wire;
 
 use std::fs;
@@ -67,6 +75,7 @@ use crate::machine::{Executable, Machine};
 use crate::measure::{Observed, Run, Window};
 use crate::report::{Outcome, Report};
 use crate::server::{Candidate, Pinned, Server};
+use crate::setup::Setup;
 use crate::soak::Soak;
 use crate::status::Status;
 
@@ -164,7 +173,8 @@ fn run_once(
     arguments: &Arguments,
     status: &Status,
 ) -> Result<Observed, BenchError> {
-    let server = Server::start(candidate, case.shards, arguments.cpus_for(case.shards))?;
+    let cpus = arguments.cpus_for(case.shards);
+    let server = Server::start(candidate, case.shards, cpus, &case.scenario.setup())?;
     let pinned = arguments.generator_cpus_for(case.shards);
     let _pinned = pinned.map(Pinned::to).transpose()?;
     let observed = case.scenario.run(&Run {
@@ -192,7 +202,8 @@ fn run_soak(
     for candidate in candidates {
         status.begin(format!("soak of {} s: {}", soak.duration, candidate.name));
         let shards = arguments.shards;
-        let server = Server::start(candidate, shards, arguments.cpus_for(shards))?;
+        let cpus = arguments.cpus_for(shards);
+        let server = Server::start(candidate, shards, cpus, &Setup::default())?;
         let pinned = arguments.generator_cpus_for(shards);
         let _pinned = pinned.map(Pinned::to).transpose()?;
         let soaked = soak.run(&Run {

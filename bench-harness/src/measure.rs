@@ -149,6 +149,26 @@ impl Progress {
             .unwrap_or_else(|_| unreachable!("one for each of N stages")))
     }
 
+    /// One window after the warm-up that lasts until `done`, which is asked every millisecond.
+    ///
+    /// # Errors
+    /// As [`Self::observe`].
+    pub fn observe_until(
+        &self,
+        run: &Run<'_>,
+        mut done: impl FnMut() -> bool,
+    ) -> Result<Observed, BenchError> {
+        let _end = EndOnDrop(&self.over);
+        self.wait(run, run.window.warmup);
+        let before = self.edge(run.server)?;
+        self.measuring.store(true, Ordering::Relaxed);
+        while !done() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        self.measuring.store(false, Ordering::Relaxed);
+        Ok(Observed::between(&before, &self.edge(run.server)?))
+    }
+
     /// Sleeps, and shows the rate meanwhile.
     fn wait(&self, run: &Run<'_>, length: Duration) {
         let until = Instant::now() + length;

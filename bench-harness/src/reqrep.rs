@@ -58,6 +58,18 @@ impl RequestReply {
     /// # Errors
     /// Any: above all [`BenchError::Stalled`] when a reply is missing.
     pub fn run(&self, run: &Run<'_>) -> Result<(Observed, Pauses), BenchError> {
+        self.run_observed(run, |progress| progress.observe(run))
+    }
+
+    /// The same for as long as `observe` takes.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_observed(
+        &self,
+        run: &Run<'_>,
+        observe: impl FnOnce(&Progress) -> Result<Observed, BenchError>,
+    ) -> Result<(Observed, Pauses), BenchError> {
         let epoch = Instant::now();
         let requesters_left = AtomicUsize::new(self.pairs);
         let mut responders = Vec::new();
@@ -94,7 +106,7 @@ impl RequestReply {
                     })
                 })
                 .collect();
-            let observed = progress.observe(run);
+            let observed = observe(progress);
             let mut all = Asked::default();
             let mut answered = 0;
             let mut outcome = Ok(());
@@ -202,7 +214,7 @@ impl Requester {
         let connection = run
             .placement
             .open(run.server, Some(&responder.connection), || {
-                Connection::open(run.server.address(), "requester", &[&wildcard])
+                Connection::open(run.server.dial(), "requester", &[&wildcard])
             })?;
         let zeros = "0".repeat(TOKEN_SIZE);
         let reply_head = format!("MSG {prefix}{zeros} 1 {size}\r\n");
@@ -339,7 +351,7 @@ struct Responder {
 impl Responder {
     fn open(size: usize, pair: usize, run: &Run<'_>) -> Result<Self, BenchError> {
         let service = service(pair);
-        let connection = Connection::open(run.server.address(), "responder", &[&service])?;
+        let connection = Connection::open(run.server.dial(), "responder", &[&service])?;
         let head = format!("MSG {service} 1 {}", inbox_prefix(pair));
         let rest = format!("{} {}\r\n", "0".repeat(TOKEN_SIZE), size);
         let length = head.len() + rest.len() + size + CRLF.len();

@@ -3,19 +3,26 @@
 use clap::Subcommand;
 use serde::Serialize;
 
+use crate::dial::Wire;
 use crate::error::BenchError;
-use crate::flow::{Flow, Then};
+use crate::flow::{By, Flow, Then, name};
+use crate::handshakes::Handshakes;
 use crate::idle::Idle;
+use crate::isolation;
 use crate::measure::{Observed, Run};
 use crate::reqrep::{Inbox, RequestReply, STAMP_SIZE};
+use crate::setup::Setup;
 use crate::slow::Slow;
+use crate::storm::Storm;
+use crate::tls;
+use crate::wire::publish_block;
 
 /// Largest payload the generator's buffer takes; the server's default `max_payload` is 1 MiB.
 const SIZE_MAX: usize = 100 * 1024;
 
 /// What is measured.
 #[derive(Debug, Clone, Subcommand, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Scenario {
     /// Publish only: nobody listens
     Pub {
@@ -128,6 +135,66 @@ pub enum Scenario {
         #[arg(long, default_value_t = 5000, value_parser = at_least_one)]
         connections: usize,
     },
+    /// One publisher, one subscriber in clear, then over TLS 1.3
+    Tls {
+        /// Payload bytes
+        #[arg(long, default_value_t = 128, value_parser = payload_size)]
+        size: usize,
+    },
+    /// Connections made one after the other over TLS 1.3, up to the first PONG
+    TlsHandshakes {
+        /// Each client resumes its session
+        #[arg(long)]
+        resumed: bool,
+        /// Clients at a time
+        #[arg(long, default_value_t = 8, value_parser = at_least_one)]
+        clients: usize,
+    },
+    /// One publisher, one subscriber, both over WebSocket
+    Websocket {
+        /// Payload bytes
+        #[arg(long, default_value_t = 128, value_parser = payload_size)]
+        size: usize,
+        /// Messages in one of the publisher's frames; 0 for 64 KiB of them
+        #[arg(long, default_value_t = 1)]
+        per_frame: usize,
+    },
+    /// One publisher, one subscriber of an account beside many others, then without their clients
+    Accounts {
+        /// Other accounts
+        #[arg(long, default_value_t = 1000, value_parser = at_least_one)]
+        accounts: usize,
+        /// Connections of each, which listen to the same subject
+        #[arg(long, default_value_t = 10, value_parser = at_least_one)]
+        connections: usize,
+        /// Payload bytes
+        #[arg(long, default_value_t = 128, value_parser = payload_size)]
+        size: usize,
+    },
+    /// One publisher, one subscriber without permissions, then with many
+    Permissions {
+        /// Patterns of each user, half of them allow and half deny, for either direction
+        #[arg(long, default_value_t = 100, value_parser = at_least_one)]
+        patterns: usize,
+        /// Payload bytes
+        #[arg(long, default_value_t = 128, value_parser = payload_size)]
+        size: usize,
+    },
+    /// One publisher, one subscriber in an account, then through a stream import into another
+    CrossAccount {
+        /// Payload bytes
+        #[arg(long, default_value_t = 128, value_parser = payload_size)]
+        size: usize,
+    },
+    /// Request-reply at a fixed rate over TLS while many TLS clients are dropped and come back
+    ReconnectStorm {
+        /// Clients that come back
+        #[arg(long, default_value_t = 2000, value_parser = at_least_one)]
+        clients: usize,
+        /// Requests a second of the one that stays
+        #[arg(long, default_value_t = 2000, value_parser = rate)]
+        rate: u32,
+    },
 }
 
 impl Scenario {
@@ -172,6 +239,27 @@ impl Scenario {
                 size,
             } => format!("fan-out 1:{subscribers} {rate}/s {size} B, one stalled"),
             Self::Idle { connections } => format!("{connections} idle connections"),
+            Self::Tls { size } => format!("TLS 1:1 {size} B"),
+            Self::TlsHandshakes { resumed, clients } => format!(
+                "TLS handshakes, {}, {clients} clients",
+                if *resumed { "resumed" } else { "full" }
+            ),
+            Self::Websocket { size, per_frame } => match per_frame {
+                0 => format!("WebSocket 1:1 {size} B, 64 KiB a frame"),
+                _ => format!("WebSocket 1:1 {size} B, {per_frame} a frame"),
+            },
+            Self::Accounts {
+                accounts,
+                connections,
+                size,
+            } => format!("1:1 {size} B beside {accounts} accounts x {connections} connections"),
+            Self::Permissions { patterns, size } => {
+                format!("1:1 {size} B, {patterns} permissions each")
+            }
+            Self::CrossAccount { size } => format!("1:1 {size} B across accounts"),
+            Self::ReconnectStorm { clients, rate } => {
+                format!("{clients} TLS clients come back beside request-reply {rate}/s")
+            }
         }
     }
 
@@ -179,8 +267,40 @@ impl Scenario {
     pub fn is_paced(&self) -> bool {
         matches!(
             self,
-            Self::Open { .. } | Self::Slow { .. } | Self::Idle { .. }
+            Self::Open { .. } | Self::Slow { .. } | Self::Idle { .. } | Self::ReconnectStorm { .. }
         )
+    }
+
+    /// What its server must be set up with.
+    pub fn setup(&self) -> Setup {
+        let secured = |resumes, plain_too| Setup {
+            wire: Wire::Tls(tls::config(resumes)),
+            plain_too,
+            ..Setup::default()
+        };
+        match *self {
+            Self::Tls { .. } => secured(false, true),
+            Self::TlsHandshakes { resumed, .. } => secured(resumed, false),
+            Self::ReconnectStorm { .. } => secured(false, false),
+            Self::Websocket { size, per_frame } => {
+                let (block, count) = publish_block(&name(0), size);
+                let messages = if per_frame == 0 {
+                    count as usize
+                } else {
+                    per_frame
+                };
+                Setup {
+                    wire: Wire::WebSocket {
+                        frame: block.len() / count as usize * messages,
+                    },
+                    ..Setup::default()
+                }
+            }
+            Self::Accounts { accounts, .. } => Setup::of(isolation::many_accounts(accounts)),
+            Self::Permissions { patterns, .. } => Setup::of(isolation::permissions(patterns)),
+            Self::CrossAccount { .. } => Setup::of(isolation::import()),
+            _ => Setup::default(),
+        }
     }
 
     /// Runs it once.
@@ -194,6 +314,7 @@ impl Scenario {
                 subscribers,
                 size,
                 then,
+                by: By::default(),
             }
             .run(run)
         };
@@ -244,6 +365,17 @@ impl Scenario {
             }
             .run(run),
             Self::Idle { connections } => Idle { connections }.run(run),
+            Self::Tls { size } => isolation::tls(size, run),
+            Self::TlsHandshakes { resumed, clients } => Handshakes { resumed, clients }.run(run),
+            Self::Websocket { size, .. } => flow(vec![0], vec![0], size, plain),
+            Self::Accounts {
+                accounts,
+                connections,
+                size,
+            } => isolation::beside(accounts, connections, size, run),
+            Self::Permissions { size, .. } => isolation::with_permissions(size, run),
+            Self::CrossAccount { size } => isolation::across(size, run),
+            Self::ReconnectStorm { clients, rate } => Storm { clients, rate }.run(run),
         }
     }
 }

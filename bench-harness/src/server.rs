@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
+use crate::dial::{Dial, Wire};
 use crate::error::{BenchError, io_error};
 use crate::monitoring;
+use crate::setup::{Prepared, Setup};
 use crate::usage::Usage;
 
 /// A start or stop slower than this is a failure (PROC-2, PROC-8 ask for less).
@@ -49,12 +51,15 @@ pub struct Server {
     path: PathBuf,
     address: SocketAddr,
     monitoring: SocketAddr,
+    dial: Dial,
     log: Log,
+    /// Its configuration and certificates, which go with it.
+    _prepared: Prepared,
 }
 
 impl Server {
-    /// Starts `candidate` with `threads` threads on a free port of 127.0.0.1, on `cpus` only where
-    /// given, and returns once it greets a connection.
+    /// Starts `candidate` as `setup` says with `threads` threads on a free port of 127.0.0.1, on
+    /// `cpus` only where given, and returns once it greets a connection.
     ///
     /// # Errors
     /// [`BenchError::Start`] with the end of its log.
@@ -62,11 +67,14 @@ impl Server {
         candidate: &Candidate,
         threads: usize,
         cpus: Option<&[usize]>,
+        setup: &Setup,
     ) -> Result<Self, BenchError> {
-        let [address, monitoring] = free_addresses()?;
+        let [address, monitoring, websocket] = free_addresses()?;
+        let prepared = setup.prepare(websocket)?;
         let mut command = Command::new(&candidate.path);
         command.args(["-a", "127.0.0.1", "-p", &address.port().to_string()]);
         command.args(["-m", &monitoring.port().to_string()]);
+        command.arg("-c").arg(prepared.config());
         match candidate.make {
             Make::Stock => command.env("GOMAXPROCS", threads.to_string()),
             Make::Ramjet => command.args(["--shards", &threads.to_string()]),
@@ -90,15 +98,25 @@ impl Server {
             path: candidate.path.clone(),
             address,
             monitoring,
+            dial: match &setup.wire {
+                Wire::WebSocket { .. } => Dial::new(websocket, setup.wire.clone()),
+                wire => Dial::new(address, wire.clone()),
+            },
             log,
+            _prepared: prepared,
         };
         server.wait_until_greeting()?;
         Ok(server)
     }
 
-    /// Where it accepts connections.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// How clients of this run come to it.
+    pub fn dial(&self) -> &Dial {
+        &self.dial
+    }
+
+    /// The way without TLS or WebSocket, where the setup leaves it open.
+    pub fn plain_dial(&self) -> Dial {
+        Dial::new(self.address, Wire::Plain)
     }
 
     /// What it is.
@@ -220,6 +238,24 @@ impl Pinned {
     }
 }
 
+/// The CPUs of this thread in two parts: all but the last, and the last; one alone is both.
+///
+/// # Errors
+/// [`BenchError::Io`] when the kernel does not say.
+pub fn split_cpus() -> Result<(Vec<usize>, Vec<usize>), BenchError> {
+    let refused = |errno: rustix::io::Errno| BenchError::Io {
+        what: "ask for the CPUs of a thread",
+        source: errno.into(),
+    };
+    let set = sched_getaffinity(None).map_err(refused)?;
+    let mut all: Vec<usize> = (0..CpuSet::MAX_CPU)
+        .filter(|&cpu| set.is_set(cpu))
+        .collect();
+    let last = all.split_off(all.len().saturating_sub(1));
+    let rest = if all.is_empty() { last.clone() } else { all };
+    Ok((rest, last))
+}
+
 impl Drop for Pinned {
     fn drop(&mut self) {
         // It was allowed before.
@@ -234,13 +270,13 @@ fn spawn_pinned(command: &mut Command, cpus: Option<&[usize]>) -> io::Result<Chi
     command.spawn()
 }
 
-/// Held together until both are known, so that they differ.
-fn free_addresses() -> Result<[SocketAddr; 2], BenchError> {
+/// Held together until all are known, so that they differ.
+fn free_addresses() -> Result<[SocketAddr; 3], BenchError> {
     let bind = || TcpListener::bind("127.0.0.1:0").map_err(io_error("find a free port"));
-    let (one, other) = (bind()?, bind()?);
+    let all = [bind()?, bind()?, bind()?];
     let address =
         |listener: &TcpListener| listener.local_addr().map_err(io_error("find a free port"));
-    Ok([address(&one)?, address(&other)?])
+    Ok([address(&all[0])?, address(&all[1])?, address(&all[2])?])
 }
 
 fn greets(address: SocketAddr) -> bool {

@@ -41,16 +41,16 @@ impl Slow {
     /// # Errors
     /// Any: above all [`BenchError::Stalled`] when one that reads misses a message.
     pub fn run(&self, run: &Run<'_>) -> Result<Observed, BenchError> {
-        let address = run.server.address();
+        let dial = run.server.dial();
         let head = format!("MSG {SUBJECT} 1 {}\r\n", self.size);
         let mut subscribers = Vec::with_capacity(self.subscribers);
         for _ in 0..self.subscribers {
-            let connection = Connection::open(address, "subscriber", &[SUBJECT])?;
+            let connection = Connection::open(dial, "subscriber", &[SUBJECT])?;
             let scanner = Scanner::new(&head, head.len() + self.size + 2);
             subscribers.push(Subscriber::new(connection, scanner, 0));
         }
         let mut readers = Reader::share(subscribers);
-        let publisher = Connection::open(address, "publisher", &[])?;
+        let publisher = Connection::open(dial, "publisher", &[])?;
         let (progress, sent) = (Progress::default(), Sent::new(1, 1));
         let epoch = Instant::now();
         let by_stage = Mutex::new([latencies(), latencies()]);
@@ -154,13 +154,13 @@ impl Slow {
 
 /// A subscriber that does not read, with its queue at the server filled.
 fn stall(run: &Run<'_>) -> Result<Connection, BenchError> {
-    let address = run.server.address();
-    let mut stalled = Connection::open(address, "stalled subscriber", &[FILL])?;
+    let dial = run.server.dial();
+    let mut stalled = Connection::open(dial, "stalled subscriber", &[FILL])?;
     // Not before the handshake: the others' messages are on their way already.
     stalled.write(format!("SUB {SUBJECT} 2\r\n").as_bytes())?;
     rustix::net::sockopt::set_socket_recv_buffer_size(stalled.stream(), STALLED_BUFFER)
         .map_err(|errno| io_error("shrink a receive buffer")(errno.into()))?;
-    let mut filler = Connection::open(address, "filler", &[])?;
+    let mut filler = Connection::open(dial, "filler", &[])?;
     let (block, count) = publish_block(FILL, FILL_SIZE);
     for _ in 0..FILL_BYTES / FILL_SIZE / count as usize {
         filler.write(&block)?;

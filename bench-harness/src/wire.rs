@@ -1,10 +1,12 @@
 //! The protocol as a generator needs it: a handshake, blocks of ready-made publishes, and a scanner
 //! that counts messages of one known length.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::ErrorKind;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use crate::channel::Channel;
+use crate::dial::{Dial, PASSWORD};
 use crate::error::{BenchError, io_error};
 
 /// A side of the run that makes no progress for this long has failed.
@@ -17,23 +19,89 @@ const BLOCK_SIZE: usize = 64 * 1024;
 /// Bytes of one read.
 const READ_SIZE: usize = 512 * 1024;
 /// Bytes of one read while shaking hands.
-/// Longest wait of a connection that stays awake; then it sleeps as any.
-const AWAKE_MAX: Duration = Duration::from_millis(5);
 const HANDSHAKE_SIZE: usize = 8 * 1024;
 
 const CONNECT: &str = concat!(
-    r#"CONNECT {"verbose":false,"pedantic":false,"echo":true,"headers":true,"no_responders":true,"#,
-    r#""protocol":1,"lang":"rust","version":"1","name":"bench-harness"}"#,
-    "\r\n"
+    r#""verbose":false,"pedantic":false,"echo":true,"headers":true,"no_responders":true,"#,
+    r#""protocol":1,"lang":"rust","version":"1","name":"bench-harness""#
 );
 
 /// One connection that has shaken hands.
 pub struct Connection {
-    stream: TcpStream,
+    channel: Channel,
     role: &'static str,
     id: u64,
-    /// Waits for bytes with a thread that does not sleep.
-    awake: bool,
+    resumed: bool,
+}
+
+/// A connection on its way, so that many can be at once.
+pub struct Opening {
+    channel: Channel,
+    dial: Dial,
+    role: &'static str,
+    id: u64,
+}
+
+impl Opening {
+    /// Connects.
+    ///
+    /// # Errors
+    /// [`BenchError::Io`].
+    pub fn connect(dial: &Dial, role: &'static str) -> Result<Self, BenchError> {
+        let stream = TcpStream::connect(dial.address).map_err(io_error("connect"))?;
+        stream.set_nodelay(true).map_err(io_error("set no delay"))?;
+        stream
+            .set_read_timeout(Some(STALL_MAX))
+            .map_err(io_error("set a read timeout"))?;
+        stream
+            .set_write_timeout(Some(STALL_MAX))
+            .map_err(io_error("set a write timeout"))?;
+        Ok(Self {
+            channel: Channel::open(stream, dial).map_err(io_error("ask for an upgrade"))?,
+            dial: dial.clone(),
+            role,
+            id: 0,
+        })
+    }
+
+    /// Waits for the greeting and begins what comes after it.
+    ///
+    /// # Errors
+    /// As [`Connection::open`].
+    pub fn greet(&mut self) -> Result<(), BenchError> {
+        self.id = greeting(&mut self.channel, self.role)?;
+        let begun = self.channel.greeted(&self.dial);
+        begun.map_err(io_error("begin a TLS handshake"))
+    }
+
+    /// Ends it, and says hello and PING.
+    ///
+    /// # Errors
+    /// As [`Connection::open`].
+    pub fn hello(mut self, subjects: &[&str]) -> Result<Connection, BenchError> {
+        let resumed = self.channel.secure();
+        let resumed = resumed.map_err(io_error("end a TLS handshake"))?;
+        self.channel
+            .stream()
+            .set_read_timeout(Some(READ_TIMEOUT))
+            .map_err(io_error("set a read timeout"))?;
+        let mut connection = Connection {
+            channel: self.channel,
+            role: self.role,
+            id: self.id,
+            resumed,
+        };
+        let who = self.dial.user.map_or(String::new(), |user| {
+            format!(r#""user":"{user}","pass":"{PASSWORD}","#)
+        });
+        let mut hello = format!("CONNECT {{{who}{CONNECT}}}\r\n");
+        for (index, subject) in subjects.iter().enumerate() {
+            hello.push_str(&format!("SUB {subject} {}\r\n", index + 1));
+        }
+        hello.push_str("PING\r\n");
+        connection.write(hello.as_bytes())?;
+        Ok(connection)
+    }
 }
 
 impl Connection {
@@ -42,45 +110,38 @@ impl Connection {
     ///
     /// # Errors
     /// [`BenchError::Io`], [`BenchError::Closed`], [`BenchError::Unexpected`].
-    pub fn open(
-        address: SocketAddr,
-        role: &'static str,
-        subjects: &[&str],
-    ) -> Result<Self, BenchError> {
-        let stream = TcpStream::connect(address).map_err(io_error("connect"))?;
-        stream.set_nodelay(true).map_err(io_error("set no delay"))?;
-        stream
-            .set_read_timeout(Some(READ_TIMEOUT))
-            .map_err(io_error("set a read timeout"))?;
-        stream
-            .set_write_timeout(Some(STALL_MAX))
-            .map_err(io_error("set a write timeout"))?;
-        let id = greeting(&stream, role)?;
-        let mut connection = Self {
-            stream,
-            role,
-            id,
-            awake: false,
-        };
-        let mut hello = CONNECT.to_owned();
-        for (index, subject) in subjects.iter().enumerate() {
-            hello.push_str(&format!("SUB {subject} {}\r\n", index + 1));
-        }
-        connection.write(hello.as_bytes())?;
-        let mut buffer = vec![0; HANDSHAKE_SIZE];
-        let messages = connection.barrier(&mut Scanner::control_only(), &mut buffer)?;
-        debug_assert_eq!(messages, 0, "a scanner without messages finds none");
+    pub fn open(dial: &Dial, role: &'static str, subjects: &[&str]) -> Result<Self, BenchError> {
+        let mut opening = Opening::connect(dial, role)?;
+        opening.greet()?;
+        let mut connection = opening.hello(subjects)?;
+        connection.confirm()?;
         Ok(connection)
+    }
+
+    /// Waits for the answer to the first PING.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn confirm(&mut self) -> Result<(), BenchError> {
+        let mut buffer = vec![0; HANDSHAKE_SIZE];
+        let messages = self.pong(&mut Scanner::control_only(), &mut buffer)?;
+        debug_assert_eq!(messages, 0, "a scanner without messages finds none");
+        Ok(())
     }
 
     /// A connection that needs no handshake: its peer is no server.
     pub fn adopt(stream: TcpStream, role: &'static str) -> Self {
         Self {
-            stream,
+            channel: Channel::plain(stream),
             role,
             id: 0,
-            awake: false,
+            resumed: false,
         }
+    }
+
+    /// Was a TLS session resumed for it?
+    pub fn resumed(&self) -> bool {
+        self.resumed
     }
 
     /// The number the server knows it by.
@@ -90,7 +151,7 @@ impl Connection {
 
     /// The socket, to wait on.
     pub fn stream(&self) -> &TcpStream {
-        &self.stream
+        self.channel.stream()
     }
 
     /// Writes all of `bytes`.
@@ -98,8 +159,8 @@ impl Connection {
     /// # Errors
     /// [`BenchError::Io`], also when the server does not take it for [`STALL_MAX`].
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), BenchError> {
-        self.stream
-            .write_all(bytes)
+        self.channel
+            .write(bytes)
             .map_err(io_error("write to the server"))
     }
 
@@ -116,7 +177,7 @@ impl Connection {
         each: impl FnMut(&[u8]),
     ) -> Result<Found, BenchError> {
         let carried = scanner.restore(buffer);
-        let read = match self.read(&mut buffer[carried..]) {
+        let read = match self.channel.read(&mut buffer[carried..]) {
             Ok(0) => return Err(BenchError::Closed { role: self.role }),
             Ok(read) => read,
             Err(error) if is_timeout(error.kind()) => 0,
@@ -142,21 +203,7 @@ impl Connection {
     /// From now on waits for bytes awake, as long as they come. What a sleeping client costs is its
     /// own wake-up: it is added to every latency, and the server pays for the waking.
     pub fn stay_awake(&mut self) {
-        self.awake = true;
-    }
-
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if self.awake {
-            let until = Instant::now() + AWAKE_MAX;
-            while Instant::now() < until {
-                let flags = rustix::net::RecvFlags::DONTWAIT;
-                match rustix::net::recv(&self.stream, &mut *buffer, flags) {
-                    Err(rustix::io::Errno::AGAIN) => std::hint::spin_loop(),
-                    received => return Ok(received.map(|(_, length)| length)?),
-                }
-            }
-        }
-        self.stream.read(buffer)
+        self.channel.stay_awake();
     }
 
     /// Sends PING and reads up to its PONG; returns the messages that came before it.
@@ -165,6 +212,10 @@ impl Connection {
     /// As [`Self::receive`]; [`BenchError::Stalled`] without a PONG in [`STALL_MAX`].
     pub fn barrier(&mut self, scanner: &mut Scanner, buffer: &mut [u8]) -> Result<u64, BenchError> {
         self.write(b"PING\r\n")?;
+        self.pong(scanner, buffer)
+    }
+
+    fn pong(&mut self, scanner: &mut Scanner, buffer: &mut [u8]) -> Result<u64, BenchError> {
         let deadline = Instant::now() + STALL_MAX;
         let mut messages = 0;
         while Instant::now() < deadline {
@@ -184,12 +235,12 @@ impl Connection {
 }
 
 /// Reads the server's INFO line and returns the connection's number in it.
-fn greeting(mut stream: &TcpStream, role: &'static str) -> Result<u64, BenchError> {
+fn greeting(channel: &mut Channel, role: &'static str) -> Result<u64, BenchError> {
     let mut line = Vec::new();
     let deadline = Instant::now() + STALL_MAX;
     while !line.ends_with(b"\n") && Instant::now() < deadline {
         let mut part = [0; HANDSHAKE_SIZE];
-        match stream.read(&mut part) {
+        match channel.read(&mut part) {
             Ok(0) => return Err(BenchError::Closed { role }),
             Ok(read) => line.extend_from_slice(&part[..read]),
             Err(error) if is_timeout(error.kind()) => (),

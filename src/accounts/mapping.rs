@@ -137,6 +137,42 @@ impl Mapping {
     }
 }
 
+/// All destinations of a mapping with the per cent of messages that go to it or to one before it,
+/// as monitoring shows them: those of every cluster after those of none.
+pub fn cumulative(options: &MappingOptions) -> Vec<DestinationOptions> {
+    let mut clusters: Vec<Option<&str>> = vec![None];
+    for destination in &options.destinations {
+        if !clusters.contains(&destination.cluster.as_deref()) {
+            clusters.push(destination.cluster.as_deref());
+        }
+    }
+    let mut all = Vec::new();
+    for cluster in clusters {
+        let of = options.destinations.iter();
+        let mut those: Vec<DestinationOptions> = of
+            .filter(|it| it.cluster.as_deref() == cluster)
+            .cloned()
+            .collect();
+        let total: u8 = those.iter().map(|it| it.weight).sum();
+        let named = |it: &DestinationOptions| it.subject == options.source;
+        if total != 100 && !options.destinations.iter().any(named) {
+            those.push(DestinationOptions {
+                subject: numbered(&options.source),
+                weight: 100 - total,
+                cluster: cluster.map(str::to_owned),
+            });
+        }
+        those.sort_by_key(|it| it.weight);
+        let mut below = 0;
+        for destination in &mut those {
+            below += destination.weight;
+            destination.weight = below;
+        }
+        all.append(&mut those);
+    }
+    all
+}
+
 /// Everything about a mapping, that of other clusters too, in stock's order.
 fn check(options: &MappingOptions) -> Result<(), MappingError> {
     let mut seen: Vec<&DestinationOptions> = Vec::new();

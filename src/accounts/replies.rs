@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::export::ServiceExport;
 use crate::ids::{AccountId, Slot};
 use crate::options::ResponseType;
+use crate::routing::subject::pattern_matches;
 use crate::time::Nanos;
 
 /// What every such subject begins with.
@@ -163,6 +164,22 @@ impl Replies {
         let left = |reply: &Reply| reply.requester == Some(requester) && reply.measured.is_some();
         let expired = self.open.extract_if(|_, reply| left(reply));
         gone.extend(expired.map(|(_, reply)| reply));
+    }
+
+    /// Forgets the measured requests of an account whose answers would go to a subject that matches
+    /// `pattern` and that nobody hears any more.
+    pub fn unheard(
+        &mut self,
+        account: AccountId,
+        pattern: &[u8],
+        mut heard: impl FnMut(&[u8]) -> bool,
+        gone: &mut Vec<Reply>,
+    ) {
+        let lost = self.open.extract_if(|_, it| {
+            let waits = it.account == account && it.measured.is_some();
+            waits && pattern_matches(pattern, it.reply()) && !heard(it.reply())
+        });
+        gone.extend(lost.map(|(_, reply)| reply));
     }
 
     fn token_of(&self, subject: &[u8]) -> Option<Token> {

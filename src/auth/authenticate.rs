@@ -62,6 +62,8 @@ pub enum Decision {
     /// A bcrypt comparison decides, which takes too long for a shard: call
     /// [`PasswordCheck::run`] on another thread, then [`PasswordCheck::finish`].
     Verify(PasswordCheck),
+    /// The account with this key has to be looked for first: decide again when that is done.
+    Seek(String),
     /// An auth service decides: ask it, then [`Authenticator::answered`].
     Ask(Box<Ask>),
 }
@@ -550,6 +552,7 @@ pub(super) fn decided(outcome: Result<Arc<User>, Refused>) -> Decision {
     match outcome {
         Ok(user) => Decision::Accept(Some(user)),
         Err(Refused::Ask(ask)) => Decision::Ask(ask),
+        Err(Refused::Seek(key)) => Decision::Seek(key),
         Err(Refused::Proxy) => Decision::Refuse(RefuseReason::ProxyRequired),
         Err(refused) => Decision::Refuse(RefuseReason::Untrusted(refused.why())),
     }

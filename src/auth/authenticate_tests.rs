@@ -62,7 +62,7 @@ fn outcome(
         Decision::Accept(user) => Ok(user.map_or(String::new(), |it| it.name.to_string())),
         Decision::Refuse(reason) => Err(reason),
         Decision::Verify(_) => unreachable!("finished"),
-        Decision::Ask(_) => unreachable!("no service decides here"),
+        Decision::Ask(_) | Decision::Seek(_) => unreachable!("no service decides here"),
     }
 }
 

@@ -17,4 +17,4 @@ pub mod user;
 #[cfg(test)]
 mod authenticate_tests;
 #[cfg(test)]
-mod naive;
+pub(crate) mod naive;

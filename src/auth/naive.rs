@@ -6,7 +6,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use crate::options::SubjectPermission;
 
 /// `RAMJET_SEED=n` runs one seed.
-pub(super) fn seeds() -> std::ops::Range<u64> {
+pub(crate) fn seeds() -> std::ops::Range<u64> {
     match std::env::var("RAMJET_SEED")
         .ok()
         .and_then(|it| it.parse().ok())
@@ -16,23 +16,23 @@ pub(super) fn seeds() -> std::ops::Range<u64> {
     }
 }
 
-pub(super) struct Dice(ChaCha8Rng);
+pub(crate) struct Dice(ChaCha8Rng);
 
 impl Dice {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(ChaCha8Rng::seed_from_u64(seed))
     }
 
-    pub(super) fn below(&mut self, bound: u32) -> u32 {
+    pub(crate) fn below(&mut self, bound: u32) -> u32 {
         self.0.next_u32() % bound
     }
 
-    pub(super) fn one_of<'a>(&mut self, from: &[&'a str]) -> &'a str {
+    pub(crate) fn one_of<'a>(&mut self, from: &[&'a str]) -> &'a str {
         from[self.below(from.len() as u32) as usize]
     }
 
     /// A pattern of one to three tokens over `a` and `b`.
-    pub(super) fn pattern(&mut self) -> String {
+    pub(crate) fn pattern(&mut self) -> String {
         let last = self.below(3);
         let mut pattern = String::new();
         for at in 0..=last {
@@ -63,7 +63,7 @@ impl Dice {
     }
 
     /// Lists for subscriptions; no allow list, or one with something in it.
-    pub(super) fn subscribe(&mut self) -> SubjectPermission {
+    pub(crate) fn subscribe(&mut self) -> SubjectPermission {
         SubjectPermission {
             allow: Some(self.entries()).filter(|it| !it.is_empty()),
             deny: self.entries(),
@@ -74,7 +74,7 @@ impl Dice {
 /// Queue groups that permissions name.
 const QUEUE_PATTERNS: &[&str] = &["q", "v.a", "v.*", "v.>", "*", ">"];
 /// Queue groups that subscriptions are in, wildcards as plain characters among them.
-pub(super) const QUEUES: &[Option<&str>] = &[
+pub(crate) const QUEUES: &[Option<&str>] = &[
     None,
     Some("q"),
     Some("p"),
@@ -87,7 +87,7 @@ pub(super) const QUEUES: &[Option<&str>] = &[
 ];
 
 /// Every subject of up to four tokens over `a` and `b`.
-pub(super) fn subjects() -> Vec<String> {
+pub(crate) fn subjects() -> Vec<String> {
     let mut all = vec!["a".to_owned(), "b".to_owned()];
     for at in 0.. {
         let subject = all[at].clone();
@@ -101,7 +101,7 @@ pub(super) fn subjects() -> Vec<String> {
 
 /// Does the pattern match? Recursive, by the definition of the wildcards; `*` and `>` in the
 /// subject are plain tokens.
-pub(super) fn matches(pattern: &str, subject: &str) -> bool {
+pub(crate) fn matches(pattern: &str, subject: &str) -> bool {
     let (first, rest) = halves(pattern);
     let (token, tail) = halves(subject);
     match (first, rest, tail) {
@@ -140,7 +140,7 @@ fn entry_matches(entry: &str, subject: &str, queue: Option<&str>) -> bool {
 }
 
 /// May it subscribe? Stock's rules of 2.15.1, entry by entry (AUTH-12, AUTH-13).
-pub(super) fn can_subscribe(lists: &SubjectPermission, pattern: &str, queue: Option<&str>) -> bool {
+pub(crate) fn can_subscribe(lists: &SubjectPermission, pattern: &str, queue: Option<&str>) -> bool {
     let allowed = lists.allow.as_ref().is_none_or(|allow| {
         let about = |named: bool| {
             allow.iter().filter(move |it| {
@@ -166,7 +166,7 @@ fn denied(lists: &SubjectPermission, subject: &str, queue: Option<&str>) -> bool
 }
 
 /// What may reach a subscription: what is allowed without what is denied.
-pub(super) fn may_receive(lists: &SubjectPermission, subject: &str, queue: Option<&str>) -> bool {
+pub(crate) fn may_receive(lists: &SubjectPermission, subject: &str, queue: Option<&str>) -> bool {
     let allowed = |allow: &Vec<String>| {
         allow
             .iter()

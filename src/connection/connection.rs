@@ -6,7 +6,7 @@ use hashbrown::HashTable;
 
 use crate::accounts::account::Account;
 use crate::auth::authenticate::{CertificateNames, User};
-use crate::auth::cache::PublishCache;
+use crate::auth::cache::VerdictCache;
 use crate::auth::responses::Responses;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::held::Backlog;
@@ -225,7 +225,9 @@ pub struct Connection {
     /// Subscriptions it may have at once.
     pub max_subscriptions: Option<usize>,
     /// Answers of [`crate::auth::permissions::Permissions::can_publish`] by subject.
-    pub publish_cache: Option<Box<PublishCache>>,
+    pub publish_cache: Option<Box<VerdictCache>>,
+    /// Answers of [`crate::auth::permissions::Permissions::can_deliver`] outside queue groups.
+    pub delivery_cache: Option<Box<VerdictCache>>,
     /// Reply subjects it may publish to (AUTH-15).
     pub responses: Option<Box<Responses>>,
     /// What it may send in a second, if that is limited.
@@ -248,6 +250,8 @@ pub struct Connection {
     pub holds: Holds,
     /// What the password check under way is for.
     pub check: PendingCheck,
+    /// Its account has been looked for since its CONNECT.
+    pub sought: bool,
     /// What it waits for at the barrier.
     pub owed: Option<Owed>,
     /// The driver has been told to end it. Told once: the index is somebody else's soon after.
@@ -320,6 +324,7 @@ impl Connection {
             counted: false,
             max_subscriptions: None,
             publish_cache: None,
+            delivery_cache: None,
             responses: None,
             rates: None,
             rate_limited: 0,
@@ -330,6 +335,7 @@ impl Connection {
             early: Vec::new(),
             holds: Holds::default(),
             check: PendingCheck::default(),
+            sought: false,
             owed: None,
             released: false,
             paused: false,

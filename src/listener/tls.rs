@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig, WebPkiClientVerifier};
@@ -14,6 +14,8 @@ use rustls::{NamedGroup, RootCertStore, SupportedCipherSuite, version};
 
 use sha2::{Digest, Sha256};
 
+use super::ocsp;
+use super::staple::Staple;
 use crate::options::{PathPair, TlsOptions};
 use crate::transport::identity;
 use crate::transport::rate::HandshakeRate;
@@ -50,6 +52,25 @@ pub enum TlsLoadError {
     /// The system has no certificates of authorities.
     #[error("no certificates of authorities found on this system: name some with ca_file")]
     NoSystemCa,
+    /// The authority of a certificate that needs a staple is not known.
+    #[error("no issuers found")]
+    NoIssuer,
+    /// Nothing can be said of a certificate that needs a staple.
+    #[error("bad OCSP status update for certificate at '{file}': {why}")]
+    Status {
+        /// The certificate's.
+        file: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// Something bad is said of it.
+    #[error("found existing OCSP status for certificate at '{file}': {status}")]
+    Revoked {
+        /// The certificate's.
+        file: String,
+        /// In a word.
+        status: &'static str,
+    },
     /// Names of which none can be used.
     #[error("none of these {what} is supported: use some of {known}")]
     Unsupported {
@@ -93,8 +114,22 @@ pub enum PairProblem {
 /// # Errors
 /// [`TlsLoadError`].
 pub fn load(options: &TlsOptions) -> Result<Arc<TlsSettings>, TlsLoadError> {
+    load_stapled(options, |_| Ok(None))
+}
+
+/// The same; the first certificate is shown with what `staple` has for it.
+///
+/// # Errors
+/// [`TlsLoadError`], that of `staple` among them.
+pub fn load_stapled(
+    options: &TlsOptions,
+    staple: impl FnOnce(&Arc<CertifiedKey>) -> Result<Option<Arc<Staple>>, TlsLoadError>,
+) -> Result<Arc<TlsSettings>, TlsLoadError> {
     let provider = Arc::new(provider(options)?);
-    let certificates = certificates(options, &provider)?;
+    let mut certificates = certificates(options, &provider)?;
+    if let Some(first) = certificates.first_mut() {
+        first.staple = staple(&first.key)?;
+    }
     let not_after = certificates
         .first()
         .and_then(|it| it.key.cert.first())
@@ -228,6 +263,39 @@ pub fn roots(file: Option<&Path>) -> Result<RootCertStore, TlsLoadError> {
     Ok(roots)
 }
 
+/// The certificate of the authority that signed `leaf`: the next of its chain, or one that is
+/// trusted.
+///
+/// # Errors
+/// [`TlsLoadError::NoIssuer`], or that of a file.
+pub fn issuer(
+    leaf: &CertificateDer<'_>,
+    chain: &[CertificateDer<'static>],
+    ca_file: Option<&Path>,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Result<CertificateDer<'static>, TlsLoadError> {
+    let signs = |it: &CertificateDer<'static>| ocsp::is_issuer(leaf, it, algorithms);
+    if let Some(next) = chain.get(1) {
+        return Some(next.clone())
+            .filter(signs)
+            .ok_or(TlsLoadError::NoIssuer);
+    }
+    let trusted = match ca_file {
+        Some(file) => {
+            let text = std::fs::read(file).map_err(|error| TlsLoadError::Ca {
+                file: file.display().to_string(),
+                cause: go_cause(&error),
+            })?;
+            CertificateDer::pem_slice_iter(&text)
+                .filter_map(Result::ok)
+                .collect()
+        }
+        None => rustls_native_certs::load_native_certs().certs,
+    };
+    let found = trusted.into_iter().find(signs);
+    found.ok_or(TlsLoadError::NoIssuer)
+}
+
 fn certificates(
     options: &TlsOptions,
     provider: &CryptoProvider,
@@ -287,6 +355,7 @@ fn certificate(pair: &PathPair, provider: &CryptoProvider) -> Result<Named, Pair
         _ => Ok(Named {
             key: Arc::new(key),
             names,
+            staple: None,
         }),
     }
 }
@@ -296,6 +365,17 @@ fn certificate(pair: &PathPair, provider: &CryptoProvider) -> Result<Named, Pair
 struct Named {
     key: Arc<CertifiedKey>,
     names: Vec<String>,
+    /// It is shown with this or not at all.
+    staple: Option<Arc<Staple>>,
+}
+
+impl Named {
+    fn shown(&self) -> Option<Arc<CertifiedKey>> {
+        match &self.staple {
+            Some(staple) => staple.shown(),
+            None => Some(Arc::clone(&self.key)),
+        }
+    }
 }
 
 /// The certificates of a listener: the first that the client can use, or the first (CORE-86).
@@ -306,7 +386,7 @@ impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let first = self.0.first()?;
         if self.0.len() == 1 {
-            return Some(Arc::clone(&first.key));
+            return first.shown();
         }
         let usable = |it: &&Named| {
             let name_fits = hello
@@ -319,8 +399,7 @@ impl ResolvesServerCert for Certificates {
                     .choose_scheme(hello.signature_schemes())
                     .is_some()
         };
-        let found = self.0.iter().find(usable).unwrap_or(first);
-        Some(Arc::clone(&found.key))
+        self.0.iter().find(usable).unwrap_or(first).shown()
     }
 }
 

@@ -8,6 +8,8 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use crate::auth::jwt::operator::OperatorClaims;
+use crate::ids::SYSTEM_ACCOUNT;
 use crate::options::{HandshakeFirst, Options};
 
 /// Version of the stock server we are compatible with; clients gate features on it.
@@ -22,6 +24,41 @@ pub const READY: &str = "Server is ready";
 /// WS-2.
 pub const WEBSOCKET_WITHOUT_TLS: &str =
     "Websocket not configured with TLS. DO NOT USE IN PRODUCTION!";
+
+/// Who vouches for accounts, and where that is not known well.
+pub fn operator_lines(options: &Options) -> Vec<(log::Level, String)> {
+    let tokens = &options.operator.operators;
+    let claims = tokens
+        .iter()
+        .filter_map(|it| OperatorClaims::decode(it).ok());
+    let mut lines = Vec::new();
+    for it in claims.map(|it| it.standard) {
+        if lines.is_empty() {
+            lines.push("Trusted Operators".to_owned());
+        }
+        let expires = match it.expires {
+            0 => "Never".to_owned(),
+            second => local_time(second),
+        };
+        lines.push(format!("  System  : {:?}", it.audience));
+        lines.push(format!("  Operator: {:?}", it.name));
+        lines.push(format!("  Issued  : {}", local_time(it.issued_at)));
+        lines.push(format!("  Expires : {expires}"));
+    }
+    let mut lines: Vec<_> = lines.into_iter().map(|it| (log::Level::Info, it)).collect();
+    if !lines.is_empty() && options.system_account == SYSTEM_ACCOUNT {
+        let text = "Trusted Operators should utilize a System Account";
+        lines.push((log::Level::Warn, text.to_owned()));
+    }
+    lines
+}
+
+/// A second as Go writes it.
+fn local_time(second: i64) -> String {
+    let time = jiff::Timestamp::from_second(second).unwrap_or_default();
+    let time = time.to_zoned(jiff::tz::TimeZone::system());
+    time.strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
+}
 
 /// What is said of the client port once clients can connect.
 pub fn transport_lines(options: &Options) -> Vec<(log::Level, &'static str)> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::PathPair;
 
 /// A `tls` block (CORE-78..89).
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TlsOptions {
     /// Certificate chains with their keys; none where a block only says whom to trust.
     pub certificates: Vec<PathPair>,

@@ -9,6 +9,7 @@ mod operator;
 mod reload;
 pub mod run;
 mod shards;
+mod stapling;
 mod start;
 pub mod system;
 mod transports;

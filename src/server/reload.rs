@@ -10,14 +10,17 @@
 //! means for connections that exist.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::handle::Shared;
 use super::operator::{Logins, OperatorError, Vouched, view};
+use super::stapling::{Stapled, Watch};
 use super::transports::Doors;
 use super::{identity, leafnodes, shards, start};
 use crate::accounts::registry::Accounts;
+use crate::auth::jwt::trust::AccountRefused;
 use crate::ids::{AccountId, ConnectionId};
 use crate::listener::tls::TlsLoadError;
 use crate::ops::cli::{self, ConfigureError, Flags};
@@ -87,6 +90,8 @@ pub struct Reloader {
     port: u16,
     /// Where WebSocket clients connect.
     websocket: Option<SocketAddr>,
+    /// How often options were put in force.
+    reloads: AtomicU64,
     program: OnceLock<Program>,
 }
 
@@ -95,6 +100,8 @@ struct Current {
     options: Arc<Options>,
     settings: Arc<Settings>,
     vouched: Vouched,
+    /// What authorities say of certificates is renewed as long as these are here.
+    watches: Vec<Watch>,
 }
 
 impl Reloader {
@@ -113,12 +120,19 @@ impl Reloader {
                 options,
                 settings,
                 vouched,
+                watches: Vec::new(),
             }),
             facts,
             port,
             websocket,
+            reloads: AtomicU64::new(0),
             program: OnceLock::new(),
         }
+    }
+
+    /// Begins to renew what authorities say of the certificates in force.
+    pub(super) fn watch(&self, stapled: Vec<Stapled>) {
+        self.lock().watches = Doors::watch(stapled, &self.shared);
     }
 
     /// What the server says of itself in INFO.
@@ -201,12 +215,34 @@ impl Reloader {
         logged(self.change(&mut self.lock(), options))
     }
 
+    /// How often options were put in force since the start.
+    pub(super) fn reloads(&self) -> u64 {
+        self.reloads.load(Ordering::Acquire)
+    }
+
+    /// Is this an account that an operator vouches for?
+    pub(super) fn knows(&self, key: &str) -> bool {
+        self.lock().vouched.knows(key)
+    }
+
+    /// The system account, where its token could not be had yet.
+    pub(super) fn bootstrapping(&self) -> Option<String> {
+        self.lock().vouched.bootstrapping().cloned()
+    }
+
     /// Takes over accounts' tokens; `None` where an account has gone. Blocks until every shard has
     /// taken them: not to be called on a shard. What is wrong with one goes to the log.
-    pub(super) fn update_accounts(&self, tokens: &[(&str, Option<&str>)]) {
+    ///
+    /// # Errors
+    /// The last of those that do not count; the others are taken over.
+    pub(super) fn update_accounts(
+        &self,
+        tokens: &[(&str, Option<&str>)],
+    ) -> Result<(), AccountRefused> {
         let mut current = self.lock();
         let mut vouched = current.vouched.clone();
         let mut changed: Vec<&str> = Vec::new();
+        let mut outcome = Ok(());
         for &(key, token) in tokens {
             let taken = match token {
                 Some(token) => vouched.take(key, token),
@@ -215,32 +251,40 @@ impl Reloader {
             match taken {
                 Ok(true) => changed.push(key),
                 Ok(false) => {}
-                Err(error) => log::error!("Update for account {key:?} resulted in error {error}"),
+                Err(error) => {
+                    log::error!("Update for account {key:?} resulted in error {error}");
+                    outcome = Err(error);
+                }
             }
         }
         if changed.is_empty() {
-            return;
+            return outcome;
         }
         let before = Arc::clone(&current.settings.accounts);
         let options = Arc::clone(&current.options);
         let (accounts, logins) = match view(&before, &options, &vouched) {
             Ok(view) => view,
-            Err(error) => return log::error!("Accounts not updated: {error}"),
+            Err(error) => {
+                log::error!("Accounts not updated: {error}");
+                return outcome;
+            }
         };
         let ids = changed
             .iter()
             .filter_map(|key| before.find(key).or_else(|| accounts.find(key)));
         let ids: Arc<[AccountId]> = ids.collect();
         let Ok(leaf) = leafnodes::settings(&options, &accounts, current.settings.leaf.port) else {
-            return log::error!("Accounts not updated: a leaf node's user is of none of them");
+            log::error!("Accounts not updated: a leaf node's user is of none of them");
+            return outcome;
         };
         let doors = (Doors::unchanged(&current.settings), leaf);
         let settings = self.settings(&current, &options, accounts, logins, doors);
         if self.hand_over(&settings, Some(ids)).is_err() {
-            return; // the server ends
+            return outcome; // the server ends
         }
         self.facts.replace(ServerFacts {
             accounts: Arc::clone(&settings.accounts),
+            trusted: vouched.accounts(),
             ..ServerFacts::clone(&self.facts.now())
         });
         current.settings = settings;
@@ -248,6 +292,7 @@ impl Reloader {
         for key in changed {
             self.close_over_account_limit(&current, key);
         }
+        outcome
     }
 
     /// Closes the youngest connections of an account that may have fewer now (AUTH-56).
@@ -286,7 +331,8 @@ impl Reloader {
         vouched.reload(&options)?;
         let (accounts, logins) = view(&current.settings.accounts, &options, &vouched)?;
         let mut changes = changes::between(&current.options, &options, self.port)?;
-        let doors = Doors::new(&options, self.websocket)?;
+        let mut doors = Doors::new(&options, self.websocket)?;
+        let stapled = std::mem::take(&mut doors.stapled);
         changes.certificates(
             current.settings.transports.chains(),
             doors.transports.chains(),
@@ -323,6 +369,7 @@ impl Reloader {
             info: Arc::clone(&settings.info),
             options: Arc::clone(&options),
             accounts: Arc::clone(&settings.accounts),
+            trusted: vouched.accounts(),
             transports: Arc::clone(&settings.transports),
             config_load: shards::wall_time(),
             ..ServerFacts::clone(&self.facts.now())
@@ -331,7 +378,9 @@ impl Reloader {
             options,
             settings,
             vouched,
+            watches: Doors::watch(stapled, &self.shared),
         };
+        self.reloads.fetch_add(1, Ordering::Release);
         log::info!("Reloaded server configuration {digest}");
         Ok(())
     }

@@ -79,6 +79,12 @@ fn run(signals: SignalWatch, configured: &Configured) -> ExitCode {
             log::info!("{}", banner::EXITING);
             ExitCode::SUCCESS
         }
+        // What stock finds before it has a log.
+        Err(RunError::Start(
+            error @ (StartError::Options(_)
+            | StartError::Operator(_)
+            | StartError::ClientAdvertise { .. }),
+        )) => fail(&error),
         Err(error) => {
             log::error!(target: logging::FATAL, "{error}");
             ExitCode::FAILURE
@@ -106,22 +112,12 @@ impl Drop for Started {
 enum RunError {
     #[error(transparent)]
     Start(#[from] StartError),
-    /// CFG-24; HTTPS is not served yet, but a configuration that contradicts itself is one.
-    #[error("can't specify both HTTP ({0}) and HTTPs ports")]
-    HttpAndHttps(i32),
     #[error(transparent)]
     PidFile(#[from] pid_file::PidFileError),
 }
 
 fn start(configured: &Configured, log: &LogHandle) -> Result<Started, RunError> {
     let options = &configured.options;
-    let https = configured
-        .inactive
-        .iter()
-        .any(|key| key.starts_with("https"));
-    if https && options.monitor.http_port != 0 {
-        return Err(RunError::HttpAndHttps(options.monitor.http_port));
-    }
     let server = Server::builder().options(options.clone()).start()?;
     let info = server.info();
     let flags = identity::feature_flags(options);
@@ -141,6 +137,9 @@ fn start(configured: &Configured, log: &LogHandle) -> Result<Started, RunError> 
     for line in lines.lines() {
         log::info!("{line}");
     }
+    for (level, line) in banner::operator_lines(options) {
+        log::log!(level, "{line}");
+    }
     if let Some(warning) = configured.inactive_line() {
         log::warn!("{warning}");
     }
@@ -153,15 +152,19 @@ fn start(configured: &Configured, log: &LogHandle) -> Result<Started, RunError> 
     let interfaces = interfaces::addresses();
     let mut ports = Ports::default();
     if let Some(monitor) = server.monitor_address() {
+        let scheme = match options.monitor.https_port {
+            0 => "http",
+            _ => "https",
+        };
         let host = match options.monitor.http_host.as_str() {
             "" => &options.host,
             host => host,
         };
         log::info!(
             "{}",
-            banner::listening(Listening::Monitor { scheme: "http" }, host, monitor.port())
+            banner::listening(Listening::Monitor { scheme }, host, monitor.port())
         );
-        ports.monitoring = urls("http", monitor, &interfaces);
+        ports.monitoring = urls(scheme, monitor, &interfaces);
     }
     if let Some(address) = server.websocket_address() {
         let websocket = &options.websocket;

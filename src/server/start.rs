@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use super::handle::{ServerHandle, Shared};
 use super::lame_duck::LameDuck;
-use super::operator::{ClaimsService, Directory, Logins, OperatorError, Vouched, view};
+use super::operator::{
+    ClaimsService, Fetches, Logins, OperatorError, Source, Updates, Vouched, Waiting, view,
+};
 use super::reload::Reloader;
 use super::system::callout::CalloutService;
 use super::system::envelope::Envelope;
@@ -17,7 +19,7 @@ use super::system::traces::Traces;
 use super::transports::{Doors, listen_websocket};
 use super::{identity, leafnodes, shards};
 use crate::accounts::registry::Accounts;
-use crate::ids::Listener;
+use crate::ids::{Listener, SYSTEM_ACCOUNT};
 use crate::io::probe::{self, ProbeError};
 use crate::io::{executor, socket};
 use crate::limits;
@@ -63,6 +65,17 @@ pub enum StartError {
         /// What the kernel said.
         cause: std::io::Error,
     },
+    /// Monitoring with and without TLS (CFG-24).
+    #[error("Can't start monitoring: can't specify both HTTP ({http}) and HTTPs ({https}) ports")]
+    HttpAndHttps {
+        /// Port without.
+        http: i32,
+        /// Port with.
+        https: i32,
+    },
+    /// Monitoring with TLS for which there is no certificate (CFG-24).
+    #[error("Can't start monitoring: TLS cert and key required for HTTPS")]
+    HttpsWithoutTls,
     /// The WebSocket address cannot be listened on.
     #[error("Unable to listen for websocket connections: {0}")]
     WebSocketListen(String),
@@ -170,7 +183,7 @@ impl Builder {
 
 fn start(options: Options) -> Result<ServerHandle, StartError> {
     check(&options)?;
-    let (vouched, directory) = Vouched::new(&options)?;
+    let (vouched, source) = Vouched::new(&options)?;
     let (accounts, logins) = view(&Accounts::default(), &options, &vouched)?;
     let accounts = Arc::new(accounts);
     let cpus = executor::allowed_cpus();
@@ -190,7 +203,8 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     let websocket_address = websocket.as_ref().map(|(_, address)| *address);
     let leaf = leafnodes::listen_leafnodes(&options.leafnodes)?;
     let leaf_address = leaf.as_ref().map(|(_, address)| *address);
-    let doors = Doors::new(&options, websocket_address)?;
+    let mut doors = Doors::new(&options, websocket_address)?;
+    let stapled = std::mem::take(&mut doors.stapled);
     let keys = Arc::new(identity::ServerKeys::new());
     let info = Arc::new(identity::info(
         &keys,
@@ -224,6 +238,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         ramjet_version: identity::OWN_VERSION,
         options: Arc::new(options),
         accounts: Arc::clone(&settings.accounts),
+        trusted: vouched.accounts(),
         transports: Arc::clone(&settings.transports),
         http_port: monitor.as_ref().map_or(0, |(_, address)| address.port()),
         shards,
@@ -262,13 +277,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     // Before the shards run: their first turn has the subscriptions.
     let envelope = Arc::new(Envelope::new(Arc::clone(&handle.reloader)));
     let mut services = operators_services(&settings, &answers, &handle);
-    services.extend(own_services(
-        &settings,
-        directory,
-        &handle.reloader,
-        &facts,
-        &envelope,
-    ));
+    services.extend(own_services(&settings, source, &handle, &facts, &envelope));
     let posts = handle.shared.shards.0.clone();
     services.push(Box::new(CalloutService::new(keys, envelope, posts)));
     if let Some(first) = handle.shared.shards.0.first() {
@@ -300,6 +309,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     leafnodes::solicit(&handle.reloader.options().leafnodes, &handle.shared)
         .map_err(|cause| StartError::Shard { shard: 0, cause })?;
     handle.shared.ready.store(true, Ordering::Release);
+    handle.reloader.watch(stapled);
     Ok(handle)
 }
 
@@ -325,26 +335,38 @@ fn operators_services(
 /// What the server answers as a client of itself.
 fn own_services(
     settings: &Settings,
-    directory: Option<Directory>,
-    reloader: &Arc<Reloader>,
+    source: Source,
+    handle: &ServerHandle,
     facts: &Arc<CurrentFacts>,
     envelope: &Arc<Envelope>,
 ) -> Vec<Box<dyn Service>> {
-    let Some(system) = settings.accounts.system() else {
-        return Vec::new();
-    };
     let options = &facts.now().options;
+    let reloader = || Arc::clone(&handle.reloader);
+    let posts = || handle.shared.shards.0.clone();
     let mut services: Vec<Box<dyn Service>> = Vec::new();
-    if let Some(ResolverOptions::Full(at) | ResolverOptions::Cache(at)) = &options.operator.resolver
-        && let Some(directory) = directory
-    {
-        services.push(Box::new(ClaimsService::new(
-            directory,
-            (&options.operator, at),
-            (system, settings.accounts.name(system)),
-            Arc::clone(reloader),
-            Arc::clone(envelope),
-        )));
+    let system = settings.accounts.system();
+    let updates = system.map(|system| Updates::new(reloader(), Arc::clone(envelope), system));
+    match (source, &options.operator.resolver) {
+        (
+            Source::Directory(directory),
+            Some(ResolverOptions::Full(at) | ResolverOptions::Cache(at)),
+        ) => {
+            if let Some(system) = system {
+                services.push(Box::new(ClaimsService::new(
+                    directory,
+                    (&options.operator, at),
+                    (system, settings.accounts.name(system)),
+                    reloader(),
+                    Arc::clone(envelope),
+                    Waiting::new(posts()),
+                )));
+            }
+        }
+        (Source::Server(server), _) => {
+            services.push(Box::new(Fetches::new(server, reloader(), posts())));
+            services.extend(updates.map(|it| Box::new(it) as Box<dyn Service>));
+        }
+        _ => services.extend(updates.map(|it| Box::new(it) as Box<dyn Service>)),
     }
     services
 }
@@ -388,6 +410,12 @@ pub(super) fn settings(
 
 /// Options that contradict each other, in stock's words.
 pub(super) fn check(options: &Options) -> Result<(), StartError> {
+    match (options.monitor.http_port, options.monitor.https_port) {
+        (_, 0) => {}
+        (0, _) if options.tls.is_none() => return Err(StartError::HttpsWithoutTls),
+        (0, _) => {}
+        (http, https) => return Err(StartError::HttpAndHttps { http, https }),
+    }
     if options.client.max_payload > options.client.max_pending {
         return Err(StartError::Options(
             "max_payload cannot be higher than max_pending",
@@ -397,6 +425,14 @@ pub(super) fn check(options: &Options) -> Result<(), StartError> {
         return Err(StartError::Options(
             "lame duck grace period should be strictly lower than lame duck duration",
         ));
+    }
+    let operator =
+        !options.operator.operators.is_empty() || !options.operator.trusted_keys.is_empty();
+    let system = &options.system_account;
+    let there = |name: &str| options.accounts.iter().any(|it| it.name == name);
+    if !operator && system != SYSTEM_ACCOUNT && !there(system) && !options.no_system_account {
+        let text = "error resolving system account: account missing";
+        return Err(StartError::Options(text));
     }
     if let Some(value) = &options.client_advertise {
         identity::advertised(value, 0).map_err(|why| StartError::ClientAdvertise {
@@ -409,9 +445,11 @@ pub(super) fn check(options: &Options) -> Result<(), StartError> {
 
 fn listen_monitor(options: &Options) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
     let monitor = &options.monitor;
-    if monitor.http_port == 0 {
-        return Ok(None);
-    }
+    let port = match (monitor.http_port, monitor.https_port) {
+        (0, 0) => return Ok(None),
+        (0, https) => https,
+        (http, _) => http,
+    };
     let host = if monitor.http_host.is_empty() {
         &options.host
     } else {
@@ -421,7 +459,7 @@ fn listen_monitor(options: &Options) -> Result<Option<(TcpListener, SocketAddr)>
         StartError::Listen { host, port, cause } => StartError::MonitorListen { host, port, cause },
         other => other,
     };
-    listen(host, monitor.http_port).map(Some).map_err(failed)
+    listen(host, port).map(Some).map_err(failed)
 }
 
 pub(super) fn listen(host: &str, port: i32) -> Result<(TcpListener, SocketAddr), StartError> {

@@ -3,13 +3,16 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use super::handle::Shared;
+use super::stapling::{self, Stapled, Watch};
 use super::start::{StartError, listen};
 use crate::auth::authenticate::Authenticator;
+use crate::listener::staple::Staple;
 use crate::listener::tls::{self, TlsLoadError};
 use crate::ops::banner;
 use crate::options::{AuthOptions, Options, TlsOptions, WebSocketOptions};
 use crate::shard::settings::Settings;
-use crate::transport::settings::TransportSettings;
+use crate::transport::settings::{TlsSettings, TransportSettings};
 use crate::transport::websocket::origin::{Origin, Origins};
 use crate::transport::websocket::settings::WebSocketSettings;
 
@@ -45,7 +48,12 @@ pub(super) fn websocket_host(websocket: &WebSocketOptions) -> &str {
 pub(super) struct Doors {
     /// TLS, WebSocket and the like.
     pub transports: Arc<TransportSettings>,
+    /// Certificates of which authorities must be asked from time to time.
+    pub stapled: Vec<Stapled>,
 }
+
+/// TLS of a listener, if it has any, and its staple.
+type Loaded = (Option<Arc<TlsSettings>>, Option<Arc<Staple>>);
 
 impl Doors {
     /// As the options say; `websocket` is where that listener really is.
@@ -53,28 +61,79 @@ impl Doors {
     /// # Errors
     /// What is wrong with certificates.
     pub fn new(options: &Options, websocket: Option<SocketAddr>) -> Result<Self, TlsLoadError> {
+        let mut stapled = Vec::new();
+        let mut load = |block: &Option<TlsOptions>| -> Result<Loaded, TlsLoadError> {
+            let Some(block) = block else {
+                return Ok((None, None));
+            };
+            let mut staple = None;
+            let settings = tls::load_stapled(block, |key| {
+                let found = stapling::of(block, options, key)?;
+                staple = found.as_ref().map(Stapled::staple);
+                stapled.extend(found);
+                Ok(staple.clone())
+            })?;
+            Ok((Some(settings), staple))
+        };
+        let (tls, staple) = load(&options.tls)?;
         let settings = match websocket {
-            Some(address) => Some(Arc::new(websocket_settings(&options.websocket, address)?)),
+            Some(address) => {
+                let (tls, _) = load(&options.websocket.tls)?;
+                let settings = websocket_settings(&options.websocket, address, tls);
+                Some(Arc::new(settings))
+            }
             None => None,
         };
         let transports = TransportSettings {
-            tls: options.tls.as_ref().map(tls::load).transpose()?,
+            tls,
             allow_non_tls: options.allow_non_tls,
             proxy_protocol: options.proxy_protocol,
             websocket: settings,
             leaf_tls: options.leafnodes.tls.as_ref().map(tls::load).transpose()?,
+            monitoring: monitoring(options, staple)?,
         };
         Ok(Self {
             transports: Arc::new(transports),
+            stapled,
         })
+    }
+
+    /// Begins to renew what authorities say. Where a revoked certificate ends the server, `ends`.
+    pub fn watch(stapled: Vec<Stapled>, ends: &Arc<Shared>) -> Vec<Watch> {
+        let watch = |it: Stapled| {
+            let ends = Arc::clone(ends);
+            it.watch(move || ends.end())
+        };
+        stapled.into_iter().filter_map(watch).collect()
     }
 
     /// Those in force.
     pub fn unchanged(settings: &Settings) -> Self {
         Self {
             transports: Arc::clone(&settings.transports),
+            stapled: Vec::new(),
         }
     }
+}
+
+/// The certificates of the client port for whoever asks (MON-6).
+fn monitoring(
+    options: &Options,
+    staple: Option<Arc<Staple>>,
+) -> Result<Option<Arc<TlsSettings>>, TlsLoadError> {
+    let Some(tls) = options
+        .tls
+        .as_ref()
+        .filter(|_| options.monitor.https_port != 0)
+    else {
+        return Ok(None);
+    };
+    let anybody = TlsOptions {
+        verify: false,
+        map: false,
+        ..tls.clone()
+    };
+    tls::load_stapled(&anybody, |_| Ok(staple)).map(Some)
 }
 
 /// What a listener's certificates and proxies say of who its clients are.
@@ -112,10 +171,11 @@ pub(super) fn websocket_auth(options: &Options) -> Option<AuthOptions> {
 fn websocket_settings(
     options: &WebSocketOptions,
     address: SocketAddr,
-) -> Result<WebSocketSettings, TlsLoadError> {
+    tls: Option<Arc<TlsSettings>>,
+) -> WebSocketSettings {
     let headers = options.headers.iter();
-    Ok(WebSocketSettings {
-        tls: options.tls.as_ref().map(tls::load).transpose()?,
+    WebSocketSettings {
+        tls,
         host: websocket_host(options).to_owned(),
         port: address.port(),
         origins: Origins {
@@ -134,5 +194,5 @@ fn websocket_settings(
             .collect(),
         auth_timeout: options.auth_timeout,
         ping_interval: options.ping_interval,
-    })
+    }
 }

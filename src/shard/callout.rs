@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use data_encoding::BASE64;
 use serde_json::{Map, Value, json};
 
 use crate::auth::authenticate::RefuseReason;
@@ -28,6 +29,7 @@ impl Core {
             patience,
             client_info: client_info(connection),
             connect_opts: connect_options(connection),
+            client_tls: client_tls(connection),
             ask,
         };
         self.local.effects.push(Effect::Ask(Box::new(question)));
@@ -84,6 +86,31 @@ fn client_info(connection: &Connection) -> Value {
         info.insert("nonce".into(), nonce.into());
     }
     Value::Object(info)
+}
+
+/// How it is encrypted, and with which certificates; `None` where it is not. Certificates are asked
+/// for only to be verified. Their chain is told as far as the client sent it: stock adds the
+/// authority.
+fn client_tls(connection: &Connection) -> Option<Value> {
+    let tls = connection.transport.as_ref().and_then(|it| it.tls())?;
+    let mut told = filled(&[("version", tls.version()), ("cipher", tls.cipher_suite())]);
+    let certificates: Vec<String> = tls.peer_certificates().iter().map(|it| pem(it)).collect();
+    if !certificates.is_empty() {
+        told.insert("verified_chains".into(), json!([certificates]));
+    }
+    Some(Value::Object(told))
+}
+
+fn pem(certificate: &[u8]) -> String {
+    const LINE: usize = 64;
+    let text = BASE64.encode(certificate);
+    let mut out = String::from("-----BEGIN CERTIFICATE-----\n");
+    for line in text.as_bytes().chunks(LINE) {
+        out.push_str(&String::from_utf8_lossy(line));
+        out.push('\n');
+    }
+    out.push_str("-----END CERTIFICATE-----\n");
+    out
 }
 
 fn connect_options(connection: &Connection) -> Value {

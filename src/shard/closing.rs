@@ -108,7 +108,8 @@ impl Core {
         } else {
             CloseReason::ReadError
         };
-        // What it sent before and we held back is lost with it, as with stock.
+        self.finish_handshake(index);
+        // What else it sent before and we held back is lost with it, as with stock.
         self.close(index, reason);
     }
 

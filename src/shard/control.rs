@@ -65,6 +65,8 @@ pub enum Control<S> {
         /// Its answer, or why there is none.
         answer: Box<Result<UserClaims, String>>,
     },
+    /// An account that a connection waits for has been looked for.
+    Sought(Slot),
     /// The server acts as a client of itself. Only on shard 0.
     Internal(InternalAction),
     /// Answer with figures.

@@ -314,7 +314,7 @@ impl Core {
 
     /// Is there input or output that a turn would go on with by itself?
     pub fn has_work(&self) -> bool {
-        !self.local.ready.is_empty() || !self.local.dirty.is_empty() || self.local.handshakes.wait()
+        !self.local.ready.is_empty() || !self.local.dirty.is_empty()
     }
 
     /// The batch for another shard, if there is one to hand over.

@@ -151,7 +151,13 @@ impl Local {
         if subscription.filtered
             && let Some(user) = &connection.user
             && let Some(permissions) = &user.permissions
-            && !permissions.can_deliver(message.subject, queue)
+            && !match (&mut connection.delivery_cache, queue) {
+                (Some(cache), None) => {
+                    let ask = |subject: &[u8]| permissions.can_deliver(subject, None);
+                    cache.allowed(message.subject, ask)
+                }
+                _ => permissions.can_deliver(message.subject, queue),
+            }
         {
             return false;
         }

@@ -4,7 +4,7 @@ use crate::auth::authenticate::PasswordCheck;
 use std::time::Duration;
 
 use crate::ids::{ConnectionId, Slot};
-use crate::shard::internal::{InternalMessage, Question};
+use crate::shard::internal::{AccountSought, InternalMessage, Question};
 use crate::shard::leaf::LinkIdentity;
 
 /// Weight of a log line.
@@ -35,6 +35,8 @@ pub enum Effect {
     Verify(Slot, PasswordCheck),
     /// Have an auth service asked; the answer comes back as a control message.
     Ask(Box<Question>),
+    /// Have an account looked for; that it is done comes back as a control message.
+    Seek(Box<AccountSought>),
     /// Hand a message to one of the server's own services.
     Internal(Box<InternalMessage>),
     /// A link that we had made has ended; the next one is to be made after this time, where it is

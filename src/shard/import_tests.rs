@@ -1,26 +1,16 @@
 //! Random accounts that import from each other, on shards connected by hand: every message is
 //! where the naive model says, and nowhere else.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
-
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::accounts::naive;
 use crate::accounts::registry::Accounts;
-use crate::auth::authenticate::Authenticator;
-use crate::ids::{ConnectionId, Listener, ShardId};
 use crate::options::{
-    AccountOptions, AuthOptions, ClientLimits, ExportOptions, ImportOptions, Options, ResponseType,
-    Shared, UserOptions,
+    AccountOptions, AuthOptions, ExportOptions, ImportOptions, Options, ResponseType, Shared,
+    UserOptions,
 };
-use crate::protocol::info::ServerInfo;
-use crate::shard::core::Core;
-use crate::shard::identity::{ServerIdentity, Told};
-use crate::shard::settings::Settings;
-use crate::time::{Nanos, WallTime};
+use crate::shard::world_tests::World;
 
 const NAMES: [&str; 5] = ["A", "B", "C", "D", "E"];
 const EXPORTED: [&str; 6] = ["s.>", "s.*.*", "s.x", "t.*", "t.x", "s.x.>"];
@@ -91,110 +81,6 @@ fn accounts(dice: &mut Dice) -> Vec<AccountOptions> {
         }
     }
     all
-}
-
-struct World {
-    cores: Vec<Core>,
-    now: u64,
-    /// Output of each connection, by shard and index.
-    output: BTreeMap<(usize, u32), Vec<u8>>,
-}
-
-impl World {
-    fn new(shards: usize, options: Options) -> Self {
-        let accounts = Arc::new(Accounts::new(&options).expect("checked"));
-        let authenticator = Authenticator::with_accounts(&options.auth, &accounts);
-        let settings = Arc::new(Settings {
-            number: 0,
-            output_share: None,
-            limits: ClientLimits::default(),
-            info: Arc::new(ServerInfo::default()),
-            accounts,
-            authenticator: Arc::new(authenticator.expect("users")),
-            leaf: crate::shard::leaf::settings::LeafSettings::default(),
-            auth_timeout: Duration::from_secs(2),
-            rates: None,
-            identity: ServerIdentity::new(
-                &ServerInfo::default(),
-                Told {
-                    cluster: None,
-                    tags: &[],
-                    metadata: &BTreeMap::new(),
-                    feature_flags: &BTreeMap::new(),
-                },
-                Arc::default(),
-            ),
-            transports: Arc::default(),
-            websocket_authenticator: None,
-            debug: false,
-            trace: false,
-            trace_headers: false,
-            max_traced_msg_len: 0,
-        });
-        let core = |at| {
-            let seed = [at as u8; 32];
-            Core::new(ShardId(at as u8), shards, Arc::clone(&settings), seed)
-        };
-        Self {
-            cores: (0..shards).map(core).collect(),
-            now: 0,
-            output: BTreeMap::new(),
-        }
-    }
-
-    fn connect(&mut self, shard: usize, user: &str, says: &str) -> u32 {
-        self.now += 1;
-        let address = ([127, 0, 0, 1], 4222).into();
-        let index =
-            self.cores[shard].accept(ConnectionId(self.now), address, Listener::Client, false);
-        let connect = format!(
-            "CONNECT {{\"user\":\"{user}\",\"pass\":\"\",\"verbose\":false,\"headers\":true}}\r\n"
-        );
-        self.say(shard, index, &format!("{connect}{says}"));
-        index
-    }
-
-    fn say(&mut self, shard: usize, index: u32, text: &str) {
-        self.cores[shard].receive(index, text.as_bytes());
-        (0..4).for_each(|_| self.turn());
-    }
-
-    fn turn(&mut self) {
-        self.now += 1000;
-        for shard in 0..self.cores.len() {
-            let core = &mut self.cores[shard];
-            core.set_time(Nanos(self.now), WallTime(self.now));
-            core.tick();
-            core.release_barriers();
-            while core.run_ready() {}
-            for other in (0..self.cores.len()).filter(|&other| other != shard) {
-                let batch = self.cores[shard].take_batch(ShardId(other as u8), Box::default);
-                if let Some(batch) = batch {
-                    self.cores[other].apply(ShardId(shard as u8), &batch, 0, u64::MAX);
-                }
-            }
-            while let Some((index, chunk)) = self.cores[shard].next_send() {
-                let output = self.output.entry((shard, index)).or_default();
-                output.extend_from_slice(&chunk.bytes);
-                self.cores[shard].sent(index, chunk, true);
-            }
-        }
-    }
-
-    /// Subject and sid of every message a connection got since the last time, sorted.
-    fn messages(&mut self, shard: usize, index: u32) -> Vec<(String, String)> {
-        let output = self.output.remove(&(shard, index)).unwrap_or_default();
-        let text = String::from_utf8(output).expect("text");
-        let heads = text.split("\r\n").map(|line| line.split(' '));
-        let mut found: Vec<(String, String)> = heads
-            .filter_map(|mut words| match words.next() {
-                Some("MSG" | "HMSG") => Some((words.next()?.into(), words.next()?.into())),
-                _ => None,
-            })
-            .collect();
-        found.sort();
-        found
-    }
 }
 
 /// T: no message leaks between accounts that are not connected, and none gets lost between those

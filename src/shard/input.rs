@@ -199,6 +199,9 @@ impl Core {
             Ok(Progress::Incomplete { needed }) => Step::More(needed),
             Err(error) => {
                 let text = error.log_text(input, &connection.limits);
+                if let ProtocolError::MaxPayload { size } = error {
+                    self.trace_too_large(index, input, size);
+                }
                 self.refuse(index, error, &text);
                 Step::Closed
             }

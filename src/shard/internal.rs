@@ -101,6 +101,19 @@ pub struct Question {
     pub client_info: Value,
     /// `connect_opts` of the question.
     pub connect_opts: Value,
+    /// `client_tls` of the question, where the connection is encrypted.
+    pub client_tls: Option<Value>,
+}
+
+/// A connection waits for an account that is not known here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountSought {
+    /// Its shard.
+    pub shard: ShardId,
+    /// The connection.
+    pub slot: Slot,
+    /// Public key of the account.
+    pub key: String,
 }
 
 /// What shards leave for the server's own services.
@@ -110,6 +123,8 @@ pub enum Mail {
     Message(Box<InternalMessage>),
     /// A question to an auth service.
     Question(Box<Question>),
+    /// An account to be looked for.
+    Seek(Box<AccountSought>),
 }
 
 /// The server's own subscriptions on this shard.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::auth::authenticate::{
     CertificateProof, Credentials, Decision, PasswordCheck, RefuseReason, User,
 };
-use crate::auth::cache::PublishCache;
+use crate::auth::cache::VerdictCache;
 use crate::auth::responses::Responses;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, Holds, NEVER, Owed, PendingCheck, Phase};
@@ -176,6 +176,7 @@ impl Core {
         };
         let interval = settings.ping_interval(connection.listener);
         connection.deadlines.auth = NEVER;
+        connection.sought = false;
         connection.keep_alive.rtt = Some(now.since(connection.start_at));
         let first_ping = interval.min(limits::FIRST_PING);
         let spread = first_ping.as_nanos() as u64 / 5;
@@ -246,6 +247,7 @@ impl Core {
             Decision::Refuse(reason) => self.authentication_failed(slot.index, reason),
             Decision::Verify(check) => self.verify(slot, check, false),
             Decision::Ask(ask) => self.ask_service(slot, *ask),
+            Decision::Seek(key) => self.seek_account(slot, key),
         }
     }
 
@@ -293,7 +295,8 @@ impl Core {
             return false;
         };
         let permissions = user.as_ref().and_then(|user| user.permissions.as_deref());
-        connection.publish_cache = permissions.map(|_| Box::new(PublishCache::new()));
+        connection.publish_cache = permissions.map(|_| Box::new(VerdictCache::new()));
+        connection.delivery_cache = permissions.map(|_| Box::new(VerdictCache::new()));
         connection.responses = permissions
             .and_then(|permissions| permissions.responses())
             .map(|grant| Box::new(Responses::new(grant)));

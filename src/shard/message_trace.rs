@@ -214,6 +214,13 @@ impl Core {
         Asked::Yes
     }
 
+    /// The message in hand would have had this size.
+    pub(super) fn trace_size(&mut self, size: usize) {
+        if let Some(origin) = self.local.trace.as_mut().and_then(|it| it.origin.as_mut()) {
+            origin.request["msgsize"] = json!(size);
+        }
+    }
+
     /// The message in hand is refused: its trace says why.
     pub(super) fn trace_refusal(&mut self, text: &[u8]) {
         if let Some(trace) = &mut self.local.trace

@@ -21,7 +21,10 @@ pub mod leaf;
 mod login;
 mod mapping;
 mod message_trace;
+mod oversized;
 pub mod patience;
+#[cfg(test)]
+mod permission_tests;
 mod publish;
 mod query;
 pub mod rates;
@@ -30,6 +33,7 @@ mod remote;
 pub mod report;
 mod request_info;
 pub mod requested;
+mod seek;
 mod services;
 pub mod settings;
 mod shadows;
@@ -42,3 +46,5 @@ mod transport;
 pub mod turn;
 pub mod verify;
 pub mod wiring;
+#[cfg(test)]
+mod world_tests;

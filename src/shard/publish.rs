@@ -409,7 +409,7 @@ impl Local {
             Some(permissions) => connection
                 .publish_cache
                 .as_mut()
-                .is_some_and(|cache| cache.allowed(permissions, subject)),
+                .is_some_and(|cache| cache.allowed(subject, |it| permissions.can_publish(it))),
         }
     }
 

@@ -119,7 +119,9 @@ impl Core {
             Decision::Refuse(reason) => return self.authentication_failed(index, reason),
             Decision::Verify(check) => return self.verify(slot, check, true),
             // Its subscriptions are in the account it was in: it comes back, and is asked about.
-            Decision::Ask(_) => return self.close(index, CloseReason::ClientClosed),
+            Decision::Ask(_) | Decision::Seek(_) => {
+                return self.close(index, CloseReason::ClientClosed);
+            }
         };
         let settings = &self.local.settings;
         let Some(connection) = self.local.connections.of(slot) else {

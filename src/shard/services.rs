@@ -422,6 +422,29 @@ impl Core {
         }
     }
 
+    /// A subscription has ended: measured requests whose answers it was there for are reported
+    /// (AUTH-62), unless somebody else of the account hears them.
+    pub(super) fn abandon_unheard(&mut self, account: AccountId, pattern: &[u8]) {
+        if !self.local.services.measures {
+            return;
+        }
+        let interest = &mut self.tables.of(account).interest;
+        let mut gone: SmallVec<[(AccountId, Vec<Reply>); 2]> = SmallVec::new();
+        for (service, replies) in &mut self.local.services.replies {
+            let mut left = Vec::new();
+            let heard = |reply: &[u8]| !interest.lookup(reply).is_nobody();
+            replies.unheard(account, pattern, heard, &mut left);
+            if !left.is_empty() {
+                gone.push((*service, left));
+            }
+        }
+        for (service, left) in gone {
+            for reply in left {
+                self.report_failure(service, reply, 408);
+            }
+        }
+    }
+
     /// Writes header and payload of a request with what its service is told of the requester; the
     /// header's length, or `None` where there is nothing to tell.
     fn add_request_info(

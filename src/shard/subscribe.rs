@@ -153,6 +153,7 @@ impl Core {
             interest.remove_local(pattern, queue, member)
         });
         self.interest_changed(index, account, pattern, queue, change);
+        self.abandon_unheard(account, pattern);
     }
 
     /// Ends all subscriptions of a connection.

@@ -20,7 +20,7 @@ use crate::transport::websocket::handshake::Endpoint;
 use crate::transport::websocket::session::{Bounds, WebSocketError};
 
 /// TLS handshakes of a shard: so many a turn, the others wait in a queue, so that a storm of
-/// reconnects costs those who are connected a bounded part of each turn.
+/// reconnects costs those who are connected a bounded part of each turn. The shell says when.
 #[derive(Debug, Default)]
 pub(super) struct Handshakes {
     left: u32,
@@ -31,11 +31,6 @@ impl Handshakes {
     /// A turn begins.
     pub(super) fn renew(&mut self) {
         self.left = limits::HANDSHAKES_PER_TURN;
-    }
-
-    /// Does any wait?
-    pub(super) fn wait(&self) -> bool {
-        !self.queue.is_empty()
     }
 }
 
@@ -115,7 +110,7 @@ impl Core {
             return;
         };
         let queued = !connection.early.is_empty();
-        if queued || (transport.costs_handshake() && local.handshakes.left == 0) {
+        if queued || transport.costs_handshake() {
             connection.early.extend_from_slice(bytes);
             let (slot, full) = (
                 connection.slot,
@@ -129,11 +124,31 @@ impl Core {
             }
             return;
         }
-        local.handshakes.left -= u32::from(transport.costs_handshake());
         self.pass(index, bytes);
     }
 
-    /// Goes on with handshakes that had to wait, as many as this turn still may.
+    /// Takes the last bytes of a peer that has gone in the middle of a handshake: it may have been
+    /// done for its part, and has sent what it had to say.
+    pub(super) fn finish_handshake(&mut self, index: u32) {
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        let begun = connection
+            .transport
+            .as_ref()
+            .is_some_and(|it| it.is_handshaking());
+        if begun && !connection.closing() && !connection.early.is_empty() {
+            let early = std::mem::take(&mut connection.early);
+            self.pass(index, &early);
+        }
+    }
+
+    /// Do handshakes wait for [`Core::run_handshakes`]?
+    pub fn handshakes_wait(&self) -> bool {
+        !self.local.handshakes.queue.is_empty()
+    }
+
+    /// Goes on with handshakes, as many as this turn still may.
     pub fn run_handshakes(&mut self) {
         while self.local.handshakes.left > 0 {
             let Some(slot) = self.local.handshakes.queue.pop_front() else {

@@ -81,6 +81,11 @@ pub struct Shard<D: Driver> {
     /// Events that wait until what came before them has been put out. Bounded by the driver's
     /// receive buffers, which they hold.
     waiting: VecDeque<Event<D::Socket>>,
+    /// Connections that come and go, more than one turn takes; in order, because an index that is
+    /// free is soon somebody else's.
+    comings: VecDeque<Event<D::Socket>>,
+    /// From then on handshakes may go on.
+    handshakes_at: Nanos,
     effects: Vec<Effect>,
     /// The shard whose batches were looked at first.
     first_link: usize,
@@ -104,6 +109,8 @@ impl<D: Driver> Shard<D> {
             parts,
             events: Vec::new(),
             waiting: VecDeque::new(),
+            comings: VecDeque::new(),
+            handshakes_at: Nanos::default(),
             effects: Vec::new(),
             first_link: 0,
             questions: Vec::new(),
@@ -131,7 +138,7 @@ impl<D: Driver> Shard<D> {
         if self.congested() {
             return self.turn(Some(CONGESTED_WAIT));
         }
-        if self.core.has_work() || !self.waiting.is_empty() {
+        if self.core.has_work() || !self.waiting.is_empty() || !self.comings.is_empty() {
             return self.turn(None);
         }
         let idle_since = now;
@@ -169,11 +176,13 @@ impl<D: Driver> Shard<D> {
     }
 
     fn sleep_length(&self, now: Nanos) -> Duration {
+        let handshakes = self.core.handshakes_wait().then_some(self.handshakes_at);
         let deadline = self
             .core
             .next_deadline()
             .into_iter()
             .chain(self.ending)
+            .chain(handshakes)
             .min();
         deadline
             .map_or(SLEEP_MAX, |at| at.since(now))
@@ -219,7 +228,7 @@ impl<D: Driver> Shard<D> {
         }
         self.core.tick();
         self.core.release_barriers();
-        self.core.run_handshakes();
+        self.run_handshakes();
         while self.core.run_ready() {}
         self.core.keep_budget();
 
@@ -245,6 +254,20 @@ impl<D: Driver> Shard<D> {
         load.bytes.store(self.core.bytes(), Ordering::Relaxed);
     }
 
+    /// Takes steps of handshakes, unless the last ones were a moment ago.
+    fn run_handshakes(&mut self) {
+        if !self.core.handshakes_wait() {
+            return;
+        }
+        let begun = self.driver.now();
+        if begun < self.handshakes_at {
+            return;
+        }
+        self.core.run_handshakes();
+        let ended = self.driver.now();
+        self.handshakes_at = ended + ended.since(begun) * limits::HANDSHAKES_REST;
+    }
+
     /// Takes what the driver reports, until this turn has put out enough. What is sent goes first:
     /// it makes room.
     fn take_events(&mut self) {
@@ -258,7 +281,23 @@ impl<D: Driver> Shard<D> {
                 event => self.waiting.push_back(event),
             }
         }
+        let mut comings = limits::COMINGS_PER_TURN;
+        while comings > 0
+            && let Some(event) = self.comings.pop_front()
+        {
+            comings -= 1;
+            self.take(event);
+        }
         while let Some(event) = self.waiting.pop_front() {
+            let coming = matches!(
+                event,
+                Event::Accepted { .. } | Event::Ended { .. } | Event::Closed { .. }
+            );
+            if coming && (comings == 0 || !self.comings.is_empty()) {
+                self.comings.push_back(event);
+                continue;
+            }
+            comings -= usize::from(coming);
             self.take(event);
             if self.core.turn_output() >= self.parts.turn_output {
                 break;
@@ -356,6 +395,7 @@ impl<D: Driver> Shard<D> {
                 asked,
                 answer,
             } => self.core.answered(slot, asked, *answer),
+            Control::Sought(slot) => self.core.sought(slot),
             Control::Internal(action) => self.core.act(action),
             Control::Query(query, answer) => self.questions.push((query, answer)),
             Control::Settings(new) => self.take_settings(new),
@@ -522,6 +562,12 @@ impl<D: Driver> Shard<D> {
                         if at != usize::from(self.id.0) {
                             post.send(Control::LinkOpened(identity.clone(), cid));
                         }
+                    }
+                }
+                Effect::Seek(sought) => {
+                    let slot = sought.slot;
+                    if self.parts.services.try_send(Mail::Seek(sought)).is_err() {
+                        self.core.sought(slot);
                     }
                 }
                 Effect::Log(level, line) => log(level, &line),

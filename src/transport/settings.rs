@@ -68,6 +68,8 @@ pub struct TransportSettings {
     pub websocket: Option<Arc<WebSocketSettings>>,
     /// TLS of the leaf node port.
     pub leaf_tls: Option<Arc<TlsSettings>>,
+    /// TLS of monitoring, which asks nobody for a certificate (MON-6).
+    pub monitoring: Option<Arc<TlsSettings>>,
 }
 
 impl TransportSettings {

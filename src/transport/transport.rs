@@ -209,6 +209,11 @@ impl Transport {
         self.stage == Stage::Open
     }
 
+    /// Has TLS begun, and not ended its handshake?
+    pub fn is_handshaking(&self) -> bool {
+        self.stage == Stage::Handshake
+    }
+
     /// The listener it came by.
     pub fn listener(&self) -> Listener {
         self.listener

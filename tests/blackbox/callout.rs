@@ -3,6 +3,7 @@
 use crate::support::client::{Client, Message};
 use crate::support::server::{Server, beyond_stock};
 use crate::support::signer::{Trust, credentials, key, now, overlay, sign};
+use crate::support::tls::Authority;
 use data_encoding::BASE64URL_NOPAD;
 use nkeys::{KeyPair, KeyPairType, XKey};
 use serde_json::{Value, json};
@@ -280,6 +281,52 @@ fn auth_080_auth_083_a_service_of_an_operators_account() {
         match lets_in {
             true => client.expect(&["+OK", "PONG"]),
             false => assert_eq!(client.closed(), ["-ERR 'Authorization Violation'"]),
+        }
+    }
+}
+
+#[test]
+fn auth_082_the_service_is_told_of_tls_and_certificates() {
+    let authority = Authority::new();
+    for verify in [false, true] {
+        let config = format!(
+            "accounts {{ AUTH {{ users [ {{user: auth, password: p}} ] }}, APP {{}} }}
+            authorization {{ timeout: 1, auth_callout {{
+                issuer: {}, account: AUTH, auth_users: [auth]
+            }} }}
+            tls {{ {}, ca_file: {:?}, verify: {verify} }}",
+            issuer().public_key(),
+            authority.server().config(),
+            authority.ca(),
+        );
+        let server = Server::with_config(&config);
+        let own = authority.issue("client", |_| {});
+        let dialer = authority.client().showing(&own);
+        let dial = |options: &str| {
+            let mut client = server.open();
+            dialer.begin(&mut client);
+            client.send(format!("CONNECT {options}\r\nPING\r\n"));
+            client
+        };
+        let mut service = dial(r#"{"user":"auth","pass":"p","verbose":false}"#);
+        service.expect(&["PONG"]);
+        service.quietly(format!("SUB {QUESTIONS} 1\r\n"));
+        let _client = dial(r#"{"user":"u","pass":"secret","verbose":false}"#);
+        let asked = claims(&service.message().payload);
+        let tls = &asked["nats"]["client_tls"];
+        assert_eq!(tls["version"], "1.3", "{asked}");
+        assert!(
+            tls["cipher"]
+                .as_str()
+                .is_some_and(|it| it.starts_with("TLS_"))
+        );
+        let shown = std::fs::read_to_string(&own.cert).expect("a certificate");
+        let first = tls["verified_chains"][0][0]
+            .as_str()
+            .map(|it| it.replace("\r", ""));
+        match verify {
+            true => assert_eq!(first, Some(shown.replace('\r', ""))),
+            false => assert_eq!(first, None),
         }
     }
 }

@@ -379,6 +379,12 @@ fn auth_062_latency_of_requests_that_fail() {
     service.message();
     drop(asker);
     assert_eq!(status(&mut service), (408.into(), "Request Timeout".into()));
+    // It is still there, but does not listen any more.
+    let mut asker = user(&server, "b");
+    asker.send("SUB in.* 1\r\nPUB q.lat in.1 0\r\n\r\n");
+    service.message();
+    asker.send("UNSUB 1\r\n");
+    assert_eq!(status(&mut service), (408.into(), "Request Timeout".into()));
 }
 
 #[test]

@@ -6,18 +6,22 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod account_server;
 mod accounts;
+mod advisories;
 mod auth;
 mod callout;
 mod command_line;
 mod config;
 mod connect;
 mod connz;
+mod doors;
 mod errors;
 mod framing;
 mod headers;
 mod hostile;
 mod hostile_scale;
+mod https;
 mod imports;
 mod lame_duck;
 mod leafnodes;
@@ -34,6 +38,7 @@ mod queues;
 mod rates;
 mod reload;
 mod resolver;
+mod stapling;
 mod subjects;
 mod system_events;
 mod system_requests;

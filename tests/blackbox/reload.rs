@@ -1,7 +1,7 @@
 //! Section 2.6: what a reload changes, refuses and tells.
 
 use crate::support::client::Client;
-use crate::support::server::Server;
+use crate::support::server::{Server, beyond_stock};
 use crate::support::wait_until;
 use rustix::process::Signal;
 
@@ -606,4 +606,20 @@ fn cfg_094_who_has_not_said_who_it_is_yet_is_put_out() {
     server.reload(&open);
     silent.connect("{}");
     silent.quietly("");
+}
+
+/// Stock goes on letting in the users that are no more, until it is started again.
+#[test]
+fn cfg_094_users_are_gone_where_a_token_takes_their_place() {
+    if !beyond_stock() {
+        return;
+    }
+    let server = Server::with_config(USERS);
+    let mut client = server.client_with(U);
+    server.reload("authorization { token: t }\n");
+    assert_eq!(client.closed().last().map(String::as_str), None);
+    let mut again = server.open();
+    again.send(format!("CONNECT {V}\r\n"));
+    assert_eq!(again.closed(), ["-ERR 'Authorization Violation'"]);
+    server.client_with("{\"auth_token\":\"t\"}");
 }

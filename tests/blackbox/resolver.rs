@@ -1,7 +1,7 @@
 //! Section 3.8: tokens of accounts in a directory, changed while clients are connected.
 
 use crate::support::client::Client;
-use crate::support::server::Server;
+use crate::support::server::{Server, beyond_stock};
 use crate::support::signer::{Trust, credentials, key, now, sign};
 use crate::support::wait_until;
 use nkeys::{KeyPair, KeyPairType};
@@ -420,4 +420,21 @@ fn mon_056_059_tokens_are_shown_with_names_and_labels() {
         (&row["issuer_key"], &row["jwt"]),
         (&json!(account), &json!(token))
     );
+}
+
+/// As the configuration that `nsc` generates has it; stock reads them and does not tell anybody.
+#[test]
+fn auth_072_files_put_there_by_hand_count_after_a_reload() {
+    if !beyond_stock() {
+        return;
+    }
+    let (trust, server, _admin) = start(&Trust::new().account_token(&json!({})), "");
+    let id = trust.account.public_key();
+    let mut client = login(&server, &trust.user, &trust.user_token(&json!({})));
+    let revoked = json!({"nats": {"revocations": {"*": now()}}});
+    let file = server.dir().file(&format!("jwt/{id}.jwt"));
+    fs::write(file, trust.account_token(&revoked)).expect("written");
+    let config = trust.directory(&trust.account_token(&json!({"iat": 1_600_000_000})), "");
+    server.reload(&config);
+    assert_eq!(client.closed(), ["-ERR 'User Authentication Revoked'"]);
 }

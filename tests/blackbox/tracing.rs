@@ -338,3 +338,25 @@ fn core_103_stream_imports_are_told() {
     );
     assert_eq!(receiver.message().subject, "in.str.a");
 }
+
+#[test]
+fn core_104_a_message_that_is_too_large_is_told() {
+    let server = Server::with_config(&format!("{CONFIG}\nmax_payload: 100"));
+    let mut traces = listener(&server, "tracer", "tr.>");
+    let mut publisher = login(&server, "a", "publisher");
+    let block = format!("NATS/1.0\r\n{TRACE}\r\n\r\n");
+    let (head, all) = (block.len(), block.len() + 200);
+    publisher.send(format!("HPUB foo.x {head} {all}\r\n{block}"));
+    assert_eq!(publisher.closed(), ["-ERR 'Maximum Payload Violation'"]);
+    let told = body(&traces.message());
+    assert_eq!(told["request"]["msgsize"], all, "{told}");
+    let ingress = &told["events"][0];
+    assert_eq!(ingress["type"], "in");
+    assert_eq!(ingress["subj"], "foo.x");
+    assert_eq!(ingress["error"], "maximum payload exceeded");
+    // Nobody who has not said who he is traces anything.
+    let mut stranger = server.open();
+    stranger.send(format!("HPUB foo.x {head} {all}\r\n{block}"));
+    stranger.closed();
+    traces.quietly("");
+}

@@ -41,6 +41,8 @@ pub struct Flush {
 
 pub struct Client {
     pub wire: SimSocket,
+    /// Its subjects are this account's.
+    pub account: &'static str,
     pub subscriptions: BTreeMap<u64, Subscription>,
     pub gone: bool,
     /// Running numbers of its requests that were answered with "nobody is there".
@@ -55,9 +57,10 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(wire: SimSocket) -> Self {
+    pub fn new(wire: SimSocket, account: &'static str) -> Self {
         let mut client = Self {
             wire,
+            account,
             subscriptions: BTreeMap::new(),
             gone: false,
             unheard: Vec::new(),
@@ -67,9 +70,10 @@ impl Client {
             awaited: std::collections::VecDeque::new(),
             parsed: 0,
         };
-        client.say(
-            b"CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}\r\nSUB _in.* 0\r\n",
+        let connect = format!(
+            "CONNECT {{\"user\":\"{account}\",\"verbose\":false,\"headers\":true,\"no_responders\":true}}\r\nSUB _in.* 0\r\n"
         );
+        client.say(connect.as_bytes());
         client
     }
 

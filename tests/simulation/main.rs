@@ -6,6 +6,7 @@
 
 mod client;
 mod network;
+mod settings;
 mod world;
 
 use world::World;
@@ -25,7 +26,7 @@ fn seeds() -> Vec<u64> {
     }
 }
 
-/// No loss, no duplicate, order kept, interest converged, requests nobody hears answered, nothing
+/// No loss, no duplicate, nothing from another account, order kept, interest converged, requests nobody hears answered, nothing
 /// left of those who went, under random subscriptions and unsubscriptions, connections that end,
 /// break or are closed and whose places are taken at once, sockets that stand still, shards that
 /// get no CPU and full queues between them.

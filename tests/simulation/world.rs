@@ -4,17 +4,13 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use ramjet::auth::authenticate::{Authenticator, PasswordCheck};
+use ramjet::auth::authenticate::PasswordCheck;
 use ramjet::ids::{ConnectionId, Listener, ShardId, Slot};
 use ramjet::limits::MESH_SLOTS;
-use ramjet::options::{AuthOptions, ClientLimits};
-use ramjet::protocol::info::ServerInfo;
 use ramjet::routing::subject::pattern_matches;
 use ramjet::shard::control::{Control, NewSettings, Post};
 use ramjet::shard::core::Core;
-use ramjet::shard::identity::{ServerIdentity, Told};
 use ramjet::shard::report::{Query, ShardReport};
 use ramjet::shard::settings::Settings;
 use ramjet::shard::turn::Shard;
@@ -23,6 +19,7 @@ use ramjet::shard::wiring;
 
 use crate::client::{Client, Flush, Seen, Subscription};
 use crate::network::{Chance, Clock, SOCKETS, SimDriver};
+use crate::settings::{ACCOUNTS, settings};
 
 const SUBJECTS: [&str; 5] = ["a", "a.b", "a.c", "b.c", "b.c.d"];
 const PATTERNS: [&str; 9] = ["a", "a.b", "a.*", "a.>", "*.c", "b.c.>", ">", "*", "b.*.d"];
@@ -71,37 +68,7 @@ impl World {
         }));
         let tight = chance.one_in(4);
         let churn = [1, 2, 8][chance.below(3)];
-        let settings = Arc::new(Settings {
-            number: 0,
-            output_share: None,
-            limits: ClientLimits {
-                ping_interval: Duration::from_secs(3600),
-                max_pending: if tight { 20_000 } else { 64 << 20 },
-                ..Default::default()
-            },
-            info: Arc::new(ServerInfo::default()),
-            accounts: Arc::default(),
-            authenticator: Arc::new(Authenticator::new(&AuthOptions::default()).expect("open")),
-            leaf: ramjet::shard::leaf::settings::LeafSettings::default(),
-            auth_timeout: Duration::from_secs(2),
-            rates: None,
-            identity: ServerIdentity::new(
-                &ServerInfo::default(),
-                Told {
-                    cluster: None,
-                    tags: &[],
-                    metadata: &BTreeMap::new(),
-                    feature_flags: &BTreeMap::new(),
-                },
-                Arc::default(),
-            ),
-            transports: Arc::default(),
-            websocket_authenticator: None,
-            debug: false,
-            trace: false,
-            trace_headers: false,
-            max_traced_msg_len: 0,
-        });
+        let settings = Arc::new(settings(if tight { 20_000 } else { 64 << 20 }));
         let count = 1 + chance.below(4);
         let (posts, parts) = wiring::wire(
             count,
@@ -147,17 +114,18 @@ impl World {
     /// A new client on a random shard.
     fn join(&mut self) {
         let shard = self.chance.below(self.shards.len());
-        self.join_on(shard);
+        let account = ACCOUNTS[self.chance.below(ACCOUNTS.len())];
+        self.join_on(shard, account);
     }
 
-    fn join_on(&mut self, shard: usize) {
+    fn join_on(&mut self, shard: usize, account: &'static str) {
         let wire = crate::network::SimSocket::default();
         let socket = SOCKETS.with(|sockets| {
             sockets.borrow_mut().push(Rc::clone(&wire));
             sockets.borrow().len() - 1
         });
         self.numbers.push(0);
-        self.clients.push(Client::new(wire));
+        self.clients.push(Client::new(wire, account));
         let cid = ConnectionId(self.clients.len() as u64);
         let address = ([127, 0, 0, 1], 1).into();
         self.posts[shard].send(Control::Serve {
@@ -173,9 +141,9 @@ impl World {
     /// for a PONG: it must not come before its messages are where their receiver is.
     pub fn pong_waits_for_room(&mut self) {
         let publisher = self.clients.len();
-        self.join_on(0);
+        self.join_on(0, ACCOUNTS[0]);
         let subscriber = self.clients.len();
-        self.join_on(1);
+        self.join_on(1, ACCOUNTS[0]);
         self.clients[subscriber].subscribe(1, ">", None);
         self.settle();
         for _ in 0..3 * MESH_SLOTS {
@@ -390,6 +358,8 @@ impl World {
                 let mut last: BTreeMap<usize, u64> = BTreeMap::new();
                 for (subject, seen) in &subscription.seen {
                     let said = self.published.get(seen).copied();
+                    let publisher = &self.clients[seen.publisher];
+                    assert_eq!(publisher.account, client.account, "{context}: {seen:?}");
                     assert_eq!(said, Some(subject.as_str()), "{context}: right subject");
                     assert!(
                         pattern_matches(pattern, subject.as_bytes()),
@@ -405,11 +375,11 @@ impl World {
                     );
                 }
                 if subscription.queue.is_none() && !client.gone {
-                    self.check_complete(subscription, &context);
+                    self.check_complete(client, subscription, &context);
                 }
                 if subscription.queue.is_none() {
                     for flush in &client.flushes {
-                        self.check_flush(*sid, subscription, flush, &context);
+                        self.check_flush(client, *sid, flush, &context);
                     }
                 }
             }
@@ -481,7 +451,7 @@ impl World {
     }
 
     /// A plain subscription misses nothing between its confirmation and its end.
-    fn check_complete(&self, subscription: &Subscription, context: &str) {
+    fn check_complete(&self, client: &Client, subscription: &Subscription, context: &str) {
         let Some(from) = &subscription.confirmed_at else {
             return;
         };
@@ -491,7 +461,8 @@ impl World {
             let after = message.number > from.get(message.publisher).copied().unwrap_or(0);
             // Where it was given up the end is not sharp: what was under way may come or not.
             let stayed = subscription.ended_at.is_none();
-            let publisher_stayed = !self.clients[message.publisher].gone;
+            let publisher = &self.clients[message.publisher];
+            let publisher_stayed = !publisher.gone && publisher.account == client.account;
             if matches && after && stayed && publisher_stayed {
                 assert!(
                     seen.contains(message),
@@ -505,7 +476,8 @@ impl World {
     /// was there none that may have taken the message with it as it closed?
     fn has_steady_member(&self, queue: &str, seen: &Seen, subject: &str) -> bool {
         let mut steady = false;
-        for client in &self.clients {
+        let account = self.clients[seen.publisher].account;
+        for client in self.clients.iter().filter(|it| it.account == account) {
             for subscription in client.subscriptions.values() {
                 let pattern = subscription.pattern.as_bytes();
                 if subscription.queue.as_deref() != Some(queue)
@@ -527,13 +499,16 @@ impl World {
 
     /// A PONG after a publish, then a PONG at the subscriber: the message is there. So nothing may
     /// leave a shard before the batches that belong to it.
-    fn check_flush(&self, sid: u64, it: &Subscription, flush: &Flush, context: &str) {
+    fn check_flush(&self, client: &Client, sid: u64, flush: &Flush, context: &str) {
+        let it = &client.subscriptions[&sid];
         let (Some(from), None) = (&it.confirmed_at, &it.ended_at) else {
             return;
         };
         let there = flush.seen.get(&sid).copied().unwrap_or(0);
         let seen: BTreeSet<Seen> = it.seen[..there].iter().map(|(_, seen)| *seen).collect();
-        for (publisher, &confirmed) in flush.confirmed.iter().enumerate() {
+        let confirmed = flush.confirmed.iter().enumerate();
+        let same = |it: &(usize, _)| self.clients[it.0].account == client.account;
+        for (publisher, &confirmed) in confirmed.filter(same) {
             let from = from.get(publisher).copied().unwrap_or(0);
             for number in from + 1..=confirmed {
                 let message = Seen { publisher, number };
@@ -581,6 +556,7 @@ impl World {
                     .clients
                     .iter()
                     .filter(|client| !client.gone)
+                    .filter(|client| client.account == self.clients[seen.publisher].account)
                     .any(|client| {
                         client.subscriptions.values().any(|subscription| {
                             subscription.queue.as_deref() == Some(queue)

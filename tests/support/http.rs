@@ -41,10 +41,27 @@ pub fn get(address: SocketAddr, path: &str) -> Response {
 /// `METHOD path` without a body.
 #[track_caller]
 pub fn request(address: SocketAddr, method: &str, path: &str) -> Response {
-    let mut stream = TcpStream::connect(address).expect("monitoring port");
+    request_over(connect(address), address, method, path)
+}
+
+/// A connection to the monitoring port.
+#[track_caller]
+pub fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("monitoring port");
     stream
         .set_read_timeout(Some(PATIENCE))
         .expect("read timeout");
+    stream
+}
+
+/// The same over a connection, which may be TLS.
+#[track_caller]
+pub fn request_over(
+    mut stream: impl Read + Write,
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+) -> Response {
     let request =
         format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("request");

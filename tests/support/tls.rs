@@ -4,7 +4,7 @@ use super::client::{Client, Wire};
 use super::directory::TempDir;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    KeyUsagePurpose, SanType, SigningKey,
 };
 use rustls::client::{ClientConnection, Resumption};
 use rustls::crypto::aws_lc_rs;
@@ -58,6 +58,11 @@ impl Authority {
             dir,
             issuer: Issuer::new(params, key),
         }
+    }
+
+    /// Signs any bytes, with ECDSA over P-256 and SHA-256.
+    pub fn sign(&self, bytes: &[u8]) -> Vec<u8> {
+        self.issuer.key().sign(bytes).expect("signs")
     }
 
     /// Its certificate's file.

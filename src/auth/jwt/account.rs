@@ -352,6 +352,30 @@ impl AccountClaims {
         }
     }
 
+    /// An account of which nothing is known but its key, and that may do everything.
+    pub fn unlimited(key: &str) -> Self {
+        Self {
+            standard: Standard {
+                subject: key.to_owned(),
+                ..Standard::default()
+            },
+            body: AccountBody {
+                limits: Limits {
+                    subs: -1,
+                    payload: -1,
+                    conn: -1,
+                    leaf: -1,
+                    imports: -1,
+                    exports: -1,
+                    wildcards: true,
+                    disallow_bearer: false,
+                },
+                ..AccountBody::default()
+            },
+            signing_keys: BTreeMap::new(),
+        }
+    }
+
     /// Its limits as the server's own.
     pub fn limits(&self) -> AccountLimits {
         let limits = &self.body.limits;

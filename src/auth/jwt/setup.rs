@@ -86,6 +86,12 @@ pub fn keys(options: &Options, version: &str) -> Result<Option<Keys>, SetupError
         // The operator's own can always connect.
         pinned.insert(options.system_account.clone());
     }
+    let read_only = matches!(operator.resolver, Some(ResolverOptions::Url(_)));
+    if read_only && !operator.preload.is_empty() {
+        let text =
+            "resolver preloads only available for writeable resolver types MEM/DIR/CACHE_DIR";
+        return Err(SetupError::Text(text));
+    }
     for (key, token) in &operator.preload {
         if let Err(error) = super::account::AccountClaims::decode(token) {
             let key = key.clone();
@@ -108,6 +114,11 @@ fn check(options: &Options) -> Result<(), SetupError> {
         }
     }
     let refused = [
+        (
+            // The one operator names no account server either: stock asks one without a name.
+            operator.resolver.is_none() && operator.operators.len() == 1,
+            "could not fetch <\"/accounts/\">: Get \"/accounts/\": unsupported protocol scheme \"\"",
+        ),
         (
             operator.resolver.is_none(),
             "operators require an account resolver to be configured",
@@ -133,11 +144,6 @@ fn check(options: &Options) -> Result<(), SetupError> {
             "no_auth_user not compatible with Trusted Operator",
         ),
     ];
-    if matches!(operator.resolver, Some(ResolverOptions::Url(_))) {
-        let text = "account server URLs are not fetched in this version; use resolver: MEMORY with \
-                    resolver_preload, or a resolver of type full with nsc push";
-        return Err(SetupError::Text(text));
-    }
     match refused.iter().find(|(refused, _)| *refused) {
         Some((_, text)) => Err(SetupError::Text(text)),
         None => Ok(()),

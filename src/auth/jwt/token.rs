@@ -232,6 +232,13 @@ impl Token {
     }
 }
 
+/// All claims of a token as they are, unchecked: for showing one that was checked.
+pub fn shown(text: &str) -> Option<Value> {
+    let claims = text.split('.').nth(1)?;
+    let claims = BASE64URL_NOPAD.decode(claims.as_bytes()).ok()?;
+    serde_json::from_slice(&claims).ok()
+}
+
 /// Is this a public key whose first letter is `prefix`: `O`perator, `A`ccount, `U`ser, server `N`,
 /// curve `X`?
 pub fn is_public_key(text: &str, prefix: char) -> bool {

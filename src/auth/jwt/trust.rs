@@ -94,6 +94,22 @@ impl TrustedAccount {
         &self.claims.standard.subject
     }
 
+    /// The system account of an operator before its token could be had (stock's bootstrapping
+    /// account): users signed with its own key may connect, so that they can bring the token.
+    pub fn bootstrapping(key: &str) -> Self {
+        Self {
+            token: "".into(),
+            claims: AccountClaims::unlimited(key),
+            strict: false,
+            default_permissions: None,
+        }
+    }
+
+    /// Is it one of [`TrustedAccount::bootstrapping`]?
+    pub fn is_bootstrapping(&self) -> bool {
+        self.token.is_empty()
+    }
+
     /// Has it expired?
     pub fn expired(&self, now: i64) -> bool {
         let expires = self.claims.standard.expires;
@@ -122,6 +138,8 @@ pub struct Trust {
     pub keys: Keys,
     accounts: HashMap<String, (AccountId, Arc<TrustedAccount>)>,
     zones: Option<Zones>,
+    /// May an account that is not here be somewhere else?
+    seeks: bool,
 }
 
 /// What somebody presents.
@@ -176,6 +194,9 @@ pub enum Refused {
     Source,
     /// Not now.
     Times,
+    /// Its account is not known here, or only as it was until it expired: the key of one to be
+    /// looked for.
+    Seek(String),
     /// An auth service decides about it.
     Ask(Box<Ask>),
     /// An auth service put it into an account it may not.
@@ -193,7 +214,9 @@ impl Refused {
             Self::Invalid => "User JWT no longer valid",
             Self::Proxy => "User requires a trusted proxy",
             Self::NotPinned => "Account not listed as operator pinned account",
-            Self::NoAccount => "Account JWT lookup error: no trusted JWT of the account",
+            Self::NoAccount | Self::Seek(_) => {
+                "Account JWT lookup error: no trusted JWT of the account"
+            }
             Self::Issuer => "User JWT issuer is not known",
             Self::Scope => "User JWT is not valid for its scope",
             Self::AccountExpired => "Account JWT has expired",
@@ -299,6 +322,16 @@ impl Trust {
             keys,
             accounts: HashMap::new(),
             zones: Some(zones),
+            seeks: false,
+        }
+    }
+
+    /// Accounts that are not here are to be looked for.
+    #[must_use]
+    pub fn seeking(self) -> Self {
+        Self {
+            seeks: true,
+            ..self
         }
     }
 
@@ -381,7 +414,11 @@ impl Trust {
         {
             return Err(Refused::NotPinned);
         }
-        let Some((id, account)) = self.accounts.get(&key) else {
+        let known = self.accounts.get(&key);
+        if self.seeks && known.is_none_or(|(_, account)| account.expired(now)) {
+            return Err(Refused::Seek(key));
+        }
+        let Some((id, account)) = known else {
             return Err(Refused::NoAccount);
         };
         let scope = account.signer(&claims.standard.issuer);

@@ -160,8 +160,7 @@ const FLAGS: &[(&[&str], Kind, Flag)] = &[
 ];
 
 /// Flags without effect in this version.
-const INACTIVE: [Flag; 10] = [
-    Flag::HttpsPort,
+const INACTIVE: [Flag; 8] = [
     Flag::Profile,
     Flag::Routes,
     Flag::Cluster,
@@ -170,7 +169,6 @@ const INACTIVE: [Flag; 10] = [
     Flag::ConnectRetries,
     Flag::ClusterName,
     Flag::JetStream,
-    Flag::StoreDir,
 ];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -386,6 +384,10 @@ fn apply_setting(flag: Flag, setting: &Setting, options: &mut Options) -> Result
         (Flag::HttpPort, Setting::Number(port)) => {
             options.monitor.http_port = bounded("--http_port", *port, -1, 65535)?;
         }
+        (Flag::HttpsPort, Setting::Number(port)) => {
+            options.monitor.https_port = bounded("--https_port", *port, -1, 65535)?;
+        }
+        (Flag::StoreDir, Setting::Text(folder)) => options.store_dir = path(folder),
         (Flag::Shards, Setting::Number(count)) => {
             let max = i64::try_from(SHARDS_MAX).unwrap_or(i64::MAX);
             let count: usize = bounded("--shards", *count, 0, max)?;

@@ -307,7 +307,8 @@ fn subject_permission(
 ) -> Option<SubjectPermission> {
     let Node::Map(map) = &value.node else {
         return Some(SubjectPermission {
-            allow: subjects(report, value, queues),
+            // Stock does not know here where it is.
+            allow: listed(report, value, queues, Report::error_anywhere),
             deny: Vec::new(),
         });
     };
@@ -334,6 +335,18 @@ fn subject_permission(
 
 /// A subject or a list of them; `None` for an empty list, which stock takes as no list at all.
 pub fn subjects(report: &mut Report, value: &Value, queues: bool) -> Option<Vec<String>> {
+    listed(report, value, queues, |report, kind| {
+        report.error(value, kind)
+    })
+}
+
+/// The same, where `place` notes what is wrong.
+fn listed(
+    report: &mut Report,
+    value: &Value,
+    queues: bool,
+    place: impl Fn(&mut Report, ProblemKind),
+) -> Option<Vec<String>> {
     let mut subjects = Vec::new();
     match &value.node {
         Node::String(_) => subjects.push(report.keep(value, value.text())?.to_owned()),
@@ -349,13 +362,13 @@ pub fn subjects(report: &mut Report, value: &Value, queues: bool) -> Option<Vec<
         }
         _ => {
             let text = "Expected subject permissions to be a subject, or array of subjects, got ";
-            report.error(value, type_in(text, value));
+            place(report, type_in(text, value));
             return None;
         }
     }
     for subject in &subjects {
         if let Err(kind) = check_subject(subject, queues) {
-            report.error(value, kind);
+            place(report, kind);
             return None;
         }
     }

@@ -75,6 +75,7 @@ pub fn between(old: &Options, new: &Options, port: u16) -> Result<Changes, NotRe
     changes.note(old, new, "ping_max", |it| it.client.ping_max);
     fixed("HTTPHost", old, new, |it| http_host(it).to_owned())?;
     fixed("HTTPPort", old, new, |it| it.monitor.http_port)?;
+    fixed("HTTPSPort", old, new, |it| it.monitor.https_port)?;
     fixed("HTTPBasePath", old, new, |it| {
         it.monitor.http_base_path.clone()
     })?;
@@ -134,6 +135,7 @@ impl Changes {
             shown_websocket(&websocket)
         })?;
         self.proxies(old, new);
+        self.tell(old.ocsp != new.ocsp, || "Reloaded: OCSP".to_owned());
         let (before, after) = (old.tls.as_ref(), new.tls.as_ref());
         self.tell(before != after, || tls_line(after.is_some()));
         let timeout = |it: Option<&TlsOptions>| it.and_then(|it| it.timeout).unwrap_or_default();
@@ -310,6 +312,9 @@ impl Changes {
         })?;
         fixed("AccountResolver", old, new, |it| {
             format!("{:?}", it.operator.resolver)
+        })?;
+        fixed("AccountResolverTLSConfig", old, new, |it| {
+            format!("{:?}", it.operator.resolver_tls)
         })?;
         fixed("NoSystemAccount", old, new, |it| it.no_system_account)?;
         let (before, after) = (&old.auth, &new.auth);

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::ids::{GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
 use crate::limits::SHARDS_MAX;
-use crate::options::{AccountOptions, OcspMode, Options, WriteTimeoutPolicy};
+use crate::options::{AccountOptions, Options, WriteTimeoutPolicy};
 use crate::transport::settings::HANDSHAKE_TIMEOUT;
 
 /// Nanoseconds of the least `lame_duck_duration` a file may set (CFG-45).
@@ -135,6 +135,12 @@ impl Keys<'_> {
                 options.monitor.http_port = bounded(name, port, -1, 65535)?;
                 options.monitor.http_host = host;
             }
+            "https" => {
+                let (host, port) = listen::parse(value)?;
+                options.monitor.https_port = bounded(name, port, -1, 65535)?;
+                options.monitor.http_host = host;
+            }
+            "https_port" => options.monitor.https_port = port(name, value)?,
             "http_port" => options.monitor.http_port = port(name, value)?,
             "http_base_path" => options.monitor.http_base_path = value.text()?.to_owned(),
             "debug" => options.log.debug = value.boolean()?,
@@ -181,9 +187,6 @@ impl Keys<'_> {
             "allow_non_tls" => options.allow_non_tls = value.boolean()?,
             "ocsp" => {
                 options.ocsp = tls::read_ocsp(self.report, value);
-                if options.ocsp.mode != OcspMode::Never {
-                    self.report.inactive(name);
-                }
             }
             "mappings" => {
                 let mappings = mappings::read(self.report, value);
@@ -297,6 +300,7 @@ impl Keys<'_> {
         match known {
             "operator" => operator::operators(report, value, options),
             "resolver" => operator::resolver(report, value, options),
+            "resolver_tls" => options.resolver_tls = tls::read_link(report, "resolver_tls", value),
             "resolver_preload" => operator::preload(report, value, options),
             "resolver_pinned_accounts" => operator::pinned(report, value, options),
             "trusted_keys" => operator::trusted_keys(report, value, options),
@@ -322,14 +326,18 @@ impl Keys<'_> {
             }
             "gateway" => inactive::links::gateway(report, value),
             "mqtt" => inactive::listeners::mqtt(report, value),
-            "jetstream" => noted = inactive::jetstream::jetstream(report, value),
-            "ocsp_cache" => tls::check::ocsp_cache(report, value),
-            "resolver_tls" => tls::check::tls(report, name, value),
-            "https" => {
-                let (_, port) = listen::parse(value)?;
-                noted = port != 0;
+            "jetstream" => {
+                noted = inactive::jetstream::jetstream(report, value);
+                if let Node::Map(map) = &value.node
+                    && let Some(folder) = ["store", "store_dir", "storedir"]
+                        .iter()
+                        .find_map(|name| map.find(name))
+                {
+                    self.options.store_dir = folder.text().ok().map(PathBuf::from);
+                }
             }
-            "https_port" | "prof_port" | "prof_block_rate" => noted = value.integer()? != 0,
+            "ocsp_cache" => tls::check::ocsp_cache(report, value),
+            "prof_port" | "prof_block_rate" => noted = value.integer()? != 0,
             // Links are to come; what is said of them is kept.
             "connect_error_reports" => {
                 self.options.connect_error_reports = or_default_reports(value.integer()?, 3600);
@@ -339,7 +347,7 @@ impl Keys<'_> {
                 self.options.reconnect_error_reports = or_default_reports(value.integer()?, 1);
                 noted = value.integer()? != 0;
             }
-            "store_dir" => _ = value.text()?,
+            "store_dir" => self.options.store_dir = filled(value)?.map(PathBuf::from),
             "default_js_domain" => {
                 let text = "error default_js_domain config: unsupported type ";
                 let Node::Map(map) = &value.node else {

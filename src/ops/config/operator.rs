@@ -210,13 +210,19 @@ pub fn trusted_keys(report: &mut Report, value: &Value, options: &mut OperatorOp
         alone: "error parsing trusted: unsupported type ",
     };
     options.trusted_keys = report.texts(what, value).unwrap_or_default();
-    if let Some(bad) = options
+    let bad = |it: &&String| !is_public_key(it, 'O');
+    if let Some((at, bad)) = options
         .trusted_keys
         .iter()
-        .find(|it| !is_public_key(it, 'O'))
+        .enumerate()
+        .find(|it| bad(&it.1))
     {
+        let entry = match &value.node {
+            Node::Array(entries) => entries.get(at),
+            _ => None,
+        };
         report.error(
-            value,
+            entry.unwrap_or(value),
             ProblemKind::Value {
                 before: "trust key ",
                 value: bad.clone(),

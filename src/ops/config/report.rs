@@ -29,6 +29,11 @@ impl Report {
         });
     }
 
+    /// Notes an error that stock gives no place.
+    pub fn error_anywhere(&mut self, kind: ProblemKind) {
+        self.errors.push(Problem { origin: None, kind });
+    }
+
     /// Notes a warning at a value.
     pub fn warning(&mut self, at: &Value, kind: ProblemKind) {
         self.warnings.push(Problem {

@@ -1,11 +1,12 @@
 //! `/accountz` and `/accstatz`: the accounts there are (MON-30..32).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::account_detail::{self, TokenDetail};
 use super::facts::ServerFacts;
 use super::format;
 use super::query::{BadRequest, Parameters};
@@ -37,11 +38,15 @@ pub(super) struct AccountInfo {
     leafnode_connections: u64,
     client_connections: u64,
     subscriptions: u64,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    mappings: BTreeMap<String, Vec<Value>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     exports: Vec<Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     imports: Vec<Value>,
     name_tag: String,
+    #[serde(flatten)]
+    token: TokenDetail,
     sublist_stats: SublistStats,
 }
 
@@ -94,6 +99,22 @@ fn system_imports(account: &str, system: &str) -> Vec<Value> {
     asked.map(import).collect()
 }
 
+/// Local subjects of the services an account imports, each of which stock has a subscription for.
+pub(super) fn imported_services(facts: &ServerFacts, name: &str) -> Vec<String> {
+    let account = facts.accounts.find(name);
+    let Some(account) = account.and_then(|id| facts.accounts.get(id)) else {
+        return Vec::new();
+    };
+    let system = system_account(facts);
+    let asked = match system.is_empty() {
+        true => Vec::new(),
+        false => system_imports(name, system),
+    };
+    let asked = asked.iter().filter_map(|it| it["to"].as_str());
+    let own = account.service_imports.iter().map(|it| &*it.from);
+    asked.chain(own).map(str::to_owned).collect()
+}
+
 /// Answers `/accountz`.
 pub(super) fn accountz<'a>(
     facts: &'a ServerFacts,
@@ -123,30 +144,43 @@ pub(super) fn account_info(
     figures: &dyn Figures,
     wanted: &str,
 ) -> Result<AccountInfo, BadRequest> {
-    if !is_account(facts, wanted) {
+    let account = facts.accounts.find(wanted);
+    let Some(account) = account.and_then(|id| facts.accounts.get(id)) else {
         return Err(BadRequest(format!("Account {wanted} does not exist")));
+    };
+    let trusted = facts.trusted.get(wanted).map(|it| &**it);
+    let mut exports = account_detail::exports(account, trusted);
+    if wanted == system_account(facts) {
+        exports.extend(system_exports());
     }
     let system = system_account(facts);
     let is_system = wanted == system;
+    let mut imports = account_detail::imports(facts, account);
+    if !system.is_empty() {
+        imports.extend(system_imports(wanted, system));
+    }
     let report = of_accounts(figures).remove(wanted).unwrap_or_default();
     Ok(AccountInfo {
         account_name: wanted.into(),
         update_time: format::time(facts.start),
         is_system,
-        expired: false,
+        expired: trusted.is_some_and(|it| account_detail::is_expired(it, format::now())),
         complete: true,
         jetstream_enabled: false,
         leafnode_connections: 0,
         client_connections: report.figures.connections,
-        subscriptions: report.figures.subscriptions,
-        exports: match is_system {
-            true => system_exports(),
-            false => Vec::new(),
+        subscriptions: report.figures.subscriptions + imported_services(facts, wanted).len() as u64,
+        mappings: match trusted {
+            Some(trusted) => account_detail::mappings(&trusted.claims.mappings()),
+            None => {
+                let mut all = facts.options.accounts.iter();
+                let own = all.find(|it| it.name == wanted);
+                account_detail::mappings(own.map_or(&[], |it| &it.mappings))
+            }
         },
-        imports: match system.is_empty() {
-            true => Vec::new(),
-            false => system_imports(wanted, system),
-        },
+        exports,
+        imports,
+        token: trusted.map(TokenDetail::of).unwrap_or_default(),
         name_tag: name_tag(facts, wanted).into(),
         sublist_stats: SublistStats::of_account(&report.figures, &report.routing),
     })

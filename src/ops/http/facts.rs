@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::accounts::registry::Accounts;
+use crate::auth::jwt::trust::TrustedAccount;
 use crate::options::Options;
 use crate::protocol::info::ServerInfo;
 use crate::time::WallTime;
@@ -20,9 +21,11 @@ pub struct ServerFacts {
     pub options: Arc<Options>,
     /// The accounts there are.
     pub accounts: Arc<Accounts>,
+    /// Those that operators vouch for, by their keys.
+    pub trusted: Arc<BTreeMap<String, Arc<TrustedAccount>>>,
     /// TLS and WebSocket as they are in force.
     pub transports: Arc<TransportSettings>,
-    /// Monitoring port really bound.
+    /// Monitoring port really bound, with TLS or without.
     pub http_port: u16,
     /// Shards.
     pub shards: usize,

@@ -45,7 +45,7 @@ pub(super) fn uptime(time: Duration) -> String {
 }
 
 /// A duration as Go's `String` method writes it.
-pub(super) fn duration(time: Duration) -> String {
+pub fn duration(time: Duration) -> String {
     let nanos = time.as_nanos();
     let fraction = |whole: u128, rest: u128, digits: usize, unit: &str| {
         let rest = format!("{rest:0digits$}");

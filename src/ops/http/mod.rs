@@ -1,6 +1,7 @@
 //! Monitoring over HTTP: one thread, one file for each endpoint. Figures come from the shards by
 //! message, so no request ever holds one up for longer than its answer takes to write.
 
+mod account_detail;
 mod accounts;
 pub mod answers;
 mod connz;

@@ -36,7 +36,7 @@ impl Parameters {
     }
 
     /// A text; empty if absent.
-    pub(super) fn text(&self, name: &str) -> &str {
+    pub fn text(&self, name: &str) -> &str {
         self.0.get(name).map_or("", String::as_str)
     }
 

@@ -14,9 +14,13 @@ use hyper::header::{
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::server::ServerConfig;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
+use tokio_rustls::TlsAcceptor;
 
 use super::answers::Answers;
 use super::metrics::{self, Metrics};
@@ -127,17 +131,42 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
         };
         let state = Arc::clone(&state);
         tokio::spawn(async move {
-            let answer = service_fn(move |request| respond(Arc::clone(&state), request));
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
-                .max_buf_size(HEADER_MAX)
-                .serve_connection(TokioIo::new(stream), answer);
-            // A client that goes away or speaks no HTTP is its own affair.
-            let _ = connection.await;
+            match state.tls() {
+                None => serve_connection(stream, state).await,
+                Some(config) => serve_secured(stream, config, state).await,
+            }
             drop(place);
         });
     }
+}
+
+async fn serve_secured(stream: TcpStream, config: Arc<ServerConfig>, state: Arc<State>) {
+    let peer = stream.peer_addr();
+    let handshake = TlsAcceptor::from(config).accept(stream);
+    // Stock lets the whole of it, handshake and header, take that long.
+    match tokio::time::timeout(HEADER_TIMEOUT, handshake).await {
+        Ok(Ok(stream)) => serve_connection(stream, state).await,
+        Ok(Err(error)) => {
+            if let Ok(peer) = peer {
+                log::error!("monitoring: http: TLS handshake error from {peer}: {error}");
+            }
+        }
+        Err(_) => {} // it said nothing
+    }
+}
+
+async fn serve_connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    state: Arc<State>,
+) {
+    let answer = service_fn(move |request| respond(Arc::clone(&state), request));
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(HEADER_MAX)
+        .serve_connection(TokioIo::new(stream), answer);
+    // A client that goes away or speaks no HTTP is its own affair.
+    let _ = connection.await;
 }
 
 async fn respond(
@@ -155,6 +184,13 @@ impl State {
     fn new(answers: Arc<Answers>) -> Self {
         let base_path = base_path(&answers.facts().options.monitor.http_base_path);
         Self { answers, base_path }
+    }
+
+    /// TLS as it is in force; none without HTTPS.
+    fn tls(&self) -> Option<Arc<ServerConfig>> {
+        let facts = self.answers.facts();
+        let tls = facts.transports.monitoring.as_ref();
+        tls.map(|it| Arc::clone(&it.config))
     }
 
     fn answer(&self, path: &str, query: &str) -> Response<Full<Bytes>> {

@@ -195,6 +195,7 @@ impl Site {
             ramjet_version: "0.0.0",
             accounts: Arc::new(Accounts::new(&options).expect("accounts")),
             options: Arc::new(options),
+            trusted: Arc::default(),
             transports: Arc::default(),
             http_port: address.port(),
             shards: 2,

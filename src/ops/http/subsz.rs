@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
-use super::accounts::of_accounts;
+use super::accounts::{imported_services, of_accounts};
 use super::connz::SubDetail;
 use super::facts::ServerFacts;
 use super::format::{self, Number};
 use super::query::{BadRequest, Page, Parameters};
+use crate::ids::ConnectionId;
 use crate::routing::interest::RoutingStats;
 use crate::routing::subject::{is_valid_literal, pattern_matches};
 use crate::shard::report::{AccountFigures, Counters, Figures, Query, SubscriptionReport};
@@ -93,18 +94,35 @@ pub(super) fn subsz<'a>(
     } else {
         figures.ask(Query::Counters)
     };
+    // Of one account, with those that the server has for it.
+    let services = imported_services(facts, account);
+    let services: Vec<SubscriptionReport> = (1..)
+        .zip(services)
+        .map(|(sid, subject)| SubscriptionReport {
+            account: account.into(),
+            subject: subject.into(),
+            queue: None,
+            sid: sid.to_string().into(),
+            msgs: 0,
+            max: 0,
+            cid: ConnectionId(0),
+        })
+        .collect();
     let stats = if account.is_empty() {
         SublistStats::of(&Counters::sum(
             reports.iter().map(|report| &report.counters),
         ))
     } else {
-        let of = of_accounts(figures).remove(account).unwrap_or_default();
+        let mut of = of_accounts(figures).remove(account).unwrap_or_default();
+        of.figures.subscriptions += services.len() as u64;
+        of.routing.inserts += services.len() as u64;
         SublistStats::of_account(&of.figures, &of.routing)
     };
     let (list, total) = if listed {
         let mut all: Vec<SubscriptionReport> = reports
             .into_iter()
             .flat_map(|report| report.subscriptions)
+            .chain(services)
             .filter(|it| account.is_empty() || *it.account == *account)
             .filter(|it| test.is_empty() || pattern_matches(it.subject.as_bytes(), test.as_bytes()))
             .collect();

@@ -146,6 +146,7 @@ pub(super) fn varz<'a>(
 ) -> Varz<'a> {
     let (info, options) = (&*facts.info, &*facts.options);
     let limits = &options.client;
+    let https = options.monitor.https_port != 0;
     let now = format::now();
     Varz {
         server_id: &info.server_id,
@@ -165,9 +166,9 @@ pub(super) fn varz<'a>(
         ping_interval: limits.ping_interval.as_nanos() as u64,
         ping_max: limits.ping_max,
         http_host: facts.http_host(),
-        http_port: facts.http_port,
+        http_port: if https { 0 } else { facts.http_port },
         http_base_path: &options.monitor.http_base_path,
-        https_port: 0,
+        https_port: if https { facts.http_port } else { 0 },
         auth_timeout: Number(options.auth.timeout.as_secs_f64()),
         max_control_line: limits.max_control_line,
         max_payload: limits.max_payload,

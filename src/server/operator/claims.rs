@@ -1,5 +1,5 @@
 //! `$SYS.REQ.CLAIMS.>` and `$SYS.REQ.ACCOUNT.*.CLAIMS.>`: tokens of accounts asked for, changed,
-//! compared with other servers (AUTH-74..79).
+//! compared with other servers (AUTH-73..79).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::directory::Directory;
+use super::lookups::{Lookups, Open};
+use super::outcome::{Outcome, named};
+use super::search::Search;
+use super::waiting::Waiting;
 use crate::auth::jwt::account::AccountClaims;
 use crate::auth::jwt::operator::OperatorClaims;
 use crate::auth::jwt::token::{Token, is_public_key};
@@ -15,7 +19,7 @@ use crate::options::{DirectoryOptions, OperatorOptions};
 use crate::server::reload::Reloader;
 use crate::server::system::envelope::Envelope;
 use crate::server::system::services::{Outlet, Service};
-use crate::shard::internal::{InternalMessage, InternalPublish};
+use crate::shard::internal::{AccountSought, InternalMessage, InternalPublish};
 
 /// Time between two comparisons with other servers.
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
@@ -23,6 +27,10 @@ const INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
 const PACK_QUEUE: &str = "responder";
 /// Problems of a token that are named in an answer.
 const PROBLEMS_SHOWN: usize = 16;
+/// Longest time between two looks at what has expired.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
+/// Time between two tries for the system account.
+const SYSTEM_RETRY: Duration = Duration::from_secs(1);
 const PACK: &str = "$SYS.REQ.CLAIMS.PACK";
 
 /// Answers for a directory of tokens.
@@ -38,25 +46,13 @@ pub(in crate::server) struct ClaimsService {
     operators: Vec<String>,
     interval: Duration,
     next_comparison: Option<Instant>,
+    expiry_interval: Duration,
+    next_expiry: Option<Instant>,
+    next_try: Option<Instant>,
+    /// Reloads that the directory was read again for.
+    reloads: u64,
     inbox: String,
-}
-
-/// What came of a change.
-struct Outcome {
-    /// The account it is about, if it is about one.
-    account: String,
-    message: String,
-    error: Option<String>,
-}
-
-impl Outcome {
-    fn new(account: impl Into<String>, message: impl Into<String>, error: Option<String>) -> Self {
-        Self {
-            account: account.into(),
-            message: message.into(),
-            error,
-        }
-    }
+    lookups: Lookups,
 }
 
 impl ClaimsService {
@@ -66,6 +62,7 @@ impl ClaimsService {
         (system, system_key): (AccountId, &str),
         reloader: Arc<Reloader>,
         envelope: Arc<Envelope>,
+        waiting: Waiting,
     ) -> Self {
         let (operator, at) = options;
         let claims: Vec<OperatorClaims> = operator
@@ -75,7 +72,12 @@ impl ClaimsService {
             .collect();
         let first = claims.first().filter(|it| it.body.strict_signing_key_usage);
         let inbox = format!("$SYS._INBOX.{}", envelope.server_id());
+        let lookups = Lookups::new(waiting, system, &inbox, at.timeout);
+        let check = at
+            .ttl
+            .map_or(EXPIRY_INTERVAL, |it| (it / 2).min(EXPIRY_INTERVAL));
         Self {
+            expiry_interval: check,
             strict: first.map(|it| it.standard.subject.clone()),
             operators: claims
                 .iter()
@@ -89,43 +91,146 @@ impl ClaimsService {
             system,
             system_key: system_key.to_owned(),
             next_comparison: None,
+            next_expiry: None,
+            next_try: None,
+            reloads: 0,
             inbox,
+            lookups,
         }
     }
 
     /// A new token for an account; `named` is the one the subject names.
     fn update(&mut self, named: Option<&str>, payload: &[u8]) -> Outcome {
-        const FAILED: &str = "jwt update resulted in error";
+        // A cache words it otherwise.
+        let [failed, invalid, updated] = match self.directory.is_cache() {
+            false => [
+                "jwt update resulted in error",
+                "jwt validation failed",
+                "jwt updated",
+            ],
+            true => [
+                "jwt update cache resulted in error",
+                "jwt update cache validation failed",
+                "jwt updated cache",
+            ],
+        };
         let text = String::from_utf8_lossy(payload);
         let text = text.trim();
         let claims = match AccountClaims::decode(text) {
             Ok(claims) => claims,
-            Err(error) => return Outcome::new("n/a", FAILED, Some(error.to_string())),
+            Err(error) => {
+                return Outcome::new(
+                    named.filter(|_| self.directory.is_cache()).unwrap_or("n/a"),
+                    failed,
+                    Some(error.to_string()),
+                );
+            }
         };
         let key = claims.standard.subject.as_str();
+        let refused = |why: &str| Outcome::new(key, failed, Some(why.to_owned()));
+        let subject = |named: &str| {
+            let why = "subject does not match jwt content";
+            Outcome::new(named, failed, Some(why.into()))
+        };
+        let strict = self.strict.as_ref() == Some(&claims.standard.issuer);
         let mut problems = claims.problems();
-        if !problems.is_empty() {
-            problems.truncate(PROBLEMS_SHOWN);
+        problems.truncate(PROBLEMS_SHOWN);
+        let validation = || {
             let text = format!("validation errors: [{}]", problems.join(" "));
-            return Outcome::new(key, "jwt validation failed", Some(text));
-        }
-        if let Some(named) = named.filter(|&named| named != key) {
-            let text = "subject does not match jwt content";
-            return Outcome::new(named, FAILED, Some(text.into()));
-        }
-        if self.strict.as_ref() == Some(&claims.standard.issuer) {
-            let text = "operator requires issuer to be a signing key";
-            return Outcome::new(key, FAILED, Some(text.into()));
+            Outcome::new(key, invalid, Some(text))
+        };
+        const STRICT: &str = "operator requires issuer to be a signing key";
+        let other = named.filter(|&named| named != key);
+        // Which of several mistakes is named differs between the kinds.
+        if self.directory.is_cache() {
+            match other {
+                Some(named) => return subject(named),
+                None if strict => return refused(STRICT),
+                None if !self.reloader.knows(key) => {
+                    return Outcome::new(key, "jwt update cache skipped", None);
+                }
+                None if !problems.is_empty() => return validation(),
+                None => {}
+            }
+        } else if !problems.is_empty() {
+            return validation();
+        } else if let Some(named) = other {
+            return subject(named);
+        } else if strict {
+            return refused(STRICT);
         }
         match self.directory.save(key, text) {
             Ok(changed) => {
                 if changed {
-                    self.reloader.update_accounts(&[(key, Some(text))]);
+                    self.tell(&[(key, Some(text))]);
                 }
-                Outcome::new(key, "jwt updated", None)
+                Outcome::new(key, updated, None)
             }
-            Err(error) => Outcome::new(key, FAILED, Some(error.to_string())),
+            Err(error) => refused(&error.to_string()),
         }
+    }
+
+    /// Tells the shards of accounts; what is wrong with one is in the log.
+    fn tell(&self, accounts: &[(&str, Option<&str>)]) {
+        let _ = self.reloader.update_accounts(accounts);
+    }
+
+    /// Goes on with a search: what is not in the directory is asked for.
+    fn go_on(&mut self, mut search: Search, outlet: &Outlet) {
+        let reloader = Arc::clone(&self.reloader);
+        while let Some(key) = search.next(|key| reloader.knows(key)) {
+            match self.directory.use_token(&key) {
+                Some(token) => _ = search.take(&key, token),
+                None if is_public_key(&key, 'A') => return self.lookups.ask(search, key, outlet),
+                None => {}
+            }
+        }
+        self.finish(&search);
+    }
+
+    /// After a reload the files count as they are now.
+    fn reread(&mut self) {
+        let reloads = self.reloader.reloads();
+        if std::mem::replace(&mut self.reloads, reloads) == reloads {
+            return;
+        }
+        match self.directory.reread() {
+            Ok(mut changed) => {
+                if self.directory.is_cache() {
+                    changed.retain(|key| self.reloader.knows(key));
+                }
+                self.take_over(&changed);
+            }
+            Err(error) => log::error!("DirResolver - Reload resulted in error: {error}"),
+        }
+    }
+
+    /// Tells the shards of accounts as the directory has them.
+    fn take_over(&self, keys: &[String]) {
+        let tokens = keys.iter().map(|key| {
+            let token = self.directory.token(key).map(String::as_str);
+            (key.as_str(), token)
+        });
+        self.tell(&tokens.collect::<Vec<_>>());
+    }
+
+    fn finish(&mut self, search: &Search) {
+        self.tell(&search.found());
+        self.lookups.waiting.done(&search.key);
+    }
+
+    fn found(&mut self, open: Open, payload: &[u8], outlet: &Outlet) {
+        let Open { mut search, key } = open;
+        let token = String::from_utf8_lossy(payload);
+        let token = token.trim();
+        if token.is_empty() {
+            log::warn!("Account fetch failed: account jwt not found");
+        } else if !search.take(&key, token) {
+            log::warn!("Account fetch failed: account validation failed");
+        } else if let Err(error) = self.directory.save_newer(&key, token) {
+            log::warn!("Account fetch failed: {error}");
+        }
+        self.go_on(search, outlet);
     }
 
     fn delete(&mut self, payload: &[u8]) -> Outcome {
@@ -161,7 +266,7 @@ impl ClaimsService {
                 Err(error) => errors.push(error.to_string()),
             }
         }
-        self.reloader.update_accounts(&gone);
+        self.tell(&gone);
         let count = gone.len();
         match errors.len() {
             0 => Outcome::new("", format!("deleted {count} accounts"), None),
@@ -170,35 +275,6 @@ impl ClaimsService {
                 Outcome::new("", message, Some(errors.join("\n")))
             }
         }
-    }
-
-    /// The answer to a change, in stock's form.
-    fn answer(&self, request: &InternalMessage, outcome: &Outcome, outlet: &Outlet) {
-        let Outcome {
-            account,
-            message,
-            error,
-        } = outcome;
-        let mut body = json!({});
-        if !account.is_empty() {
-            body["account"] = account.as_str().into();
-        }
-        let name = match error {
-            Some(error) => {
-                log::error!("{message} - {account} - {error}");
-                body["code"] = 500.into();
-                body["description"] = format!("{message} - {error}").into();
-                "error"
-            }
-            None => {
-                log::debug!("{message} - {account}");
-                body["code"] = 200.into();
-                body["message"] = message.as_str().into();
-                "data"
-            }
-        };
-        let answer = json!({"server": self.envelope.server(), name: body});
-        outlet.answer(request, answer.to_string().into_bytes());
     }
 
     fn list(&self, request: &InternalMessage, outlet: &Outlet) {
@@ -220,16 +296,7 @@ impl ClaimsService {
     fn merge(&mut self, payload: &[u8]) {
         let text = String::from_utf8_lossy(payload);
         match self.directory.merge(&text) {
-            Ok(changed) => {
-                let tokens = changed.iter().map(|key| {
-                    let token = self.directory.token(key).map(String::as_str);
-                    (key.as_str(), token)
-                });
-                let tokens: Vec<_> = tokens.collect();
-                if !tokens.is_empty() {
-                    self.reloader.update_accounts(&tokens);
-                }
-            }
+            Ok(changed) => self.take_over(&changed),
             Err(error) => log::error!("DirResolver - Merging resulted in error: {error}"),
         }
     }
@@ -237,19 +304,25 @@ impl ClaimsService {
 
 impl Service for ClaimsService {
     fn start(&mut self, outlet: &Outlet) {
-        for pattern in [
+        let both = [
             "$SYS.REQ.ACCOUNT.*.CLAIMS.UPDATE",
             "$SYS.ACCOUNT.*.CLAIMS.UPDATE",
-            "$SYS.REQ.ACCOUNT.*.CLAIMS.LOOKUP",
             "$SYS.REQ.CLAIMS.UPDATE",
             "$SYS.REQ.CLAIMS.LIST",
             "$SYS.REQ.CLAIMS.DELETE",
-        ] {
+            &self.lookups.pattern(),
+        ];
+        for pattern in both {
             outlet.subscribe(self.system, pattern, None);
         }
+        let path = self.directory.path().display();
+        if self.directory.is_cache() {
+            return log::info!("Managing some jwt in exclusive directory {path}");
+        }
+        let pattern = "$SYS.REQ.ACCOUNT.*.CLAIMS.LOOKUP";
+        outlet.subscribe(self.system, pattern, None);
         outlet.subscribe(self.system, PACK, Some(PACK_QUEUE));
         outlet.subscribe(self.system, &self.inbox, None);
-        let path = self.directory.path().display();
         log::info!("Managing all jwt in exclusive directory {path}");
     }
 
@@ -258,24 +331,56 @@ impl Service for ClaimsService {
         let tokens: Vec<&str> = subject.split('.').collect();
         let outcome = match tokens.as_slice() {
             ["$SYS", "REQ", "CLAIMS", "UPDATE"] => self.update(None, &message.payload),
-            ["$SYS", "REQ", "ACCOUNT", key, "CLAIMS", "UPDATE"]
-            | ["$SYS", "ACCOUNT", key, "CLAIMS", "UPDATE"] => {
-                self.update(Some(key), &message.payload)
-            }
             ["$SYS", "REQ", "CLAIMS", "DELETE"] => self.delete(&message.payload),
             ["$SYS", "REQ", "CLAIMS", "LIST"] => return self.list(message, outlet),
             ["$SYS", "REQ", "ACCOUNT", key, "CLAIMS", "LOOKUP"] => {
+                let own = message.reply.as_ref();
+                if own.is_some_and(|reply| self.lookups.is_own(reply)) {
+                    return;
+                }
                 let token = self.directory.token(key).cloned().unwrap_or_default();
                 return outlet.answer(message, token.into_bytes());
             }
             ["$SYS", "REQ", "CLAIMS", "PACK"] => return self.pack(message, outlet),
             _ if *subject == self.inbox => return self.merge(&message.payload),
-            _ => return,
+            other => match (named(other), self.lookups.answered(&subject)) {
+                (Some(key), _) => self.update(Some(key), &message.payload),
+                (_, Some(open)) => return self.found(open, &message.payload, outlet),
+                _ => return,
+            },
         };
-        self.answer(message, &outcome, outlet);
+        outcome.answer(message, &self.envelope, outlet);
+    }
+
+    fn seek(&mut self, sought: &AccountSought, outlet: &Outlet) {
+        if self.lookups.waiting.add(sought) {
+            let search = self.lookups.search(&sought.key);
+            self.go_on(search, outlet);
+        }
     }
 
     fn tick(&mut self, now: Instant, outlet: &Outlet) {
+        self.lookups.waiting.give_up(now);
+        for open in self.lookups.late(now) {
+            log::warn!("Account fetch failed: fetching jwt timed out");
+            self.finish(&open.search);
+        }
+        self.reread();
+        if now >= *self.next_expiry.get_or_insert(now) {
+            self.next_expiry = Some(now + self.expiry_interval);
+            self.directory.expire();
+        }
+        if now >= *self.next_try.get_or_insert(now) {
+            self.next_try = Some(now + SYSTEM_RETRY);
+            let key = self.reloader.bootstrapping();
+            if let Some(key) = key.filter(|it| !self.lookups.seeks(it)) {
+                let search = self.lookups.search(&key);
+                self.go_on(search, outlet);
+            }
+        }
+        if self.directory.is_cache() {
+            return;
+        }
         let next = *self.next_comparison.get_or_insert(now + self.interval);
         if now >= next {
             self.next_comparison = Some(now + self.interval);

@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::auth::jwt::token::{Token, is_public_key};
+use crate::auth::jwt::trust::seconds;
 use crate::limits;
 use crate::options::DirectoryOptions;
+use crate::server::shards::wall_time;
 
 const EXTENSION: &str = "jwt";
 /// What is added to the names of files whose accounts were deleted.
@@ -52,24 +54,58 @@ pub enum StoreError {
     },
 }
 
+/// Tokens of a cache where nothing is said.
+const CACHE_LIMIT: usize = 1000;
+
+/// A token, and how long it stays.
+struct Stored {
+    token: String,
+    /// Second from which it is not kept any more: its own, or the cache's.
+    expires: Option<i64>,
+    /// The higher, the later it was used.
+    used: u64,
+}
+
 /// A directory of tokens, and what is in it.
 pub(in crate::server) struct Directory {
     options: DirectoryOptions,
-    tokens: HashMap<String, String>,
+    /// It has not all of them: what has not been used for the longest time makes room (AUTH-73).
+    cache: bool,
+    tokens: HashMap<String, Stored>,
+    /// How often one was used.
+    uses: u64,
     /// All hashes of tokens, each bit counted modulo two: the same on servers with the same tokens.
     hash: [u8; 32],
 }
 
 impl Directory {
-    /// Opens a directory, made if it is not there, and reads what is in it.
+    /// Opens a directory of all tokens, made if it is not there, and reads what is in it.
     pub fn open(options: &DirectoryOptions) -> Result<Self, StoreError> {
-        let dir = &options.dir;
-        fs::create_dir_all(dir).map_err(|cause| failed(dir, cause))?;
+        Self::read(options.clone(), false)
+    }
+
+    /// Opens a directory of those tokens that were needed.
+    pub fn open_cache(options: &DirectoryOptions) -> Result<Self, StoreError> {
+        let options = DirectoryOptions {
+            allow_delete: true,
+            hard_delete: true,
+            limit: options.limit.or(Some(CACHE_LIMIT)),
+            ..options.clone()
+        };
+        Self::read(options, true)
+    }
+
+    fn read(options: DirectoryOptions, cache: bool) -> Result<Self, StoreError> {
         let mut this = Self {
-            options: options.clone(),
+            options,
+            cache,
             tokens: HashMap::new(),
+            uses: 0,
             hash: [0; 32],
         };
+        let dir = this.options.dir.clone();
+        fs::create_dir_all(&dir).map_err(|cause| failed(&dir, cause))?;
+        let dir = &dir;
         for entry in fs::read_dir(dir).map_err(|cause| failed(dir, cause))? {
             let path = entry.map_err(|cause| failed(dir, cause))?.path();
             let key = path
@@ -90,6 +126,20 @@ impl Directory {
         Ok(this)
     }
 
+    /// Reads all files again: somebody may have put one there by hand. The accounts whose tokens
+    /// are others than before.
+    ///
+    /// # Errors
+    /// The directory or a file in it cannot be read; nothing has changed.
+    pub fn reread(&mut self) -> Result<Vec<String>, StoreError> {
+        let new = Self::read(self.options.clone(), self.cache)?;
+        let before = std::mem::replace(self, new);
+        let changed = self
+            .iter()
+            .filter(|&(key, token)| before.token(key) != Some(token));
+        Ok(changed.map(|(key, _)| key.clone()).collect())
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.options.dir
@@ -102,12 +152,62 @@ impl Directory {
 
     /// All tokens by account, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&String, &String)> {
-        self.tokens.iter()
+        self.tokens.iter().map(|(key, stored)| (key, &stored.token))
+    }
+
+    /// Is it one of those that were needed, and not of all?
+    pub fn is_cache(&self) -> bool {
+        self.cache
     }
 
     /// An account's token.
     pub fn token(&self, key: &str) -> Option<&String> {
-        self.tokens.get(key)
+        self.tokens.get(key).map(|it| &it.token)
+    }
+
+    /// An account's token, which is kept for longer now.
+    pub fn use_token(&mut self, key: &str) -> Option<&String> {
+        self.uses += 1;
+        let ends = self.ttl_end();
+        let stored = self.tokens.get_mut(key)?;
+        stored.used = self.uses;
+        stored.expires = ends.or(stored.expires);
+        Some(&stored.token)
+    }
+
+    fn ttl_end(&self) -> Option<i64> {
+        let ttl = self.options.ttl.filter(|it| !it.is_zero())?;
+        Some(seconds(wall_time()) + ttl.as_secs().max(1) as i64)
+    }
+
+    /// Removes tokens whose time is over; accounts that are in use stay as they are.
+    pub fn expire(&mut self) {
+        let now = seconds(wall_time());
+        let over = |it: &Stored| it.expires.is_some_and(|end| end <= now);
+        let tokens = self.tokens.iter();
+        let over: Vec<String> = tokens
+            .filter(|(_, stored)| over(stored))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in over {
+            self.remove(&key);
+        }
+    }
+
+    fn remove(&mut self, key: &str) {
+        match fs::remove_file(self.file(key)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                log::error!("{}: {error}", self.file(key).display());
+            }
+            _ => self.untrack(key),
+        }
+    }
+
+    /// The token that has not been used for the longest time.
+    fn oldest(&self) -> Option<String> {
+        let tokens = self.tokens.iter();
+        let oldest = tokens.min_by_key(|(_, stored)| stored.used);
+        oldest.map(|(key, _)| key.clone())
     }
 
     /// See [`Directory`].
@@ -120,7 +220,7 @@ impl Directory {
         if !is_public_key(key, 'A') || token.is_empty() {
             return Err(StoreError::Key);
         }
-        if self.tokens.get(key).is_some_and(|it| it == token) {
+        if self.use_token(key).is_some_and(|it| it == token) {
             return Ok(false);
         }
         let full = self
@@ -128,7 +228,10 @@ impl Directory {
             .limit
             .is_some_and(|max| self.tokens.len() >= max);
         if full && !self.tokens.contains_key(key) {
-            return Err(StoreError::Full);
+            match self.oldest().filter(|_| self.cache) {
+                Some(oldest) => self.remove(&oldest),
+                None => return Err(StoreError::Full),
+            }
         }
         let path = self.file(key);
         self.write(&path, token)
@@ -144,7 +247,7 @@ impl Directory {
         if new.standard.subject != key {
             return Err(StoreError::Subject);
         }
-        let old = self.tokens.get(key).and_then(|it| Token::decode(it).ok());
+        let old = self.token(key).and_then(|it| Token::decode(it).ok());
         if old.is_some_and(|old| old.standard.issued_at > new.standard.issued_at) {
             return Ok(false);
         }
@@ -215,12 +318,20 @@ impl Directory {
 
     fn track(&mut self, key: &str, token: String) {
         self.mix(&token);
-        self.tokens.insert(key.to_owned(), token);
+        self.uses += 1;
+        let own = || Token::decode(&token).ok().map(|it| it.standard.expires);
+        let expires = self.ttl_end().or_else(|| own().filter(|&it| it > 0));
+        let stored = Stored {
+            token,
+            expires,
+            used: self.uses,
+        };
+        self.tokens.insert(key.to_owned(), stored);
     }
 
     fn untrack(&mut self, key: &str) {
-        if let Some(token) = self.tokens.remove(key) {
-            self.mix(&token);
+        if let Some(stored) = self.tokens.remove(key) {
+            self.mix(&stored.token);
         }
     }
 

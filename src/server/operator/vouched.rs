@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use super::account_server::{AccountServer, AccountServerError};
 use super::directory::{Directory, StoreError};
 use crate::accounts::mapping::Mappings;
 use crate::accounts::registry::{AccountError, Accounts};
@@ -15,6 +16,7 @@ use crate::auth::jwt::account::{Export, Import};
 use crate::auth::jwt::activation::activates;
 use crate::auth::jwt::setup::{self, SetupError};
 use crate::auth::jwt::trust::{AccountRefused, Keys, Trust, TrustedAccount, seconds};
+use crate::ids::SYSTEM_ACCOUNT;
 use crate::options::{
     AccountOptions, AuthOptions, ExportOptions, ImportOptions, LatencyOptions, Options,
     ResolverOptions, ResponseType, Shared,
@@ -32,6 +34,9 @@ pub enum OperatorError {
     /// The directory cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The account server cannot be used.
+    #[error(transparent)]
+    Server(#[from] AccountServerError),
     /// Of accounts.
     #[error(transparent)]
     Accounts(#[from] AccountError),
@@ -40,43 +45,96 @@ pub enum OperatorError {
     Auth(#[from] AuthConfigError),
 }
 
+/// Where tokens of accounts come from while the server runs.
+pub(in crate::server) enum Source {
+    /// The options alone.
+    Options,
+    /// A directory, and other servers.
+    Directory(Directory),
+    /// An account server.
+    Server(AccountServer),
+}
+
 /// The accounts that are vouched for.
 #[derive(Clone, Default)]
 pub(in crate::server) struct Vouched {
     keys: Option<Keys>,
-    accounts: BTreeMap<String, Arc<TrustedAccount>>,
+    accounts: Arc<BTreeMap<String, Arc<TrustedAccount>>>,
+    /// The system account where its token could not be had yet.
+    bootstrapping: Option<String>,
+    /// Accounts that are not here may be in the [`Source`].
+    seeks: bool,
 }
 
 impl Vouched {
-    /// Those the options and their directory know of. `None` where there is no operator.
-    pub fn new(options: &Options) -> Result<(Self, Option<Directory>), OperatorError> {
+    /// Those the options and their directory know of, and where others come from. Blocks where an
+    /// account server is asked for the system account.
+    pub fn new(options: &Options) -> Result<(Self, Source), OperatorError> {
         let Some(keys) = setup::keys(options, COMPATIBLE_VERSION)? else {
-            return Ok((Self::default(), None));
+            return Ok((Self::default(), Source::Options));
         };
         let mut this = Self {
             keys: Some(keys),
-            accounts: BTreeMap::new(),
+            ..Self::default()
         };
-        let preload = &options.operator.preload;
-        let directory = match &options.operator.resolver {
-            Some(ResolverOptions::Full(at) | ResolverOptions::Cache(at)) => {
-                let mut directory = Directory::open(at)?;
-                for (key, token) in preload {
-                    directory.save_newer(key, token)?;
-                }
-                Some(directory)
+        let operator = &options.operator;
+        let system = options.system_account.as_str();
+        let source = match &operator.resolver {
+            None | Some(ResolverOptions::Memory) => {
+                let preload = operator.preload.iter();
+                preload.for_each(|(key, token)| this.load(key, token));
+                return Ok((this, Source::Options));
             }
-            _ => None,
+            Some(ResolverOptions::Full(at)) => {
+                let directory = preloaded(Directory::open(at)?, options)?;
+                directory
+                    .iter()
+                    .for_each(|(key, token)| this.load(key, token));
+                Source::Directory(directory)
+            }
+            // Others when somebody comes who needs them.
+            Some(ResolverOptions::Cache(at)) => {
+                let directory = preloaded(Directory::open_cache(at)?, options)?;
+                if let Some(token) = directory.token(system) {
+                    this.load(system, token);
+                }
+                Source::Directory(directory)
+            }
+            Some(ResolverOptions::Url(url)) => {
+                let server = AccountServer::new(url, operator.resolver_tls.as_ref())?;
+                server.check()?;
+                if system != SYSTEM_ACCOUNT
+                    && let Ok(token) = server.fetch(system)
+                {
+                    this.load(system, token.trim());
+                }
+                Source::Server(server)
+            }
         };
-        match &directory {
-            Some(directory) => directory
-                .iter()
-                .for_each(|(key, token)| this.load(key, token)),
-            None => preload
-                .iter()
-                .for_each(|(key, token)| this.load(key, token)),
+        this.seeks = true;
+        let known = this.knows(system) || system == SYSTEM_ACCOUNT;
+        if operator.operators.len() == 1 && !known {
+            log::info!("Using bootstrapping system account");
+            let account = TrustedAccount::bootstrapping(system);
+            Arc::make_mut(&mut this.accounts).insert(system.to_owned(), Arc::new(account));
+            this.bootstrapping = Some(system.to_owned());
         }
-        Ok((this, directory))
+        Ok((this, source))
+    }
+
+    /// All of them by their keys.
+    pub fn accounts(&self) -> Arc<BTreeMap<String, Arc<TrustedAccount>>> {
+        Arc::clone(&self.accounts)
+    }
+
+    /// Is there a token of this account? An expired one will do.
+    pub fn knows(&self, key: &str) -> bool {
+        self.accounts.contains_key(key)
+    }
+
+    /// The system account, where its token could not be had yet.
+    pub fn bootstrapping(&self) -> Option<&String> {
+        self.bootstrapping.as_ref()
     }
 
     /// Follows a reload: a resolver in memory knows what the options say now (AUTH-70).
@@ -87,7 +145,10 @@ impl Vouched {
             let before = std::mem::take(&mut self.accounts);
             for (key, token) in preload {
                 match before.get(key).filter(|it| *it.token == **token) {
-                    Some(same) => _ = self.accounts.insert(key.clone(), Arc::clone(same)),
+                    Some(same) => {
+                        let accounts = Arc::make_mut(&mut self.accounts);
+                        accounts.insert(key.clone(), Arc::clone(same));
+                    }
                     None => self.load(key, token),
                 }
             }
@@ -110,14 +171,25 @@ impl Vouched {
             return Ok(false);
         }
         let account = TrustedAccount::new(keys, key, token, seconds(wall_time()))?;
-        self.accounts.insert(key.to_owned(), Arc::new(account));
+        Arc::make_mut(&mut self.accounts).insert(key.to_owned(), Arc::new(account));
+        if self.bootstrapping.take_if(|it| it == key).is_some() {
+            log::info!("System account fetched and updated");
+        }
         Ok(true)
     }
 
     /// Forgets an account. True if it was there.
     pub fn drop(&mut self, key: &str) -> bool {
-        self.accounts.remove(key).is_some()
+        Arc::make_mut(&mut self.accounts).remove(key).is_some()
     }
+}
+
+/// A directory with what the options add to it.
+fn preloaded(mut directory: Directory, options: &Options) -> Result<Directory, StoreError> {
+    for (key, token) in &options.operator.preload {
+        directory.save_newer(key, token)?;
+    }
+    Ok(directory)
 }
 
 /// Who may connect by each listener.
@@ -177,7 +249,10 @@ pub(in crate::server) fn view(
         log::error!("Error adding import or export: {error}");
     }
     let mut trust = Trust::new(keys.clone(), zone);
-    for (key, account) in &vouched.accounts {
+    if vouched.seeks {
+        trust = trust.seeking();
+    }
+    for (key, account) in &*vouched.accounts {
         if let Some(id) = accounts.find(key) {
             trust.add(id, Arc::clone(account));
         }

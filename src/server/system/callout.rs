@@ -76,7 +76,7 @@ impl CalloutService {
         if ask.xkey.is_some() {
             described["xkey"] = self.keys.xkey.public_key().into();
         }
-        json!({
+        let mut claims = json!({
             "aud": AUDIENCE,
             "exp": now + question.patience.as_secs().max(1) as i64,
             "iat": now,
@@ -91,7 +91,11 @@ impl CalloutService {
                 "type": "authorization_request",
                 "version": 2,
             },
-        })
+        });
+        if let Some(tls) = &question.client_tls {
+            claims["nats"]["client_tls"] = tls.clone();
+        }
+        claims
     }
 
     fn ask(&mut self, question: Question, outlet: &Outlet) -> Result<(), String> {

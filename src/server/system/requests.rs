@@ -13,7 +13,8 @@ use super::services::{Outlet, Service};
 use super::{profile, statsz};
 use crate::accounts::registry::Accounts;
 use crate::ids::{AccountId, ConnectionId};
-use crate::ops::http::answers::Answers;
+use crate::ops::http::answers::{Answers, Endpoint};
+use crate::ops::http::query::Parameters;
 use crate::server::handle::Shared;
 use crate::server::reload::Reloader;
 use crate::shard::control::Control;
@@ -47,6 +48,22 @@ pub(in crate::server) struct Requests {
     /// What was told of each account, by id: its changes so far, and when.
     told: Vec<(u64, Instant)>,
 }
+
+/// What operators' tools are told that people who look at a page are not, and the reverse.
+fn as_stock(endpoint: Endpoint, parameters: &Parameters, answer: &mut Value) {
+    match (endpoint, answer.as_object_mut()) {
+        (Endpoint::Varz, Some(answer)) => _ = answer.shift_remove("ramjet_version"),
+        // The question itself is in stock's queue of them while it is answered.
+        (Endpoint::Ipqueuesz, Some(answer)) if QUEUE.contains(parameters.text("queues")) => {
+            let waiting = json!({"pending": 0, "in_progress": 1});
+            answer.insert(QUEUE.to_owned(), waiting);
+        }
+        _ => {}
+    }
+}
+
+/// Stock's name for what waits for the system account's services.
+const QUEUE: &str = "System recvQ";
 
 /// What a request comes to.
 type Outcome = Result<Option<Value>, Failure>;
@@ -123,7 +140,11 @@ impl Requests {
         if self.is_meant(&body) {
             let parameters = parameters(question, &body, fixed);
             let answer = self.answers.answer(question.endpoint, &parameters);
-            let outcome = answer.map(Some).map_err(|it| Failure::no_data(it.0));
+            let outcome = answer.map(|mut answer| {
+                as_stock(question.endpoint, &parameters, &mut answer);
+                Some(answer)
+            });
+            let outcome = outcome.map_err(|it| Failure::no_data(it.0));
             self.reply(request, outlet, &outcome);
         }
     }

@@ -12,7 +12,7 @@ use crate::io::Socket;
 use crate::limits;
 use crate::shard::control::{Control, Post};
 use crate::shard::internal::{
-    InternalAction, InternalMessage, InternalPublish, Mail, Question, ServiceId,
+    AccountSought, InternalAction, InternalMessage, InternalPublish, Mail, Question, ServiceId,
 };
 
 /// Longest sleep of the thread, so that a service's clock is at most this late.
@@ -28,6 +28,9 @@ pub trait Service: Send {
 
     /// A shard wants an auth service asked. For one service, the others pass it over.
     fn question(&mut self, _question: &Question, _outlet: &Outlet) {}
+
+    /// A connection waits for an account. For one service, the others pass it over.
+    fn seek(&mut self, _sought: &AccountSought, _outlet: &Outlet) {}
 
     /// Time has passed. Called about every quarter of a second.
     fn tick(&mut self, _now: Instant, _outlet: &Outlet) {}
@@ -120,6 +123,11 @@ fn run(services: &mut [(Box<dyn Service>, Outlet)], messages: &Receiver<Mail>) {
             Ok(Mail::Question(question)) => {
                 for (service, outlet) in services.iter_mut() {
                     service.question(&question, outlet);
+                }
+            }
+            Ok(Mail::Seek(sought)) => {
+                for (service, outlet) in services.iter_mut() {
+                    service.seek(&sought, outlet);
                 }
             }
             Ok(Mail::Message(message)) => {

@@ -27,7 +27,17 @@ pub fn read(report: &mut Report, key: &str, value: &Value) -> Option<TlsOptions>
     read_unchecked(report, value)
 }
 
-/// The same for a block whose keys have been checked.
+/// Reads the block of a connection that this server makes.
+pub fn read_link(report: &mut Report, key: &str, value: &Value) -> Option<TlsOptions> {
+    let errors = report.errors.len();
+    check::tls(report, key, value);
+    match &value.node {
+        Node::Map(map) if report.errors.len() == errors => Some(options(map)),
+        _ => None,
+    }
+}
+
+/// As [`read`], for a block whose keys have been checked.
 pub fn read_unchecked(report: &mut Report, value: &Value) -> Option<TlsOptions> {
     let Node::Map(map) = &value.node else {
         return None;
