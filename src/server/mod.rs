@@ -6,6 +6,7 @@ mod handle;
 mod identity;
 mod jetstream;
 mod lame_duck;
+mod leafnodes;
 mod operator;
 mod reload;
 pub mod run;

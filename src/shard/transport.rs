@@ -276,19 +276,20 @@ impl Core {
         let greeted = connection
             .transport
             .as_ref()
-            .is_some_and(|it| !it.tls_first() && it.listener() == Listener::Client);
+            .is_some_and(|it| !it.tls_first() && it.listener() != Listener::WebSocket);
         let tls = connection.transport.as_ref().and_then(|it| it.tls());
         let leaf = tls.and_then(|it| it.peer_certificates().first());
         let certificate = leaf.and_then(|leaf| CertificateNames::read(leaf));
         let tls = tls.map(|it| (it.version(), it.cipher_suite()));
         connection.certificate = certificate.map(Box::new);
-        let is_client = connection.listener == Listener::Client;
+        let is_client = connection.listener != Listener::WebSocket;
+        let is_leaf = connection.leaf.is_some();
         if plain {
             connection.transport = None;
         }
         // Settings may have changed since it came.
         let authenticator = settings.authenticator(connection.listener);
-        connection.phase = if authenticator.required() {
+        connection.phase = if authenticator.required() || is_leaf {
             Phase::Unauthenticated
         } else {
             Phase::Open

@@ -66,6 +66,8 @@ pub struct TransportSettings {
     pub proxy_protocol: bool,
     /// WebSocket, if it is on.
     pub websocket: Option<Arc<WebSocketSettings>>,
+    /// TLS of the leaf node port.
+    pub leaf_tls: Option<Arc<TlsSettings>>,
     /// TLS of monitoring, which asks nobody for a certificate (MON-6).
     pub monitoring: Option<Arc<TlsSettings>>,
 }
@@ -82,6 +84,7 @@ impl TransportSettings {
         let tls = match listener {
             Listener::Client => self.tls.as_ref(),
             Listener::WebSocket => self.websocket.as_ref().and_then(|it| it.tls.as_ref()),
+            Listener::Leaf => self.leaf_tls.as_ref(),
         };
         tls.is_some_and(|it| it.map)
     }

@@ -156,6 +156,7 @@ impl Transport {
                 let websocket = settings.websocket.clone()?;
                 (websocket.tls.clone(), Some(websocket))
             }
+            Listener::Leaf => (settings.leaf_tls.clone(), None),
         };
         let proxy = settings.proxy_protocol && listener == Listener::Client;
         if tls.is_none() && websocket.is_none() && !proxy {
@@ -165,7 +166,7 @@ impl Transport {
             && tls
                 .as_ref()
                 .is_some_and(|it| it.handshake_first != HandshakeFirst::Off);
-        let either = settings.allow_non_tls && websocket.is_none() && !tls_first;
+        let either = settings.allow_non_tls && listener == Listener::Client && !tls_first;
         let policy = match tls {
             None => TlsPolicy::Never,
             Some(_) if either => TlsPolicy::Either,

@@ -26,6 +26,7 @@ mod imports;
 mod jetstream_api;
 mod jetstream_config;
 mod lame_duck;
+mod leafnodes;
 mod limits;
 mod logging;
 mod mappings;
