@@ -16,7 +16,8 @@ use crate::ids::SYSTEM_ACCOUNT;
 pub use jetstream::{JetStreamAccountLimits, JetStreamLimits, JetStreamOptions, StoreCipher};
 pub use leafnodes::{LeafOptions, RemoteOptions};
 pub use listeners::{
-    CookieNames, HandshakeFirst, OcspMode, OcspOptions, TlsOptions, WebSocketOptions,
+    CookieNames, HandshakeFirst, OcspCacheOptions, OcspMode, OcspOptions, OcspPeerOptions,
+    TlsOptions, WebSocketOptions,
 };
 
 /// Every setting of a server that acts today.
@@ -42,6 +43,8 @@ pub struct Options {
     pub allow_non_tls: bool,
     /// Staples of our certificates (CORE-88).
     pub ocsp: OcspOptions,
+    /// What is known of peers' certificates (CORE-89).
+    pub ocsp_cache: OcspCacheOptions,
     /// Connections may begin with a PROXY header (CORE-91).
     pub proxy_protocol: bool,
     /// Public nkeys of proxies that vouch for clients (CORE-92).
@@ -511,6 +514,7 @@ impl Default for Options {
             tls: None,
             allow_non_tls: false,
             ocsp: OcspOptions::default(),
+            ocsp_cache: OcspCacheOptions::default(),
             proxy_protocol: false,
             trusted_proxies: Vec::new(),
             websocket: WebSocketOptions::default(),

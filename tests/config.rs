@@ -154,18 +154,6 @@ fn trust_that_cannot_be_read_is_refused() {
     }
 }
 
-#[test]
-fn keys_that_protect_are_refused() {
-    for text in [
-        "port: 1\ntls { ocsp_peer: true }",
-        "port: 1\ntls { ocsp_peer: { verify: true } }",
-    ] {
-        let error = with_file(text, &["-c", "@"]).expect_err(text);
-        assert!(error.contains("2:1: ocsp_peer is not"), "{error}");
-        assert!(error.contains("remove"), "{error}");
-    }
-}
-
 /// JS-244, JS-246, JS-247.
 #[test]
 fn jetstream_is_read_into_options() {
@@ -208,6 +196,7 @@ fn jetstream_is_read_into_options() {
         domain: Some("hub".to_owned()),
         strict: false,
         sync_interval: Duration::from_secs(10),
+        sync_given: true,
         key: Some("secret".to_owned()),
         previous_key: Some("old".to_owned()),
         cipher: StoreCipher::Aes,

@@ -72,9 +72,9 @@ impl Peers {
         self.interest_sent += 1;
     }
 
-    /// Has the others wake for what they were told.
-    pub fn wake(&mut self) {
-        for shard in self.others() {
+    /// Has those of the others whose bits are set wake for what they were told.
+    pub fn wake(&mut self, shards: u64) {
+        for shard in self.others().filter(|it| shards & 1 << it.0 != 0) {
             self.outgoing(shard).urgent = true;
         }
     }
@@ -91,6 +91,15 @@ impl Peers {
             self.outgoing(shard).links(account, what, origin, weight);
         }
         self.interest_sent += 1;
+    }
+
+    /// Wakes those shards, for what they were told before, too.
+    pub fn prod(&mut self, shards: u64) {
+        for shard in self.others().filter(|it| shards & 1 << it.0 != 0) {
+            let batch = self.outgoing(shard);
+            batch.urgent = true;
+            batch.answer_wanted = true;
+        }
     }
 
     /// Tells all others to acknowledge what they were told before.

@@ -8,6 +8,7 @@ mod jetstream;
 mod lame_duck;
 mod leafnodes;
 mod operator;
+mod peers;
 mod reload;
 pub mod run;
 mod shards;

@@ -12,6 +12,7 @@ use super::lame_duck::LameDuck;
 use super::operator::{
     ClaimsService, Fetches, Logins, OperatorError, Source, Updates, Vouched, Waiting, view,
 };
+use super::peers::{PeerChecks, PeerJudges};
 use super::reload::Reloader;
 use super::system::callout::CalloutService;
 use super::system::envelope::Envelope;
@@ -254,6 +255,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         accounts: Arc::clone(&settings.accounts),
         trusted: vouched.accounts(),
         transports: Arc::clone(&settings.transports),
+        peer_cache: Arc::default(),
         http_port: monitor.as_ref().map_or(0, |(_, address)| address.port()),
         shards,
         feature_flags,
@@ -274,6 +276,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         shared,
         threads: Vec::with_capacity(shards),
         monitor: None,
+        judges: None,
         client_address,
         websocket_address,
         leaf_address,
@@ -292,8 +295,11 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     let envelope = Arc::new(Envelope::new(Arc::clone(&handle.reloader)));
     let mut services = operators_services(&settings, &answers, &handle);
     services.extend(own_services(&settings, source, &handle, &facts, &envelope));
-    let posts = handle.shared.shards.0.clone();
-    services.push(Box::new(CalloutService::new(keys, envelope, posts)));
+    let posts = || handle.shared.shards.0.clone();
+    let judges = PeerJudges::new(Arc::clone(&facts), Arc::clone(&envelope), posts());
+    services.push(Box::new(PeerChecks::new(Arc::clone(&judges))));
+    services.push(Box::new(CalloutService::new(keys, envelope, posts())));
+    handle.judges = Some(judges);
     if let Some(first) = handle.shared.shards.0.first() {
         services::start(services, messages, first)
             .map_err(|cause| StartError::Shard { shard: 0, cause })?;

@@ -68,6 +68,13 @@ pub enum Control<S> {
     },
     /// An account that a connection waits for has been looked for.
     Sought(Slot),
+    /// A peer's authorities have been asked (CORE-89).
+    PeerChecked {
+        /// Its connection.
+        slot: Slot,
+        /// Is it let in?
+        good: bool,
+    },
     /// The server acts as a client of itself. Only on shard 0.
     Internal(InternalAction),
     /// Another shard asks something about streams.

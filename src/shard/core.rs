@@ -29,6 +29,7 @@ use crate::shard::closed::ClosedConnections;
 use crate::shard::effects::{Effect, Level};
 use crate::shard::internal::InternalSubscriptions;
 use crate::shard::jetstream::JetStream;
+use crate::shard::jetstream::pace::is_consumer;
 use crate::shard::lame_duck::GradualClose;
 use crate::shard::message_trace::Trace;
 use crate::shard::report::Counters;
@@ -107,8 +108,8 @@ pub struct Local {
     pub(super) plain: Vec<u8>,
     /// TLS handshakes of this turn, and those that wait for another.
     pub(super) handshakes: Handshakes,
-    /// When a receiver of what the server itself publishes had too much waiting.
-    pub(super) pressed_at: Option<Nanos>,
+    /// Consumers that receivers hold back or let go.
+    pub(super) held_consumers: Vec<(u32, bool)>,
     /// How much output waited when it was looked at last.
     pub(super) output_seen: OutputSeen,
     /// Clients are being closed one by one.
@@ -165,7 +166,7 @@ impl Core {
                 codec: Codec::default(),
                 plain: Vec::new(),
                 handshakes: Handshakes::default(),
-                pressed_at: None,
+                held_consumers: Vec::new(),
                 output_seen: OutputSeen::default(),
                 gradual_close: None,
                 lame_duck: false,
@@ -385,13 +386,11 @@ impl Core {
         };
         let peers = &mut self.local.peers;
         peers.broadcast_interest(account, pattern, queue, weight);
-        // A push consumer may wait for it on a shard that sleeps.
-        if self.local.settings.jetstream.is_some() {
-            peers.wake();
-        }
         if let Some(connection) = self.local.connections.at(index) {
             connection.interest_mark = peers.interest_sent();
         }
+        // A push consumer may wait for it on a shard that sleeps.
+        self.js_interest_changed();
     }
 
     /// Appends protocol bytes to a connection's output.
@@ -490,6 +489,10 @@ impl Local {
     /// asked for it yet, and will call [`Local::end_stall`] once. True if it ran until now.
     pub(super) fn stall(&mut self, slot: Slot, first: bool) -> bool {
         let now = self.now;
+        if is_consumer(slot) {
+            self.hold_consumer(slot, true);
+            return false;
+        }
         let Some(connection) = self.connections.of(slot) else {
             return false;
         };
@@ -515,6 +518,9 @@ impl Local {
 
     /// One of those who hold a publisher back needs it no more; it goes on after the last.
     pub(super) fn end_stall(&mut self, slot: Slot) {
+        if is_consumer(slot) {
+            return self.hold_consumer(slot, false);
+        }
         let Some(connection) = self.connections.of(slot) else {
             return;
         };

@@ -11,6 +11,7 @@ use crate::protocol::encode;
 use crate::protocol::op::Publish;
 use crate::routing::interest::Member;
 use crate::shard::core::Local;
+use crate::shard::jetstream::pace::is_consumer;
 use crate::shard::services::Hop;
 
 /// A message on its way to its receivers on this shard.
@@ -172,7 +173,7 @@ impl Local {
         }
         let limits = &self.settings.limits;
         if limits.no_fast_producer_stall
-            && message.source.is_some()
+            && message.source.is_some_and(|(_, it)| !is_consumer(it))
             && connection.outbound.pending() > limits.max_pending / 4 * 3
         {
             return false;
@@ -251,7 +252,6 @@ impl Local {
         }
         let moving = self.now.since(connection.progress_at) < limits::PROGRESS_MAX;
         let Some((shard, slot)) = source else {
-            self.pressed_at = Some(self.now);
             return;
         };
         // One that does not read the answers to what it says has only itself to wait for.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::auth::authenticate::PasswordCheck;
 use crate::ids::{AccountId, ConnectionId, ShardId, Slot, StoreId};
 use crate::jetstream::store::DiskOperation;
-use crate::shard::internal::{AccountSought, InternalMessage, Question};
+use crate::shard::internal::{AccountSought, InternalMessage, PeerCheck, Question};
 use crate::shard::jetstream::Command;
 use crate::shard::leaf::LinkIdentity;
 
@@ -41,6 +41,8 @@ pub enum Effect {
     Ask(Box<Question>),
     /// Have an account looked for; that it is done comes back as a control message.
     Seek(Box<AccountSought>),
+    /// Have a peer's authorities asked; the answer comes back as a control message.
+    CheckPeer(Arc<PeerCheck>),
     /// Hand a message to one of the server's own services.
     Internal(Box<InternalMessage>),
     /// Have a store made for a stream; it comes as a control message.

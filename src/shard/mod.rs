@@ -23,7 +23,9 @@ mod login;
 mod mapping;
 mod message_trace;
 mod oversized;
+pub mod pace;
 pub mod patience;
+mod peer;
 #[cfg(test)]
 mod permission_tests;
 mod publish;

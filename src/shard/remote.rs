@@ -204,8 +204,8 @@ impl Core {
         table.sent_since(before, &self.local.counters);
         let delivery = table.interest.lookup(remote.subject);
         let handlers = announced(remote.plain, &delivery.handlers);
-        if !handlers.is_empty() {
-            delivered |= self.hand_over(&handlers, message) != Routed::Nobody;
+        for handler in handlers {
+            delivered |= self.hand_over_traced(handler, message) != Routed::Nobody;
         }
         self.finish_trace();
         if !delivered && let (Some(claim), Some(reply)) = (remote.claim, remote.reply) {

@@ -70,6 +70,9 @@ pub enum TransportError {
     /// A good certificate, but not one of those that are let in.
     #[error("certificate not pinned")]
     NotPinned,
+    /// A good certificate, but nobody says that it was not revoked.
+    #[error("client not OCSP valid")]
+    PeerRevoked,
     /// Too many handshakes this second.
     #[error("Connection throttling is active. Please try again later.")]
     Throttled,

@@ -33,6 +33,7 @@ mod mappings;
 mod monitoring;
 mod operator;
 mod options;
+mod peer_revocation;
 mod permissions;
 mod process;
 mod proxy;

@@ -141,6 +141,9 @@ impl Changes {
         })?;
         self.proxies(old, new);
         self.tell(old.ocsp != new.ocsp, || "Reloaded: OCSP".to_owned());
+        self.tell(old.ocsp_cache != new.ocsp_cache, || {
+            "Reloaded OCSP peer cache".to_owned()
+        });
         let (before, after) = (old.tls.as_ref(), new.tls.as_ref());
         self.tell(before != after, || tls_line(after.is_some()));
         let timeout = |it: Option<&TlsOptions>| it.and_then(|it| it.timeout).unwrap_or_default();

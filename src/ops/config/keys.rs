@@ -1,9 +1,9 @@
 //! Top-level keys -> [`Options`] (CFG-18..74).
 //!
-//! Three kinds: keys that act today; keys of features to come, whose blocks are checked and noted
-//! as inactive; and keys that protect. The rule for the last: a key whose absence would let in
-//! somebody who should be kept out is refused with an error, never ignored, because a server that
-//! starts open is worse than one that does not start. That is `ocsp_peer` of a `tls` block.
+//! Two kinds: keys that act today, and keys of features to come, whose blocks are checked and noted
+//! as inactive. None of the latter keeps anybody out: a key whose absence would let in somebody who
+//! should be kept out would have to be refused, because a server that starts open is worse than one
+//! that does not start.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -188,8 +188,9 @@ impl Keys<'_> {
             "websocket" | "ws" => options.websocket = websocket::read(self.report, value),
             "allow_non_tls" => options.allow_non_tls = value.boolean()?,
             "ocsp" => {
-                options.ocsp = tls::read_ocsp(self.report, value);
+                options.ocsp = tls::ocsp::staples(self.report, value);
             }
+            "ocsp_cache" => options.ocsp_cache = tls::ocsp::cache(self.report, value),
             "mappings" => {
                 let mappings = mappings::read(self.report, value);
                 options.accounts.push(AccountOptions {
@@ -328,7 +329,6 @@ impl Keys<'_> {
             }
             "gateway" => inactive::links::gateway(report, value),
             "mqtt" => inactive::listeners::mqtt(report, value),
-            "ocsp_cache" => tls::check::ocsp_cache(report, value),
             "prof_port" | "prof_block_rate" => noted = value.integer()? != 0,
             // Links are to come; what is said of them is kept.
             "connect_error_reports" => {

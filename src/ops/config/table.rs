@@ -151,7 +151,11 @@ pub const KEYS: &[Key] = &[
     key(&["tls"], NONE, Yes),
     key(&["allow_non_tls"], "false", No),
     key(&["ocsp"], NONE, Yes),
-    dormant(&["ocsp_cache"]),
+    key(
+        &["ocsp_cache"],
+        "{ type: local, local_store: \"_rc_\" }",
+        Yes,
+    ),
     // Other servers, other protocols, storage.
     dormant(&["cluster"]),
     dormant(&["gateway"]),
@@ -224,6 +228,7 @@ mod tests {
         ("https", "127.0.0.1:8222"),
         ("https_port", "8222"),
         ("ocsp", "{ mode: always }"),
+        ("ocsp_cache", "false"),
         ("store_dir", "d"),
         ("debug", "true"),
         ("trace", "true"),

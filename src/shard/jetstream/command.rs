@@ -117,6 +117,15 @@ pub enum Command {
         /// Body.
         body: Box<[u8]>,
     },
+    /// To all others: this shard has push consumers now, or none any more.
+    Pushing {
+        /// Which shard.
+        shard: ShardId,
+        /// Has it any?
+        any: bool,
+    },
+    /// To shard 0: this shard is ready for clients (see [`Command::Recover`]).
+    Ready,
     /// To shard 0: a request was answered with an error.
     Failed(AccountId),
 }

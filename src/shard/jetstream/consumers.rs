@@ -246,7 +246,6 @@ impl Core {
             unkept: before.is_none(),
             ready: true,
             armed: None,
-            interest_seen: None,
             active: false,
         }));
         hosted.consumers.insert(name.into(), number);
@@ -269,7 +268,7 @@ impl Core {
                 format!("$JS.FC.{stream}.{name}.>").as_bytes(),
                 Receiver::Flow(number),
             ));
-            self.jetstream.pushing.push(number);
+            self.js_begin_pushing(account, number);
         }
         if let Some(it) = self.jetstream.consumers.at_mut(number) {
             it.receivers = receivers;
@@ -289,9 +288,11 @@ impl Core {
         };
         let key = it.stream;
         it.config = config.clone();
-        it.interest_seen = None;
         let settings = Settings::new(&config, self.js_surroundings(key, &config));
         self.js_with_consumer(consumer, |it, turn| it.update(turn, settings));
+        if let Some(account) = self.js_account_of(consumer) {
+            self.js_look_again(account);
+        }
         self.js_release_unwanted(key);
         self.js_keep_consumer(consumer);
     }
@@ -302,7 +303,9 @@ impl Core {
         let Some(gone) = self.jetstream.consumers.remove(consumer) else {
             return;
         };
-        self.jetstream.pushing.retain(|it| *it != consumer);
+        if let Some(account) = self.jetstream.streams.at(gone.stream).map(|it| it.account) {
+            self.js_end_pushing(account, consumer);
+        }
         self.js_forget_consumer(gone.stream, &gone.name);
         for number in gone.receivers {
             self.js_unregister(number);

@@ -31,6 +31,7 @@ impl Core {
             reply: Some(&reply),
             header: &delivery.message.headers,
             payload: &delivery.message.payload,
+            from: Some(key),
         });
         self.local.give_back(reply);
         if routed == Routed::Nobody {

@@ -74,7 +74,9 @@ impl Core {
                 if let Some(hosted) = self.jetstream.streams.at_mut(key) {
                     hosted.reads.push_back(read);
                 }
-                self.js_go_on_reading(key);
+                if self.js_go_on_reading(key) {
+                    self.jetstream.touch(key);
+                }
             }
         }
     }
@@ -149,16 +151,18 @@ impl Core {
         Ok(read)
     }
 
-    /// Goes on with the answers of a stream, in order, until one waits for the disk.
-    pub(super) fn js_go_on_reading(&mut self, key: StreamKey) {
-        while let Some(hosted) = self.jetstream.streams.at_mut(key)
+    /// Goes on with the answers of a stream, in order, until one waits for the disk, or this turn has
+    /// put out enough. Says whether there is more to send at once.
+    pub(super) fn js_go_on_reading(&mut self, key: StreamKey) -> bool {
+        while !self.js_has_put_out_enough()
+            && let Some(hosted) = self.jetstream.streams.at_mut(key)
             && let Some(mut read) = hosted.reads.pop_front()
         {
             let name = hosted.stream.config().name.clone();
             match read.step(hosted.stream.store_mut()) {
                 Step::Reading => {
                     hosted.reads.push_front(read);
-                    return;
+                    return false;
                 }
                 Step::Send(message) => {
                     let header = read.header(&name, &message);
@@ -185,6 +189,8 @@ impl Core {
                 }
             }
         }
+        let hosted = self.jetstream.streams.at(key);
+        hosted.is_some_and(|it| !it.reads.is_empty())
     }
 }
 

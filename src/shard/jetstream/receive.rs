@@ -108,6 +108,9 @@ impl Core {
 
     /// Stores a message, or says why not.
     fn js_publish(&mut self, key: StreamKey, message: &Message<'_>) {
+        if !self.js_takes(key, message) {
+            return;
+        }
         let wall = self.local.wall;
         let (header, payload) = split(message);
         let jetstream = &mut self.jetstream;

@@ -11,7 +11,8 @@ use crate::shard::deliver::Message;
 use crate::shard::publish::Routed;
 
 use super::command::{Command, Request};
-use super::hosted::StreamKey;
+use super::hosted::{ConsumerKey, StreamKey};
+use super::pace;
 
 /// An answer that must not be there before the other shards know of new interest.
 pub(super) struct Held {
@@ -32,6 +33,8 @@ pub(super) struct Outgoing<'a> {
     pub reply: Option<&'a [u8]>,
     pub header: &'a [u8],
     pub payload: &'a [u8],
+    /// The consumer that hands it out.
+    pub from: Option<ConsumerKey>,
 }
 
 impl Core {
@@ -63,10 +66,13 @@ impl Core {
             body,
             shared: None,
             tail: b"",
-            source: None,
+            source: out.from.map(|it| (self.local.id, pace::publisher(it))),
             claim: None,
         };
         let routed = self.route(&mut message);
+        if routed == Routed::Elsewhere {
+            self.jetstream.sent += (out.header.len() + out.payload.len() + 32) as u64;
+        }
         self.local.give_back(joined);
         self.after_delivery();
         routed

@@ -12,8 +12,10 @@ use super::command::Command;
 use super::disk::Opening;
 use super::hosted::{ConsumerKey, HostedConsumer, HostedStream, StreamKey};
 use super::lists::Gathers;
+use super::presence::Pushing;
 use super::registry::Registry;
 use super::send::Held;
+use super::start::Start;
 
 /// Who takes what is published on a subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +99,13 @@ pub struct JetStream {
     pub(super) streams: Numbered<Box<HostedStream>>,
     pub(super) consumers: Numbered<Box<HostedConsumer>>,
     /// Consumers that deliver without being asked.
-    pub(super) pushing: Vec<ConsumerKey>,
+    pub(super) pushing: Pushing,
+    /// Bytes handed to other shards in this turn.
+    pub(super) sent: u64,
+    /// How far the start has come.
+    pub(super) start: Start,
+    /// Shards that are ready for clients; only on shard 0.
+    pub(super) ready_shards: usize,
     /// Streams of this shard by account and name.
     pub(super) by_name: HashMap<(AccountId, Box<str>), StreamKey, ahash::RandomState>,
     /// Streams by their place on disk.

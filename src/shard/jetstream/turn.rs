@@ -22,10 +22,8 @@ use super::state::Timer;
 const ROUNDS: usize = 8;
 /// Messages a consumer hands out in a turn before another one's turn comes.
 const MESSAGES: usize = 256;
-/// How long a consumer waits for a receiver that has much waiting.
-const BREATH: Duration = Duration::from_millis(1);
-/// Consumers' states are kept at most this often: what is lost with a crash is sent again.
-const KEEP_EVERY: Duration = Duration::from_millis(25);
+/// Of those, what it hands out before it is looked at whether that was enough.
+const PORTION: usize = 16;
 /// Time between two attempts to get on with a disk that failed.
 const TROUBLE: Duration = Duration::from_secs(2);
 
@@ -47,6 +45,8 @@ impl Core {
 
     /// Does what JetStream has to do in this turn.
     pub fn run_jetstream(&mut self) {
+        self.jetstream.sent = 0;
+        self.js_take_holds();
         self.js_expire();
         for _ in 0..ROUNDS {
             while let Some(command) = self.jetstream.commands.pop_front() {
@@ -62,6 +62,7 @@ impl Core {
             }
         }
         self.js_release_held();
+        self.js_begin();
     }
 
     fn js_run_stream(&mut self, key: StreamKey) {
@@ -73,71 +74,58 @@ impl Core {
         self.js_tell_gone(key, &keys);
         let mut again = false;
         for consumer in keys {
-            if self.turn_output() >= limits::TURN_OUTPUT {
+            if self.js_has_put_out_enough() {
                 again = true;
                 break;
             }
-            if self.js_is_held_back(consumer) {
-                continue;
-            }
-            let ready = self.jetstream.consumers.at_mut(consumer);
-            if ready.is_some_and(|it| std::mem::take(&mut it.ready)) {
-                let mut run = Run::Idle;
-                self.local.pressed_at = None;
-                self.js_call(consumer, |it, turn| run = it.run(turn, MESSAGES));
-                let pressed = self.local.pressed_at.take();
-                let Some(it) = self.jetstream.consumers.at_mut(consumer) else {
-                    continue;
-                };
-                it.slow_until = pressed.map(|at| at + BREATH);
-                it.ready |= run == Run::More;
-                it.reading = run == Run::Reading;
-                again |= it.ready;
-            }
+            again |= self.js_run_consumer(consumer);
         }
-        self.js_go_on_reading(key);
+        again |= self.js_go_on_reading(key);
         self.js_keep_states(key);
         self.js_rescan(key);
+        self.js_sync(key);
         again |= self.js_ask_disk(key);
         self.js_acknowledge(key);
         self.js_answer_settled(key);
+        self.js_confirm_kept(key);
+        self.js_release_publishers(key);
         self.js_arm_stream(key);
         if again {
             self.jetstream.touch(key);
         }
     }
 
-    /// Keeps the states that have changed, as often as is worth it.
-    fn js_keep_states(&mut self, key: StreamKey) {
-        let now = self.local.now;
-        let Some(hosted) = self.jetstream.streams.at_mut(key) else {
-            return;
-        };
-        let unkept: Vec<ConsumerKey> = hosted
-            .consumers
-            .values()
-            .copied()
-            .filter(|it| {
-                let it = self.jetstream.consumers.at(*it);
-                it.is_some_and(|it| it.unkept)
-            })
-            .collect();
-        if unkept.is_empty() {
-            return;
-        }
-        if hosted.kept_at.is_some_and(|at| now < at + KEEP_EVERY) {
-            let at = now + KEEP_EVERY;
-            let timer = Reverse((at, Timer::Stream(key)));
-            if hosted.armed.is_none_or(|armed| at < armed) {
-                hosted.armed = Some(at);
-                self.jetstream.timers.push(timer);
+    /// Has this turn handed out as much as it should?
+    pub(super) fn js_has_put_out_enough(&self) -> bool {
+        self.turn_output() + self.jetstream.sent >= limits::TURN_OUTPUT
+    }
+
+    /// Lets a consumer hand out its messages, a portion at a time. Says whether it has more to do.
+    fn js_run_consumer(&mut self, key: ConsumerKey) -> bool {
+        for _ in 0..MESSAGES / PORTION {
+            if self.js_is_held_back(key) {
+                return false;
             }
-            return;
+            let Some(it) = self.jetstream.consumers.at_mut(key) else {
+                return false;
+            };
+            if !std::mem::take(&mut it.ready) {
+                return false;
+            }
+            let mut run = Run::Idle;
+            self.js_call(key, |it, turn| run = it.run(turn, PORTION));
+            self.js_take_holds();
+            let Some(it) = self.jetstream.consumers.at_mut(key) else {
+                return false;
+            };
+            it.ready |= run == Run::More;
+            it.reading = run == Run::Reading;
+            if self.js_has_put_out_enough() {
+                break;
+            }
         }
-        hosted.kept_at = Some(now);
-        for consumer in unkept {
-            self.js_keep_state(consumer);
-        }
+        let it = self.jetstream.consumers.at(key);
+        it.is_some_and(|it| it.ready)
     }
 
     /// Looks for ids of messages that came before the start.
@@ -145,23 +133,6 @@ impl Core {
         if let Some(hosted) = self.jetstream.streams.at_mut(key) {
             hosted.stream.rescan();
         }
-    }
-
-    /// Is this consumer's receiver behind? Then it is looked at again a little later.
-    fn js_is_held_back(&mut self, key: ConsumerKey) -> bool {
-        let now = self.local.now;
-        let Some(it) = self.jetstream.consumers.at_mut(key) else {
-            return false;
-        };
-        let Some(until) = it.slow_until.filter(|&until| it.ready && now < until) else {
-            return false;
-        };
-        if it.armed.is_none_or(|armed| until < armed) {
-            it.armed = Some(until);
-            let timer = Reverse((until, Timer::Consumer(key)));
-            self.jetstream.timers.push(timer);
-        }
-        true
     }
 
     /// Tells a stream's consumers what left it.
@@ -290,16 +261,7 @@ impl Core {
                         ..Outgoing::default()
                     });
                 }
-                Effect::Reply { to } => {
-                    let Some(account) = self.js_account_of(key) else {
-                        return;
-                    };
-                    self.js_send(&Outgoing {
-                        account,
-                        to: &to,
-                        ..Outgoing::default()
-                    });
-                }
+                Effect::Reply { to } => self.js_confirm(key, to),
                 Effect::Advisory(advisory) => self.js_advise(key, &advisory),
                 Effect::Acked(seq) => self.js_release(key, seq),
                 Effect::Persist => {
@@ -390,28 +352,5 @@ impl Core {
     /// When JetStream has something to do next.
     pub(in crate::shard) fn js_due(&self) -> Option<Nanos> {
         self.jetstream.due()
-    }
-
-    /// Tells push consumers who came and went, where their account's interest has changed.
-    fn js_watch_interest(&mut self) {
-        for at in 0..self.jetstream.pushing.len() {
-            let key = self.jetstream.pushing[at];
-            let Some(account) = self.js_account_of(key) else {
-                continue;
-            };
-            let Some(it) = self.jetstream.consumers.at_mut(key) else {
-                continue;
-            };
-            let interest = &mut self.tables.of(account).interest;
-            if it.interest_seen == Some(interest.changes()) {
-                continue;
-            }
-            it.interest_seen = Some(interest.changes());
-            let group = Some(it.config.deliver_group.as_bytes()).filter(|it| !it.is_empty());
-            let active = interest.is_wanted(it.config.deliver_subject.as_bytes(), group);
-            if std::mem::replace(&mut it.active, active) != active {
-                self.js_with_consumer(key, |consumer, turn| consumer.interest(turn, active));
-            }
-        }
     }
 }
