@@ -28,6 +28,10 @@ pub type IpAddr = std::net::IpAddr;
 /// Address and port of a peer: data, not a socket.
 pub type PeerAddress = std::net::SocketAddr;
 
+/// A stream's store among those of its shard, while the stream lives there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StoreId(pub u32);
+
 /// Which listener accepted a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Listener {

@@ -6,6 +6,7 @@ pub mod connection;
 pub mod delivery;
 pub mod ids;
 pub mod io;
+pub mod jetstream;
 pub mod limits;
 pub mod listener;
 pub mod mesh;

@@ -3,6 +3,7 @@
 //! The configuration file and the command line are turned into this by `ops::config`; a program
 //! that embeds the server fills it by hand or through [`crate::Server::builder`].
 
+mod jetstream;
 mod leafnodes;
 mod listeners;
 
@@ -12,9 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::SYSTEM_ACCOUNT;
+pub use jetstream::{JetStreamAccountLimits, JetStreamLimits, JetStreamOptions, StoreCipher};
 pub use leafnodes::{LeafOptions, RemoteOptions};
 pub use listeners::{
-    CookieNames, HandshakeFirst, OcspMode, OcspOptions, TlsOptions, WebSocketOptions,
+    CookieNames, HandshakeFirst, OcspCacheOptions, OcspMode, OcspOptions, OcspPeerOptions,
+    TlsOptions, WebSocketOptions,
 };
 
 /// Every setting of a server that acts today.
@@ -40,14 +43,16 @@ pub struct Options {
     pub allow_non_tls: bool,
     /// Staples of our certificates (CORE-88).
     pub ocsp: OcspOptions,
-    /// Folder of what is kept, below it `ocsp`.
-    pub store_dir: Option<PathBuf>,
+    /// What is known of peers' certificates (CORE-89).
+    pub ocsp_cache: OcspCacheOptions,
     /// Connections may begin with a PROXY header (CORE-91).
     pub proxy_protocol: bool,
     /// Public nkeys of proxies that vouch for clients (CORE-92).
     pub trusted_proxies: Vec<String>,
     /// WebSocket clients.
     pub websocket: WebSocketOptions,
+    /// JetStream (CFG-65).
+    pub jetstream: JetStreamOptions,
     /// Links to other servers.
     pub leafnodes: LeafOptions,
     /// Log output.
@@ -294,6 +299,8 @@ pub struct AccountOptions {
     pub imports: Vec<ImportOptions>,
     /// Where messages that others trace are told of (AUTH-40).
     pub trace: Option<TraceOptions>,
+    /// What of JetStream it may use; nothing if `None` (JS-244).
+    pub jetstream: Option<JetStreamAccountLimits>,
 }
 
 /// `msg_trace` of an account (AUTH-40).
@@ -507,10 +514,11 @@ impl Default for Options {
             tls: None,
             allow_non_tls: false,
             ocsp: OcspOptions::default(),
-            store_dir: None,
+            ocsp_cache: OcspCacheOptions::default(),
             proxy_protocol: false,
             trusted_proxies: Vec::new(),
             websocket: WebSocketOptions::default(),
+            jetstream: JetStreamOptions::default(),
             leafnodes: LeafOptions::default(),
             log: LogOptions::default(),
             pid_file: None,

@@ -6,7 +6,6 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +17,7 @@ use ramjet::options::{
     AccountOptions, AuthOptions, ClientLimits, DestinationOptions, ExportOptions, ImportOptions,
     MappingOptions, Options, PermissionsOptions, Shared, SubjectPermission, UserOptions,
 };
-use ramjet::protocol::info::ServerInfo;
 use ramjet::shard::core::Core;
-use ramjet::shard::identity::{ServerIdentity, Told};
 use ramjet::shard::settings::Settings;
 use ramjet::time::{Nanos, WallTime};
 
@@ -81,40 +78,19 @@ impl Shards {
     fn with_accounts(count: usize, users: &AuthOptions, accounts: Vec<AccountOptions>) -> Self {
         let options = Options {
             accounts,
+            client: ClientLimits {
+                ping_interval: Duration::from_secs(3600),
+                ..ClientLimits::default()
+            },
             ..Options::default()
         };
         let accounts = Arc::new(Accounts::new(&options).expect("accounts"));
         let authenticator = Authenticator::with_accounts(users, &accounts);
-        let settings = Arc::new(Settings {
-            number: 0,
-            output_share: None,
-            limits: ClientLimits {
-                ping_interval: Duration::from_secs(3600),
-                ..Default::default()
-            },
-            info: Arc::new(ServerInfo::default()),
+        let settings = Arc::new(Settings::of(
+            &options,
             accounts,
-            authenticator: Arc::new(authenticator.expect("plain users")),
-            leaf: ramjet::shard::leaf::settings::LeafSettings::default(),
-            auth_timeout: Duration::from_secs(2),
-            rates: None,
-            identity: ServerIdentity::new(
-                &ServerInfo::default(),
-                Told {
-                    cluster: None,
-                    tags: &[],
-                    metadata: &BTreeMap::new(),
-                    feature_flags: &BTreeMap::new(),
-                },
-                Arc::default(),
-            ),
-            transports: Arc::default(),
-            websocket_authenticator: None,
-            debug: false,
-            trace: false,
-            trace_headers: false,
-            max_traced_msg_len: 0,
-        });
+            Arc::new(authenticator.expect("plain users")),
+        ));
         let core = |at| Core::new(ShardId(at as u8), count, Arc::clone(&settings), [1; 32]);
         let cores = (0..count).map(core).collect();
         Self {

@@ -5,9 +5,11 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use ramjet::ops::cli::{self, CliError, Command};
 use ramjet::ops::config::{self, Configured};
+use ramjet::options::{JetStreamAccountLimits, JetStreamLimits, JetStreamOptions, StoreCipher};
 
 /// The environment the stock server had.
 fn environment(name: &str) -> Option<String> {
@@ -152,15 +154,158 @@ fn trust_that_cannot_be_read_is_refused() {
     }
 }
 
+/// JS-244, JS-246, JS-247.
 #[test]
-fn keys_that_protect_are_refused() {
-    for text in [
-        "port: 1\ntls { ocsp_peer: true }",
-        "port: 1\ntls { ocsp_peer: { verify: true } }",
+fn jetstream_is_read_into_options() {
+    let text = "
+        jetstream {
+            store_dir: /data, max_mem: \"64M\", max_file: 1073741824, domain: hub, strict: false
+            sync_interval: \"10s\", key: secret, prev_key: old, cipher: AES
+            limits {
+                max_ack_pending: 7, max_request_batch: 8, duplicate_window: \"1m\"
+                default_max_consumers: 9, max_ha_assets: 1
+                batch { max_inflight_per_stream: 1, max_inflight_total: 2, max_msgs: 3, timeout: \"1s\" }
+            }
+            max_buffered_msgs: 5, max_buffered_size: \"1K\", request_queue_limit: 6, info_queue_limit: 0
+            unique_tag: a, meta_compact: 3, max_concurrent_io: 16
+        }
+        accounts {
+            A { jetstream: enabled }
+            B { jetstream { max_mem: 1, disk: 2, streams: 3, consumers: 4, max_ack_pending: 5
+                            mem_max_stream_bytes: 6, disk_max_stream_bytes: 7, max_bytes: true } }
+            C { jetstream: false }
+            D {}
+        }
+    ";
+    let options = with_file(text, &["-c", "@"]).expect("valid").options;
+    let limits = JetStreamLimits {
+        max_ack_pending: 7,
+        max_request_batch: 8,
+        duplicate_window: Duration::from_secs(60),
+        default_max_consumers: 9,
+        batch_max_inflight_per_stream: 1,
+        batch_max_inflight_total: 2,
+        batch_max_msgs: 3,
+        batch_timeout: Duration::from_secs(1),
+    };
+    let expected = JetStreamOptions {
+        enabled: true,
+        store_dir: Some("/data".into()),
+        max_memory: Some(64 << 20),
+        max_storage: Some(1 << 30),
+        domain: Some("hub".to_owned()),
+        strict: false,
+        sync_interval: Duration::from_secs(10),
+        sync_given: true,
+        key: Some("secret".to_owned()),
+        previous_key: Some("old".to_owned()),
+        cipher: StoreCipher::Aes,
+        limits,
+        max_buffered_msgs: 5,
+        max_buffered_size: 1024,
+        request_queue_limit: 6,
+        ..JetStreamOptions::default()
+    };
+    assert_eq!(options.jetstream, expected);
+    let all = JetStreamAccountLimits::default();
+    let some = JetStreamAccountLimits {
+        max_memory: 1,
+        max_storage: 2,
+        max_streams: 3,
+        max_consumers: 4,
+        max_ack_pending: 5,
+        memory_max_stream_bytes: 6,
+        storage_max_stream_bytes: 7,
+        max_bytes_required: true,
+    };
+    let accounts: Vec<_> = options.accounts.iter().map(|it| it.jetstream).collect();
+    assert_eq!(accounts, [Some(all), Some(some), None, None]);
+
+    for (text, enabled) in [
+        ("jetstream: enabled", true),
+        ("jetstream: true", true),
+        ("jetstream {}", true),
+        ("jetstream: disabled", false),
+        ("jetstream { enabled: false, max_mem: 5 }", false),
+        ("", false),
+    ] {
+        let options = with_file(text, &["-c", "@"]).expect(text).options;
+        assert_eq!(options.jetstream.enabled, enabled, "{text}");
+    }
+    let text = "jetstream { sync: always, max_mem: -1, max_file: 0 }";
+    let jetstream = with_file(text, &["-c", "@"])
+        .expect("valid")
+        .options
+        .jetstream;
+    assert!(jetstream.sync_always && jetstream.sync_interval == Duration::from_secs(120));
+    assert_eq!(
+        (jetstream.max_memory, jetstream.max_storage),
+        (None, Some(0))
+    );
+    let jetstream = with_file("", &["-c", "@", "-js", "-sd", "/x"]).expect("valid");
+    let jetstream = jetstream.options.jetstream;
+    assert!(jetstream.enabled && jetstream.store_dir == Some("/x".into()));
+}
+
+/// Texts of 2.15.1.
+#[test]
+fn jetstream_that_cannot_be_is_refused() {
+    for (text, expected) in [
+        (
+            "store_dir: /b\njetstream { store_dir: /a }",
+            "q.conf:2:13: Duplicate 'store_dir' configuration",
+        ),
+        (
+            "jetstream { limits { zzz: 5 } }",
+            "q.conf:1:21: unknown field \"zzz\"",
+        ),
+        (
+            "jetstream { max_mem: \"5X\" }",
+            "q.conf:1:12: max_mem_store sizes defined as strings must end in K, M, G, T",
+        ),
+        (
+            "jetstream { max_file: {} }",
+            "q.conf:1:12: max_file_store must be int64 or string",
+        ),
+        (
+            "jetstream { cipher: foo }",
+            "q.conf:1:12: Unknown cipher type: \"foo\"",
+        ),
+        (
+            "accounts { A { jetstream { cluster_traffic: x } } }",
+            "q.conf:1:27: Expected 'system' or 'owner' string value for \"cluster_traffic\", got x",
+        ),
+        (
+            "accounts { A { jetstream: foo } }",
+            "Expected 'enabled' or 'disabled' for string value, got 'foo'",
+        ),
+        (
+            "jetstream { domain: \"a.b\" }",
+            "invalid domain name: may not contain ., * or >",
+        ),
+        (
+            "jetstream { domain: \"a b\" }",
+            "invalid domain name: derived \"$JS.a b.API.>\" is not a valid subject",
+        ),
+        (
+            "default_js_domain { X: a }",
+            "in non operator mode, `default_js_domain` references non existing account \"X\"",
+        ),
+        (
+            "accounts { X { jetstream: true } }\ndefault_js_domain { X: a }",
+            "default_js_domain contains account name \"X\" with enabled JetStream",
+        ),
+        (
+            "default_js_domain { \"$G\": \"a b\" }",
+            "default_js_domain contains account \"$G\" with invalid domain name \"a b\"",
+        ),
+        (
+            "default_js_domain { \"$SYS\": a }",
+            "in non operator mode, `default_js_domain` references non existing account \"$SYS\"",
+        ),
     ] {
         let error = with_file(text, &["-c", "@"]).expect_err(text);
-        assert!(error.contains("2:1: ocsp_peer is not"), "{error}");
-        assert!(error.contains("remove"), "{error}");
+        assert!(error.contains(expected), "{text}: {error}");
     }
 }
 
@@ -178,9 +323,9 @@ fn features_to_come_are_named_inactive() {
     let configured = with_file(text, &["-c", "@", "-js", "-sd=/x"]).expect("valid");
     assert_eq!(
         configured.inactive_line().as_deref(),
-        Some("Accepted, not active yet: jetstream, mqtt, --jetstream")
+        Some("Accepted, not active yet: mqtt")
     );
-    let folder = configured.options.store_dir.as_deref();
+    let folder = configured.options.jetstream.store_dir.as_deref();
     assert_eq!(folder, Some(std::path::Path::new("/x")));
     assert_eq!(configured.options.tags, ["a", "b"]);
     assert_eq!(configured.options.monitor.http_port, -1);

@@ -7,10 +7,8 @@ use std::time::Duration;
 use ramjet::auth::authenticate::Authenticator;
 use ramjet::ids::{ConnectionId, Listener, ShardId};
 use ramjet::mesh::batch::{Batch, Item};
-use ramjet::options::{AuthOptions, ClientLimits};
-use ramjet::protocol::info::ServerInfo;
+use ramjet::options::{ClientLimits, Options};
 use ramjet::shard::core::Core;
-use ramjet::shard::identity::{ServerIdentity, Told};
 use ramjet::shard::settings::Settings;
 use ramjet::time::{Nanos, WallTime};
 
@@ -24,36 +22,19 @@ struct Shards {
 
 impl Shards {
     fn new(count: usize) -> Self {
-        let settings = Arc::new(Settings {
-            number: 0,
-            output_share: None,
-            limits: ClientLimits {
+        let options = Options {
+            client: ClientLimits {
                 ping_interval: Duration::from_secs(3600),
-                ..Default::default()
+                ..ClientLimits::default()
             },
-            info: Arc::new(ServerInfo::default()),
-            accounts: Arc::default(),
-            authenticator: Arc::new(Authenticator::new(&AuthOptions::default()).expect("open")),
-            leaf: ramjet::shard::leaf::settings::LeafSettings::default(),
-            auth_timeout: Duration::from_secs(2),
-            rates: None,
-            identity: ServerIdentity::new(
-                &ServerInfo::default(),
-                Told {
-                    cluster: None,
-                    tags: &[],
-                    metadata: &BTreeMap::new(),
-                    feature_flags: &BTreeMap::new(),
-                },
-                Arc::default(),
-            ),
-            transports: Arc::default(),
-            websocket_authenticator: None,
-            debug: false,
-            trace: false,
-            trace_headers: false,
-            max_traced_msg_len: 0,
-        });
+            ..Options::default()
+        };
+        let authenticator = Authenticator::new(&options.auth);
+        let settings = Arc::new(Settings::of(
+            &options,
+            Arc::default(),
+            Arc::new(authenticator.expect("open")),
+        ));
         let core = |at| Core::new(ShardId(at as u8), count, Arc::clone(&settings), [1; 32]);
         Self {
             cores: (0..count).map(core).collect(),

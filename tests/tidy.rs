@@ -6,11 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders without threads, sockets, files, clocks or randomness.
-const PURE: [&str; 7] = [
+const PURE: [&str; 8] = [
     "accounts",
     "auth",
     "connection",
     "delivery",
+    "jetstream",
     "protocol",
     "routing",
     "transport",
@@ -18,13 +19,14 @@ const PURE: [&str; 7] = [
 /// Everybody may use these.
 const VOCABULARY: [&str; 4] = ["ids", "limits", "options", "time"];
 /// Who may import whom, besides the vocabulary.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("protocol", &[]),
     ("routing", &[]),
     ("delivery", &[]),
     ("accounts", &["routing"]),
     ("auth", &["accounts", "routing"]),
     ("transport", &["delivery"]),
+    ("jetstream", &["accounts", "protocol", "routing"]),
     (
         "connection",
         &[
@@ -37,7 +39,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
         ],
     ),
     ("mesh", &[]),
-    ("io", &["delivery"]),
+    ("io", &["delivery", "jetstream"]),
     ("listener", &["transport"]),
     (
         "shard",
@@ -47,6 +49,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
             "connection",
             "delivery",
             "io",
+            "jetstream",
             "listener",
             "mesh",
             "protocol",
@@ -72,6 +75,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
             "accounts",
             "auth",
             "io",
+            "jetstream",
             "ops",
             "protocol",
             "shard",

@@ -2,9 +2,13 @@
 
 use serde::Serialize;
 
+use crate::leaf::Leaf;
 use crate::placement::Placement;
 use crate::reqrep::Inbox;
 use crate::scenario::Scenario;
+use crate::setup::Flush;
+use crate::stream::Storage;
+use crate::streams::Streams;
 
 /// A scenario with its server's shape.
 #[derive(Debug, Clone, Serialize)]
@@ -163,7 +167,85 @@ fn standard() -> Vec<Case> {
     ]
     .into_iter()
     .chain(tenancy_and_transports())
+    .chain(streams())
+    .chain(leaf_links())
     .collect()
+}
+
+const LEAF_PUBSUB: Scenario = Scenario::Leaf(Leaf::Pubsub {
+    size: 128,
+    downwards: false,
+});
+
+fn leaf_links() -> Vec<Case> {
+    let downwards = Leaf::Pubsub {
+        size: 128,
+        downwards: true,
+    };
+    let announce = |inwards| Leaf::Announce {
+        subscriptions: 100_000,
+        inwards,
+    };
+    let slow = Leaf::Slow {
+        links: 100,
+        rate: 50,
+        size: 128,
+    };
+    let leaf = |scenario| on(1, Scenario::Leaf(scenario));
+    vec![
+        on(1, LEAF_PUBSUB),
+        leaf(downwards),
+        leaf(LEAF_REQREP),
+        leaf(Leaf::Idle { links: 1000 }),
+        leaf(announce(false)),
+        leaf(announce(true)),
+        leaf(slow),
+    ]
+}
+
+const LEAF_REQREP: Leaf = Leaf::Reqrep {
+    outstanding: 10,
+    size: 128,
+};
+
+const fn stream_publish(outstanding: usize, flush: Flush) -> Scenario {
+    Scenario::Streams(Streams::StreamPublish {
+        publishers: 1,
+        outstanding,
+        size: 128,
+        storage: Storage::File,
+        flush,
+    })
+}
+
+const fn stream_read(messages: u64, acknowledged: bool) -> Scenario {
+    Scenario::Streams(Streams::StreamRead {
+        messages,
+        size: 128,
+        batch: 500,
+        acknowledged,
+        storage: Storage::File,
+    })
+}
+
+fn streams() -> Vec<Case> {
+    let in_memory = Scenario::Streams(Streams::StreamPublish {
+        publishers: 1,
+        outstanding: 512,
+        size: 128,
+        storage: Storage::Memory,
+        flush: Flush::Default,
+    });
+    vec![
+        on(1, stream_publish(1, Flush::Default)),
+        on(1, stream_publish(64, Flush::Default)),
+        on(1, stream_publish(512, Flush::Default)),
+        on(1, stream_publish(4096, Flush::Default)),
+        on(1, stream_publish(512, Flush::Always)),
+        on(1, in_memory),
+        on(1, stream_read(500_000, false)),
+        on(1, stream_read(500_000, true)),
+    ]
 }
 
 fn tenancy_and_transports() -> Vec<Case> {
@@ -267,6 +349,20 @@ fn smoke() -> Vec<Case> {
             clients: 50,
             rate: 1000,
         },
+        stream_publish(64, Flush::Default),
+        stream_read(10_000, true),
+        LEAF_PUBSUB,
+        Scenario::Leaf(LEAF_REQREP),
+        Scenario::Leaf(Leaf::Idle { links: 20 }),
+        Scenario::Leaf(Leaf::Announce {
+            subscriptions: 1000,
+            inwards: false,
+        }),
+        Scenario::Leaf(Leaf::Slow {
+            links: 10,
+            rate: 100,
+            size,
+        }),
     ];
     let mut cases: Vec<Case> = scenarios.map(|scenario| on(2, scenario)).into();
     cases.push(across(reqrep(10)));
@@ -295,7 +391,15 @@ mod tests {
             let cases = set.cases();
             cases
                 .iter()
-                .map(|case| discriminant(&case.scenario))
+                .map(|case| match &case.scenario {
+                    Scenario::Streams(it) => {
+                        (discriminant(&case.scenario), Some(discriminant(it)), None)
+                    }
+                    Scenario::Leaf(it) => {
+                        (discriminant(&case.scenario), None, Some(discriminant(it)))
+                    }
+                    other => (discriminant(other), None, None),
+                })
                 .collect()
         };
         assert_eq!(kinds(Set::Smoke), kinds(Set::Standard));

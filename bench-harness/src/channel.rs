@@ -41,7 +41,7 @@ impl Channel {
     /// The socket's, and those of the layer.
     pub fn open(stream: TcpStream, dial: &Dial) -> io::Result<Self> {
         let layer = match dial.wire {
-            Wire::Plain | Wire::Tls(_) => Layer::None,
+            Wire::Plain | Wire::Leaf | Wire::Tls(_) => Layer::None,
             Wire::WebSocket { frame } => {
                 let websocket = WebSocket::open(&stream, dial.address, frame)?;
                 Layer::WebSocket(Box::new(websocket))

@@ -18,6 +18,8 @@ pub enum Wire {
         /// Bytes of the protocol in one frame at most; servers choose theirs.
         frame: usize,
     },
+    /// Nothing, and the client is a leaf: it speaks the protocol between servers.
+    Leaf,
 }
 
 /// All that a connection needs to know before it is made.

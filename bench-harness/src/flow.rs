@@ -42,6 +42,9 @@ pub struct By {
     pub subscriber: Option<&'static str>,
     /// Subscribers listen to all subjects.
     pub wildcard: bool,
+    /// Where there is a hub, publishers come to it and subscribers to its leaf; otherwise it is
+    /// the other way round.
+    pub downwards: bool,
 }
 
 impl By {
@@ -76,7 +79,7 @@ impl Flow {
     /// sent.
     pub fn run(&self, run: &Run<'_>) -> Result<Observed, BenchError> {
         let sent = Sent::new(self.subject_count(), self.publishers.len());
-        let dial = self.dial(run).as_user(self.by.publisher);
+        let dial = self.dial(run, self.by.downwards).as_user(self.by.publisher);
         let subscribers = self.open_subscribers(run)?;
         let counts_publishes = subscribers.is_empty();
         let mut publishers = Vec::new();
@@ -95,6 +98,7 @@ impl Flow {
             Then::Churn(rate) => Some(Churn::open(run, rate)?),
             Then::Nothing | Then::Spread(_) => None,
         };
+        run.server.settle();
         let mut readers = Reader::share(subscribers);
         let progress = Progress::of_pairs(pairs);
         let start = Barrier::new(publishers.len() + 1);
@@ -180,9 +184,11 @@ impl Flow {
         last
     }
 
-    fn dial(&self, run: &Run<'_>) -> Dial {
+    fn dial(&self, run: &Run<'_>, far: bool) -> Dial {
         if self.by.plain {
             run.server.plain_dial()
+        } else if far {
+            run.server.far_dial().clone()
         } else {
             run.server.dial().clone()
         }
@@ -198,7 +204,8 @@ impl Flow {
 
     fn open_subscribers(&self, run: &Run<'_>) -> Result<Vec<Subscriber>, BenchError> {
         let mut subscribers = Vec::new();
-        let dial = self.dial(run).as_user(self.by.subscriber);
+        let dial = self.dial(run, !self.by.downwards);
+        let dial = dial.as_user(self.by.subscriber);
         for &subject in &self.subscribers {
             let name = name(subject);
             let (pattern, concrete, prefix) = match self.then {

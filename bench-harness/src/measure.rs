@@ -191,6 +191,7 @@ impl Progress {
             at: Instant::now(),
             messages: self.messages(),
             server: server.usage()?,
+            hub: server.hub_usage()?,
             generator: Usage::of_generator()?,
         })
     }
@@ -200,6 +201,7 @@ struct Edge {
     at: Instant,
     messages: u64,
     server: Usage,
+    hub: Option<Usage>,
     generator: Usage,
 }
 
@@ -241,7 +243,7 @@ pub struct Figure {
 
 impl Observed {
     fn between(before: &Edge, after: &Edge) -> Self {
-        Self {
+        let mut observed = Self {
             messages: after.messages - before.messages,
             seconds: (after.at - before.at).as_secs_f64(),
             server_cpu_seconds: after.server.cpu_seconds - before.server.cpu_seconds,
@@ -252,7 +254,17 @@ impl Observed {
             system_calls_per_message: None,
             placed: None,
             extra: Vec::new(),
+        };
+        if let (Some(before), Some(after)) = (before.hub, after.hub)
+            && observed.messages > 0
+        {
+            let millions = observed.messages as f64 / 1e6;
+            let of_hub = after.cpu_seconds - before.cpu_seconds;
+            observed.add_figure("hub's CPU s/M", of_hub / millions, 3);
+            let of_leaf = observed.server_cpu_seconds - of_hub;
+            observed.add_figure("leaf's CPU s/M", of_leaf / millions, 3);
         }
+        observed
     }
 
     /// Messages a second.
@@ -308,6 +320,7 @@ impl Observed {
             at: Instant::now(),
             messages: 0,
             server: Usage::default(),
+            hub: None,
             generator: Usage::default(),
         };
         Self::between(&edge(), &edge())

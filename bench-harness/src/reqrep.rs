@@ -86,6 +86,7 @@ impl RequestReply {
             responders.push(responder);
             requesters.push(requester);
         }
+        run.server.settle();
         let progress = Progress::of_pairs(pairs);
         thread::scope(|scope| {
             let (progress, left) = (&progress, &requesters_left);
@@ -351,7 +352,7 @@ struct Responder {
 impl Responder {
     fn open(size: usize, pair: usize, run: &Run<'_>) -> Result<Self, BenchError> {
         let service = service(pair);
-        let connection = Connection::open(run.server.dial(), "responder", &[&service])?;
+        let connection = Connection::open(run.server.far_dial(), "responder", &[&service])?;
         let head = format!("MSG {service} 1 {}", inbox_prefix(pair));
         let rest = format!("{} {}\r\n", "0".repeat(TOKEN_SIZE), size);
         let length = head.len() + rest.len() + size + CRLF.len();

@@ -9,11 +9,13 @@ use crate::flow::{By, Flow, Then, name};
 use crate::handshakes::Handshakes;
 use crate::idle::Idle;
 use crate::isolation;
+use crate::leaf::Leaf;
 use crate::measure::{Observed, Run};
 use crate::reqrep::{Inbox, RequestReply, STAMP_SIZE};
 use crate::setup::Setup;
 use crate::slow::Slow;
 use crate::storm::Storm;
+use crate::streams::Streams;
 use crate::tls;
 use crate::wire::publish_block;
 
@@ -186,6 +188,12 @@ pub enum Scenario {
         #[arg(long, default_value_t = 128, value_parser = payload_size)]
         size: usize,
     },
+    /// With streams
+    #[command(flatten)]
+    Streams(Streams),
+    /// Over a leaf link
+    #[command(flatten)]
+    Leaf(Leaf),
     /// Request-reply at a fixed rate over TLS while many TLS clients are dropped and come back
     ReconnectStorm {
         /// Clients that come back
@@ -257,6 +265,8 @@ impl Scenario {
                 format!("1:1 {size} B, {patterns} permissions each")
             }
             Self::CrossAccount { size } => format!("1:1 {size} B across accounts"),
+            Self::Streams(streams) => streams.title(),
+            Self::Leaf(leaf) => leaf.title(),
             Self::ReconnectStorm { clients, rate } => {
                 format!("{clients} TLS clients come back beside request-reply {rate}/s")
             }
@@ -267,7 +277,11 @@ impl Scenario {
     pub fn is_paced(&self) -> bool {
         matches!(
             self,
-            Self::Open { .. } | Self::Slow { .. } | Self::Idle { .. } | Self::ReconnectStorm { .. }
+            Self::Open { .. }
+                | Self::Slow { .. }
+                | Self::Idle { .. }
+                | Self::ReconnectStorm { .. }
+                | Self::Leaf(Leaf::Slow { .. } | Leaf::Idle { .. })
         )
     }
 
@@ -299,6 +313,8 @@ impl Scenario {
             Self::Accounts { accounts, .. } => Setup::of(isolation::many_accounts(accounts)),
             Self::Permissions { patterns, .. } => Setup::of(isolation::permissions(patterns)),
             Self::CrossAccount { .. } => Setup::of(isolation::import()),
+            Self::Streams(ref streams) => streams.setup(),
+            Self::Leaf(ref leaf) => leaf.setup(),
             _ => Setup::default(),
         }
     }
@@ -376,6 +392,8 @@ impl Scenario {
             Self::Permissions { size, .. } => isolation::with_permissions(size, run),
             Self::CrossAccount { size } => isolation::across(size, run),
             Self::ReconnectStorm { clients, rate } => Storm { clients, rate }.run(run),
+            Self::Streams(ref streams) => streams.run(run),
+            Self::Leaf(ref leaf) => leaf.run(run),
         }
     }
 }
@@ -397,7 +415,8 @@ pub fn stamped_payload_size(text: &str) -> Result<usize, String> {
     bounded(text, STAMP_SIZE, SIZE_MAX)
 }
 
-fn payload_size(text: &str) -> Result<usize, String> {
+/// Parses a payload size.
+pub fn payload_size(text: &str) -> Result<usize, String> {
     bounded(text, 0, SIZE_MAX)
 }
 
@@ -405,7 +424,8 @@ fn many(text: &str) -> Result<usize, String> {
     bounded(text, 1, 10_000_000)
 }
 
-fn rate(text: &str) -> Result<u32, String> {
+/// Parses a number a second.
+pub fn rate(text: &str) -> Result<u32, String> {
     bounded(text, 1, 10_000_000).map(|rate| rate as u32)
 }
 

@@ -16,11 +16,14 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use crate::dial::{Dial, Wire};
 use crate::error::{BenchError, io_error};
 use crate::monitoring;
-use crate::setup::{Prepared, Setup};
+use crate::setup::{Prepared, Setup, Side};
 use crate::usage::Usage;
+use crate::wire::{Connection, Scanner, read_buffer};
 
 /// A start or stop slower than this is a failure (PROC-2, PROC-8 ask for less).
 const START_STOP_MAX: Duration = Duration::from_secs(5);
+/// Time for interest to cross a link.
+const SETTLING: Duration = Duration::from_millis(300);
 /// Lines of log shown when a server does not come up or dies.
 const LOG_LINES_KEPT: usize = 20;
 
@@ -52,25 +55,53 @@ pub struct Server {
     address: SocketAddr,
     monitoring: SocketAddr,
     dial: Dial,
+    /// Where those come who are not plain clients.
+    door: SocketAddr,
+    /// Where it is a leaf.
+    hub: Option<Box<Server>>,
     log: Log,
     /// Its configuration and certificates, which go with it.
     _prepared: Prepared,
 }
 
 impl Server {
-    /// Starts `candidate` as `setup` says with `threads` threads on a free port of 127.0.0.1, on
-    /// `cpus` only where given, and returns once it greets a connection.
+    /// Starts `candidate` as `setup` says, its hub before it where there is one.
     ///
     /// # Errors
-    /// [`BenchError::Start`] with the end of its log.
+    /// As [`Self::start_alone`]; [`BenchError::Start`] when they do not find each other.
     pub fn start(
         candidate: &Candidate,
         threads: usize,
         cpus: Option<&[usize]>,
         setup: &Setup,
     ) -> Result<Self, BenchError> {
-        let [address, monitoring, websocket] = free_addresses()?;
-        let prepared = setup.prepare(websocket)?;
+        if !setup.hub {
+            return Self::start_alone(candidate, threads, cpus, setup, Side::Alone);
+        }
+        let hub = Self::start_alone(candidate, threads, cpus, setup, Side::Hub)?;
+        let side = Side::Leaf(hub.door);
+        let mut leaf = Self::start_alone(candidate, threads, cpus, setup, side)?;
+        if !joined(&leaf.dial, &hub.dial)? {
+            return Err(leaf.failure("does not reach its hub".into()));
+        }
+        leaf.hub = Some(Box::new(hub));
+        Ok(leaf)
+    }
+
+    /// Starts `candidate` as `setup` says with `threads` threads on a free port of 127.0.0.1, on
+    /// `cpus` only where given, and returns once it greets a connection.
+    ///
+    /// # Errors
+    /// [`BenchError::Start`] with the end of its log.
+    fn start_alone(
+        candidate: &Candidate,
+        threads: usize,
+        cpus: Option<&[usize]>,
+        setup: &Setup,
+        side: Side,
+    ) -> Result<Self, BenchError> {
+        let [address, monitoring, door] = free_addresses()?;
+        let prepared = setup.prepare(side, door)?;
         let mut command = Command::new(&candidate.path);
         command.args(["-a", "127.0.0.1", "-p", &address.port().to_string()]);
         command.args(["-m", &monitoring.port().to_string()]);
@@ -99,9 +130,11 @@ impl Server {
             address,
             monitoring,
             dial: match &setup.wire {
-                Wire::WebSocket { .. } => Dial::new(websocket, setup.wire.clone()),
+                Wire::WebSocket { .. } | Wire::Leaf => Dial::new(door, setup.wire.clone()),
                 wire => Dial::new(address, wire.clone()),
             },
+            door,
+            hub: None,
             log,
             _prepared: prepared,
         };
@@ -117,6 +150,18 @@ impl Server {
     /// The way without TLS or WebSocket, where the setup leaves it open.
     pub fn plain_dial(&self) -> Dial {
         Dial::new(self.address, Wire::Plain)
+    }
+
+    /// How clients come to the other end of its link; to itself where it has none.
+    pub fn far_dial(&self) -> &Dial {
+        self.hub.as_ref().map_or(&self.dial, |hub| &hub.dial)
+    }
+
+    /// Waits until a hub knows of subscriptions its leaf has confirmed: nothing tells when.
+    pub fn settle(&self) {
+        if self.hub.is_some() {
+            thread::sleep(SETTLING);
+        }
     }
 
     /// What it is.
@@ -144,12 +189,27 @@ impl Server {
             })
     }
 
-    /// CPU and memory used so far.
+    /// CPU and memory used so far, with its hub's.
     ///
     /// # Errors
     /// [`BenchError::Proc`] when it is gone.
     pub fn usage(&self) -> Result<Usage, BenchError> {
-        Usage::of(&self.child.id().to_string())
+        let own = Usage::of(&self.child.id().to_string())?;
+        let Some(hub) = self.hub_usage()? else {
+            return Ok(own);
+        };
+        Ok(Usage {
+            cpu_seconds: own.cpu_seconds + hub.cpu_seconds,
+            rss_bytes: own.rss_bytes + hub.rss_bytes,
+        })
+    }
+
+    /// CPU and memory its hub used so far, where it has one.
+    ///
+    /// # Errors
+    /// As [`Self::usage`].
+    pub fn hub_usage(&self) -> Result<Option<Usage>, BenchError> {
+        self.hub.as_ref().map(|hub| hub.usage()).transpose()
     }
 
     /// Ends it with SIGTERM.
@@ -157,6 +217,9 @@ impl Server {
     /// # Errors
     /// [`BenchError::Start`] when it is still there after five seconds.
     pub fn stop(mut self) -> Result<(), BenchError> {
+        if let Some(hub) = self.hub.take() {
+            hub.stop()?;
+        }
         let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::TERM).map_err(|errno| BenchError::Io {
             what: "stop the server",
@@ -277,6 +340,24 @@ fn free_addresses() -> Result<[SocketAddr; 3], BenchError> {
     let address =
         |listener: &TcpListener| listener.local_addr().map_err(io_error("find a free port"));
     Ok([address(&all[0])?, address(&all[1])?, address(&all[2])?])
+}
+
+/// Waits until what is published at a leaf comes to its hub.
+fn joined(leaf: &Dial, hub: &Dial) -> Result<bool, BenchError> {
+    let mut subscriber = Connection::open(hub, "subscriber", &["bench.joined"])?;
+    let mut publisher = Connection::open(leaf, "publisher", &[])?;
+    let mut scanner = Scanner::of_any_length("MSG bench.joined ");
+    let mut buffer = read_buffer();
+    let deadline = Instant::now() + START_STOP_MAX;
+    while Instant::now() < deadline {
+        publisher.write(b"PUB bench.joined 0\r\n\r\n")?;
+        // Waits a while for a message.
+        let found = subscriber.receive(&mut scanner, &mut buffer, |_| ())?;
+        if found.messages > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn greets(address: SocketAddr) -> bool {

@@ -4,7 +4,9 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use rcgen::{CertificateParams, KeyPair};
+use serde::Serialize;
 use tempfile::TempDir;
 
 use crate::dial::Wire;
@@ -17,8 +19,45 @@ pub struct Setup {
     pub wire: Wire,
     /// With TLS, clients without it are let in as well.
     pub plain_too: bool,
+    /// With streams, kept in the folder of this run.
+    pub streams: Option<Flush>,
+    /// The server is a leaf of a hub, which is of the same make and set up alike.
+    pub hub: bool,
     /// Accounts, users, permissions.
     pub config: String,
+}
+
+/// When a server that keeps streams writes them through to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Flush {
+    /// As it does by itself: the stock server every two minutes, Ramjet before it acknowledges.
+    Default,
+    /// Before it acknowledges.
+    Always,
+    /// Every two minutes.
+    Lazy,
+}
+
+/// Which of the servers of a run it is.
+#[derive(Debug, Clone, Copy)]
+pub enum Side {
+    /// The only one.
+    Alone,
+    /// Leaves come to it.
+    Hub,
+    /// It comes to the hub's door for leaves.
+    Leaf(SocketAddr),
+}
+
+impl Side {
+    fn domain(self) -> &'static str {
+        match self {
+            Self::Alone => "",
+            Self::Hub => ", domain: hub",
+            Self::Leaf(_) => ", domain: leaf",
+        }
+    }
 }
 
 /// Files of one running server, gone when dropped.
@@ -40,7 +79,7 @@ impl Setup {
     ///
     /// # Errors
     /// [`BenchError::Io`].
-    pub fn prepare(&self, websocket: SocketAddr) -> Result<Prepared, BenchError> {
+    pub fn prepare(&self, side: Side, door: SocketAddr) -> Result<Prepared, BenchError> {
         let folder = tempfile::tempdir().map_err(io_error("make a folder"))?;
         let mut text = self.config.clone();
         match &self.wire {
@@ -53,9 +92,29 @@ impl Setup {
             }
             Wire::WebSocket { .. } => text.push_str(&format!(
                 "websocket {{ host: \"{}\", port: {}, no_tls: true }}\n",
-                websocket.ip(),
-                websocket.port()
+                door.ip(),
+                door.port()
             )),
+            Wire::Leaf => text.push_str(&listen_for_leaves(door)),
+        }
+        match side {
+            Side::Alone => {}
+            Side::Hub => text.push_str(&listen_for_leaves(door)),
+            Side::Leaf(hub) => text.push_str(&format!(
+                "leafnodes {{ remotes: [{{url: \"nats-leaf://{hub}\"}}] }}\n"
+            )),
+        }
+        if let Some(flush) = self.streams {
+            let folder = folder.path().display();
+            let flush = match flush {
+                Flush::Default => "",
+                Flush::Always => ", sync_interval: always",
+                Flush::Lazy => ", sync_interval: \"2m\"",
+            };
+            let domain = side.domain();
+            text.push_str(&format!(
+                "jetstream {{ store_dir: \"{folder}\"{flush}{domain} }}\n"
+            ));
         }
         let config = folder.path().join("server.conf");
         fs::write(&config, text).map_err(io_error("write a configuration"))?;
@@ -71,6 +130,10 @@ impl Prepared {
     pub fn config(&self) -> &Path {
         &self.config
     }
+}
+
+fn listen_for_leaves(door: SocketAddr) -> String {
+    format!("leafnodes {{ listen: \"{door}\" }}\n")
 }
 
 /// A certificate with a P-256 key of its own.

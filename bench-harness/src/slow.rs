@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::dial::{Dial, Wire};
 use crate::error::{BenchError, io_error};
 use crate::measure::{Latencies, Observed, Percentiles, Progress, Run, latencies};
 use crate::pace::Pace;
@@ -42,7 +43,10 @@ impl Slow {
     /// Any: above all [`BenchError::Stalled`] when one that reads misses a message.
     pub fn run(&self, run: &Run<'_>) -> Result<Observed, BenchError> {
         let dial = run.server.dial();
-        let head = format!("MSG {SUBJECT} 1 {}\r\n", self.size);
+        let head = match dial.wire {
+            Wire::Leaf => format!("LMSG {SUBJECT} {}\r\n", self.size),
+            _ => format!("MSG {SUBJECT} 1 {}\r\n", self.size),
+        };
         let mut subscribers = Vec::with_capacity(self.subscribers);
         for _ in 0..self.subscribers {
             let connection = Connection::open(dial, "subscriber", &[SUBJECT])?;
@@ -50,7 +54,7 @@ impl Slow {
             subscribers.push(Subscriber::new(connection, scanner, 0));
         }
         let mut readers = Reader::share(subscribers);
-        let publisher = Connection::open(dial, "publisher", &[])?;
+        let publisher = Connection::open(&publishers_dial(run), "publisher", &[])?;
         let (progress, sent) = (Progress::default(), Sent::new(1, 1));
         let epoch = Instant::now();
         let by_stage = Mutex::new([latencies(), latencies()]);
@@ -152,15 +156,29 @@ impl Slow {
     }
 }
 
+/// Those that publish are clients, whatever the subscribers are.
+fn publishers_dial(run: &Run<'_>) -> Dial {
+    match run.server.dial() {
+        Dial {
+            wire: Wire::Leaf, ..
+        } => run.server.plain_dial(),
+        dial => dial.clone(),
+    }
+}
+
 /// A subscriber that does not read, with its queue at the server filled.
 fn stall(run: &Run<'_>) -> Result<Connection, BenchError> {
     let dial = run.server.dial();
     let mut stalled = Connection::open(dial, "stalled subscriber", &[FILL])?;
     // Not before the handshake: the others' messages are on their way already.
-    stalled.write(format!("SUB {SUBJECT} 2\r\n").as_bytes())?;
+    let subscribe = match dial.wire {
+        Wire::Leaf => format!("LS+ {SUBJECT}\r\n"),
+        _ => format!("SUB {SUBJECT} 2\r\n"),
+    };
+    stalled.write(subscribe.as_bytes())?;
     rustix::net::sockopt::set_socket_recv_buffer_size(stalled.stream(), STALLED_BUFFER)
         .map_err(|errno| io_error("shrink a receive buffer")(errno.into()))?;
-    let mut filler = Connection::open(dial, "filler", &[])?;
+    let mut filler = Connection::open(&publishers_dial(run), "filler", &[])?;
     let (block, count) = publish_block(FILL, FILL_SIZE);
     for _ in 0..FILL_BYTES / FILL_SIZE / count as usize {
         filler.write(&block)?;

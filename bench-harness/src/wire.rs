@@ -1,12 +1,13 @@
 //! The protocol as a generator needs it: a handshake, blocks of ready-made publishes, and a scanner
 //! that counts messages of one known length.
 
+use std::fmt::Write as _;
 use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::channel::Channel;
-use crate::dial::{Dial, PASSWORD};
+use crate::dial::{Dial, PASSWORD, Wire};
 use crate::error::{BenchError, io_error};
 
 /// A side of the run that makes no progress for this long has failed.
@@ -32,6 +33,8 @@ pub struct Connection {
     role: &'static str,
     id: u64,
     resumed: bool,
+    /// Subscriptions told before the first PONG.
+    told: u64,
 }
 
 /// A connection on its way, so that many can be at once.
@@ -90,18 +93,33 @@ impl Opening {
             role: self.role,
             id: self.id,
             resumed,
+            told: 0,
         };
-        let who = self.dial.user.map_or(String::new(), |user| {
-            format!(r#""user":"{user}","pass":"{PASSWORD}","#)
-        });
-        let mut hello = format!("CONNECT {{{who}{CONNECT}}}\r\n");
-        for (index, subject) in subjects.iter().enumerate() {
-            hello.push_str(&format!("SUB {subject} {}\r\n", index + 1));
-        }
-        hello.push_str("PING\r\n");
-        connection.write(hello.as_bytes())?;
+        connection.write(hello(&self.dial, connection.id, subjects).as_bytes())?;
         Ok(connection)
     }
+}
+
+/// What a client says after the greeting; a leaf has a name of its own, by its number.
+fn hello(dial: &Dial, id: u64, subjects: &[&str]) -> String {
+    if let Wire::Leaf = dial.wire {
+        let mut hello = format!("CONNECT {{\"name\":\"bench{id}\",\"version\":\"2.15.1\",");
+        let _ = write!(hello, "\"server_id\":\"BENCH{id}\",\"headers\":true}}\r\n");
+        for subject in subjects {
+            let _ = write!(hello, "LS+ {subject}\r\n");
+        }
+        hello.push_str("PING\r\n");
+        return hello;
+    }
+    let who = dial.user.as_ref().map_or(String::new(), |user| {
+        format!(r#""user":"{user}","pass":"{PASSWORD}","#)
+    });
+    let mut hello = format!("CONNECT {{{who}{CONNECT}}}\r\n");
+    for (index, subject) in subjects.iter().enumerate() {
+        let _ = write!(hello, "SUB {subject} {}\r\n", index + 1);
+    }
+    hello.push_str("PING\r\n");
+    hello
 }
 
 impl Connection {
@@ -136,12 +154,18 @@ impl Connection {
             role,
             id: 0,
             resumed: false,
+            told: 0,
         }
     }
 
     /// Was a TLS session resumed for it?
     pub fn resumed(&self) -> bool {
         self.resumed
+    }
+
+    /// Subscriptions a leaf was told of while it shook hands.
+    pub fn told(&self) -> u64 {
+        self.told
     }
 
     /// The number the server knows it by.
@@ -221,6 +245,7 @@ impl Connection {
         while Instant::now() < deadline {
             let found = self.receive(scanner, buffer, |_| ())?;
             messages += found.messages;
+            self.told += found.interests;
             if found.pongs > 0 {
                 return Ok(messages);
             }
@@ -249,7 +274,7 @@ fn greeting(channel: &mut Channel, role: &'static str) -> Result<u64, BenchError
     }
     line.strip_prefix(b"INFO ")
         .and_then(|info| serde_json::from_slice::<serde_json::Value>(info).ok())
-        .and_then(|info| info["client_id"].as_u64())
+        .map(|info| info["client_id"].as_u64().unwrap_or(0))
         .ok_or_else(|| BenchError::Unexpected {
             role,
             line: first_line(&line),
@@ -303,14 +328,45 @@ pub struct Found {
     pub pings: u64,
     /// PONGs of the server.
     pub pongs: u64,
+    /// Subscriptions the server told a leaf of, begun or ended.
+    pub interests: u64,
 }
 
-/// Finds messages that all start alike and are equally long, so that it looks at their first and
-/// last bytes only, however long they are.
+/// Finds messages that all start alike. Where all are equally long it looks at their first and last
+/// bytes only, however long they are.
 pub struct Scanner {
     prefix: Vec<u8>,
-    length: usize,
+    length: Length,
     carry: Vec<u8>,
+}
+
+/// Of a whole message.
+enum Length {
+    /// Known beforehand.
+    Fixed(usize),
+    /// Said by the last number of each head.
+    Told,
+}
+
+impl Length {
+    /// Of the message `input` starts with; `None` when its head is not there yet.
+    fn of(&self, input: &[u8]) -> Result<Option<usize>, String> {
+        if let Self::Fixed(length) = self {
+            return Ok(Some(*length));
+        }
+        let Some(end) = input.iter().position(|&byte| byte == b'\n') else {
+            return Ok(None);
+        };
+        let head = input[..end].trim_ascii_end();
+        let size = head.rsplit(|&byte| byte == b' ').next();
+        let size: Option<usize> = size
+            .and_then(|size| std::str::from_utf8(size).ok())
+            .and_then(|size| size.parse().ok());
+        match size {
+            Some(size) if size <= READ_SIZE / 4 => Ok(Some(end + 1 + size + 2)),
+            _ => Err(first_line(input)),
+        }
+    }
 }
 
 impl Scanner {
@@ -323,8 +379,18 @@ impl Scanner {
         );
         Self {
             prefix: prefix.as_bytes().to_vec(),
-            length,
+            length: Length::Fixed(length),
             carry: Vec::with_capacity(length),
+        }
+    }
+
+    /// For messages that start with `prefix`, without headers, of at most a quarter of the read
+    /// buffer.
+    pub fn of_any_length(prefix: &str) -> Self {
+        Self {
+            prefix: prefix.as_bytes().to_vec(),
+            length: Length::Told,
+            carry: Vec::new(),
         }
     }
 
@@ -333,7 +399,7 @@ impl Scanner {
         // A blank starts no line of the protocol.
         Self {
             prefix: b" ".to_vec(),
-            length: 0,
+            length: Length::Fixed(0),
             carry: Vec::new(),
         }
     }
@@ -349,7 +415,8 @@ impl Scanner {
         let mut rest = input;
         loop {
             if rest.starts_with(&self.prefix) {
-                let Some((message, after)) = rest.split_at_checked(self.length) else {
+                let length = self.length.of(rest)?;
+                let Some((message, after)) = length.and_then(|it| rest.split_at_checked(it)) else {
                     break;
                 };
                 if !message.ends_with(b"\r\n") {
@@ -369,6 +436,9 @@ impl Scanner {
                     b"PING\r\n" => found.pings += 1,
                     b"PONG\r\n" => found.pongs += 1,
                     _ if line.starts_with(b"INFO ") => (),
+                    _ if line.starts_with(b"LS+ ") || line.starts_with(b"LS- ") => {
+                        found.interests += 1;
+                    }
                     _ => return Err(first_line(line)),
                 }
                 rest = after;
@@ -436,8 +506,22 @@ mod tests {
                 messages: 2,
                 pings: 1,
                 pongs: 1,
+                interests: 0,
             }),
         );
+    }
+
+    #[test]
+    fn a_length_may_be_told_by_each_head() {
+        let mut scanner = Scanner::of_any_length("MSG s ");
+        let mut seen = Vec::new();
+        let input = b"MSG s 1 2\r\nab\r\nMSG s 1 0\r\n\r\nPING\r\nMSG s 1 5\r\nab";
+        let found = scanner.scan(input, |message| seen.push(message.len()));
+        assert_eq!(found.map(|it| (it.messages, it.pings)), Ok((2, 1)));
+        assert_eq!(seen, [15, 13]);
+        assert_eq!(scanner.carry, b"MSG s 1 5\r\nab");
+        let endless = scanner.scan(b"MSG s 1 99999999\r\n", |_| ());
+        assert_eq!(endless, Err("MSG s 1 99999999".into()));
     }
 
     #[test]

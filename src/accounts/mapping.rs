@@ -198,7 +198,10 @@ fn transform(source: &str, destination: &str) -> Result<Transform, MappingError>
 }
 
 /// What stock finds before it looks at what a destination means.
-fn look_over(destination: &str) -> Result<(), TransformError> {
+///
+/// # Errors
+/// What is wrong with the destination.
+pub fn look_over(destination: &str) -> Result<(), TransformError> {
     let mut ended = false;
     for token in destination.split('.') {
         if token.is_empty() || ended {

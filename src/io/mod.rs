@@ -7,6 +7,8 @@
 #![allow(unsafe_code)] // Rings, buffers and descriptors are shared with the kernel.
 
 mod buffers;
+pub mod disk;
+mod door;
 pub mod executor;
 pub mod interfaces;
 pub mod probe;
@@ -15,22 +17,24 @@ pub mod socket;
 pub mod wake;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::delivery::outbound::Chunk;
-use crate::ids::Listener;
+use crate::ids::{Listener, StoreId};
+use crate::jetstream::store::{DiskOperation, DiskResult, OperationId};
 use crate::time::{Nanos, WallTime};
 
 /// A socket on its way from the shard that accepted it to the one that will serve it.
 pub type Socket = std::os::fd::OwnedFd;
 
-/// Sockets, time and sleep for one shard. Nothing in here blocks but [`Driver::turn`].
+/// Sockets, files, time and sleep for one shard. Nothing in here blocks but [`Driver::turn`].
 ///
 /// A connection is named by its index in the shard's table. The index stays taken from
 /// [`Driver::attach`] until the [`Event::Closed`] that follows [`Driver::close`].
 pub trait Driver {
     /// What an accepted connection is until a shard serves it.
-    type Socket;
+    type Socket: Send + 'static;
 
     /// Monotonic time.
     fn now(&mut self) -> Nanos;
@@ -56,6 +60,19 @@ pub trait Driver {
 
     /// Stops accepting, for good.
     fn stop_accepting(&mut self);
+
+    /// Makes the directory of a store known; its files are opened as operations name them.
+    ///
+    /// # Errors
+    /// If the directory cannot be opened.
+    fn mount(&mut self, store: StoreId, directory: &Path) -> std::io::Result<()>;
+
+    /// Closes the files of a store. Operations under way still end; the number is free after the
+    /// last of them.
+    fn unmount(&mut self, store: StoreId);
+
+    /// Carries out what a mounted store asks for; [`Event::Disk`] says how it ended.
+    fn disk(&mut self, store: StoreId, operation: DiskOperation);
 
     /// Hands over everything queued so far and collects what has completed, waiting up to `wait`
     /// for the first completion (`None`: not at all).
@@ -125,6 +142,15 @@ pub enum Event<S> {
     Closed {
         /// This connection.
         connection: u32,
+    },
+    /// A [`Driver::disk`] operation is over.
+    Disk {
+        /// Of this store.
+        store: StoreId,
+        /// This operation.
+        id: OperationId,
+        /// How it ended.
+        result: DiskResult,
     },
     /// Another thread asked for attention.
     Woken,

@@ -1,4 +1,4 @@
-//! The real driver: one io_uring ring of our own per shard.
+//! The real driver: one io_uring ring of our own per shard, for sockets and files.
 //!
 //! Why not glommio's sockets: there each read and write is an operation with a timer and three
 //! rings' housekeeping; with many connections awake that cost two to three times as much CPU.
@@ -7,22 +7,27 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
 use super::buffers::{Buffers, GROUP};
+use super::disk::{Disks, Flushing};
+use super::door::Door;
 use super::wake::Waker;
 use super::{Driver, Event, Received, socket};
 use crate::delivery::outbound::Chunk;
-use crate::ids::Listener;
+use crate::ids::{Listener, StoreId};
+use crate::jetstream::store::DiskOperation;
 use crate::time::{Nanos, WallTime};
 
 /// Submissions the ring holds before it must be entered.
 const SUBMISSIONS: u32 = 1024;
 /// Completions it holds. At 2048/8192 only three rings fit into 8 MiB of locked memory.
 const COMPLETIONS: u32 = 4096;
-/// Connections of a listener that one turn accepts.
+/// Connections of a listener that one turn accepts. All who wait at once would keep a shard in the
+/// kernel for as long as clients come, 40 ms for 800 of them.
 const ACCEPTS: usize = 4;
 /// Pause after a failed accept. Short: the usual cause, too many open files, ends with any close.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -35,6 +40,7 @@ mod op {
     pub const WAKE: u64 = 4 << 32;
     pub const CANCEL: u64 = 5 << 32;
     pub const ACCEPT_TIMER: u64 = 6 << 32;
+    pub(super) use crate::io::disk::{LINKED_FLUSH, OPERATION as DISK};
     pub const KIND: u64 = 0xffff_ffff << 32;
 }
 
@@ -46,6 +52,7 @@ pub struct Ring {
     buffers: Buffers,
     connections: Vec<Connection>,
     listeners: Vec<Accepting>,
+    disks: Disks,
     waker: Waker,
     wake_count: Box<u64>,
     accept_retry: Box<types::Timespec>,
@@ -59,12 +66,7 @@ pub struct Ring {
 struct Accepting {
     kind: Listener,
     /// `None` once it has stopped.
-    socket: Option<TcpListener>,
-    /// Accepts that are with the kernel. Each is for one connection: one for many would keep a
-    /// shard in the kernel for as long as clients come, 40 ms for 800 of them.
-    armed: usize,
-    /// After a failure, until its timer ends.
-    resting: bool,
+    door: Option<Door>,
 }
 
 #[derive(Default)]
@@ -117,13 +119,14 @@ impl Ring {
             connections: Vec::new(),
             listeners: listeners
                 .into_iter()
-                .map(|(kind, socket)| Accepting {
-                    kind,
-                    socket: Some(socket),
-                    armed: 0,
-                    resting: false,
+                .map(|(kind, socket)| {
+                    Ok(Accepting {
+                        kind,
+                        door: Some(Door::new(socket)?),
+                    })
                 })
-                .collect(),
+                .collect::<io::Result<_>>()?,
+            disks: Disks::default(),
             waker,
             wake_count: Box::new(0),
             accept_retry: Box::new(
@@ -142,11 +145,22 @@ impl Ring {
         Ok(this)
     }
 
+    /// Makes writes durable in another way than usual.
+    pub fn set_flushing(&mut self, flushing: Flushing) {
+        self.disks.flushing = flushing;
+    }
+
     fn push(&mut self, entry: &squeue::Entry) {
+        self.push_all(std::slice::from_ref(entry));
+    }
+
+    /// Queues entries that the kernel must get in one submission: a link does not reach further.
+    fn push_all(&mut self, entries: &[squeue::Entry]) {
         loop {
-            // SAFETY: every entry built in this file points only at memory that lives until its
-            // completion: boxed fields of `self`, receive buffers, and chunks held in `sending`.
-            if unsafe { self.ring.submission().push(entry) }.is_ok() {
+            // SAFETY: every entry built in this file and in `disk` points only at memory that
+            // lives until its completion: boxed fields of `self`, receive buffers, chunks held in
+            // `sending`, and what a job of `disks` owns.
+            if unsafe { self.ring.submission().push_multiple(entries) }.is_ok() {
                 return;
             }
             // The queue is full: let the kernel take it. It takes all or reports an error that
@@ -180,6 +194,17 @@ impl Ring {
         }
     }
 
+    /// Queues what the disks want, and reports what is over.
+    fn drive_disks(&mut self, events: &mut Vec<Event<OwnedFd>>) {
+        let mut submissions = std::mem::take(&mut self.disks.submissions);
+        for entries in submissions.drain(..) {
+            self.push_all(&entries);
+        }
+        self.disks.submissions = submissions;
+        let ended = self.disks.ended.drain(..);
+        events.extend(ended.map(|(store, id, result)| Event::Disk { store, id, result }));
+    }
+
     fn arm_wake(&mut self) {
         let fd = types::Fd(self.waker.descriptor());
         let entry = opcode::Read::new(fd, (&raw mut *self.wake_count).cast(), 8)
@@ -189,23 +214,13 @@ impl Ring {
     }
 
     fn arm_accept(&mut self, listener: usize) {
-        let this = &mut self.listeners[listener];
-        let Some(socket) = &this.socket else {
+        let Some(door) = &self.listeners[listener].door else {
             return;
         };
-        if this.resting {
-            return;
-        }
-        let missing = ACCEPTS - this.armed;
-        this.armed = ACCEPTS;
-        let nobody = std::ptr::null_mut();
-        let entry = opcode::Accept::new(types::Fd(socket.as_raw_fd()), nobody, nobody.cast())
-            .flags(libc::SOCK_CLOEXEC)
+        let entry = opcode::PollAdd::new(types::Fd(door.bell()), libc::POLLIN as u32)
             .build()
             .user_data(op::ACCEPT | listener as u64);
-        for _ in 0..missing {
-            self.push(&entry);
-        }
+        self.push(&entry);
     }
 
     fn arm_receive(&mut self, connection: u32) {
@@ -266,14 +281,15 @@ impl Ring {
         match entry.user_data() & op::KIND {
             op::RECEIVE => self.received(connection, entry, events),
             op::SEND => self.sent(connection, entry.result(), events),
-            op::ACCEPT => self.accepted(connection as usize, entry, events),
-            op::ACCEPT_TIMER => {
-                self.listeners[connection as usize].resting = false;
-                self.arm_accept(connection as usize);
-            }
+            op::ACCEPT => self.accept(connection as usize, events),
+            op::ACCEPT_TIMER => self.arm_accept(connection as usize),
             op::WAKE => {
                 self.arm_wake();
                 events.push(Event::Woken);
+            }
+            op::DISK | op::LINKED_FLUSH => {
+                self.disks.complete(entry.user_data(), entry.result());
+                self.drive_disks(events);
             }
             _ => {} // a cancellation's own completion says nothing
         }
@@ -361,34 +377,30 @@ impl Ring {
         self.finish_close(connection, events);
     }
 
-    fn accepted(
-        &mut self,
-        listener: usize,
-        entry: &cqueue::Entry,
-        events: &mut Vec<Event<OwnedFd>>,
-    ) {
-        let this = &mut self.listeners[listener];
-        this.armed -= 1;
-        let kind = this.kind;
-        let result = entry.result();
-        if result >= 0 {
-            // A peer that reset the connection before we looked has no address: nothing to serve.
-            if let Some((socket, address)) = socket::peer_address(socket::adopt(result)) {
-                events.push(Event::Accepted {
+    /// Lets in who waits at a listener, a few at a time.
+    fn accept(&mut self, listener: usize, events: &mut Vec<Event<OwnedFd>>) {
+        let Accepting { kind, door } = &self.listeners[listener];
+        let Some(door) = door else {
+            return;
+        };
+        for _ in 0..ACCEPTS {
+            match door.accept() {
+                Ok(Some((socket, address))) => events.push(Event::Accepted {
                     socket,
                     address,
-                    listener: kind,
-                });
+                    listener: *kind,
+                }),
+                Ok(None) => break,
+                Err(error) => {
+                    events.push(Event::AcceptFailed(error));
+                    let entry = opcode::Timeout::new(&raw const *self.accept_retry)
+                        .build()
+                        .user_data(op::ACCEPT_TIMER | listener as u64);
+                    return self.push(&entry);
+                }
             }
-            self.arm_accept(listener);
-        } else if this.socket.is_some() && -result != libc::ECANCELED && !this.resting {
-            this.resting = true;
-            events.push(Event::AcceptFailed(io::Error::from_raw_os_error(-result)));
-            let entry = opcode::Timeout::new(&raw const *self.accept_retry)
-                .build()
-                .user_data(op::ACCEPT_TIMER | listener as u64);
-            self.push(&entry);
         }
+        self.arm_accept(listener);
     }
 
     /// Lets go of a closing connection once nothing of it is with the kernel.
@@ -475,7 +487,7 @@ impl Driver for Ring {
     fn stop_accepting(&mut self) {
         for listener in 0..self.listeners.len() {
             let this = &mut self.listeners[listener];
-            if this.socket.take().is_some() {
+            if this.door.take().is_some() {
                 let all = types::CancelBuilder::user_data(op::ACCEPT | listener as u64).all();
                 let entry = opcode::AsyncCancel2::new(all).build();
                 self.push(&entry.user_data(op::CANCEL));
@@ -483,8 +495,22 @@ impl Driver for Ring {
         }
     }
 
+    fn mount(&mut self, store: StoreId, directory: &Path) -> io::Result<()> {
+        self.disks.mount(store, directory)
+    }
+
+    fn unmount(&mut self, store: StoreId) {
+        self.disks.unmount(store);
+    }
+
+    fn disk(&mut self, store: StoreId, operation: DiskOperation) {
+        self.disks.start(store, operation);
+    }
+
     fn turn(&mut self, wait: Option<Duration>, events: &mut Vec<Event<OwnedFd>>) {
-        let wait = if self.closed.is_empty() { wait } else { None };
+        self.drive_disks(events);
+        let idle = self.closed.is_empty() && events.is_empty();
+        let wait = if idle { wait } else { None };
         let want = u32::from(wait.is_some());
         self.enter(want, wait).expect("the ring stays usable");
         let mut completions = std::mem::take(&mut self.completions);
@@ -500,13 +526,19 @@ impl Driver for Ring {
     }
 
     fn submit(&mut self) {
+        let submissions = std::mem::take(&mut self.disks.submissions);
+        for entries in &submissions {
+            self.push_all(entries);
+        }
         if !self.ring.submission().is_empty() {
             self.enter(0, None).expect("the ring stays usable");
         }
     }
 
     fn ready(&mut self) -> bool {
-        self.ring.submission().taskrun() || !self.ring.completion().is_empty()
+        self.ring.submission().taskrun()
+            || !self.ring.completion().is_empty()
+            || !self.disks.ended.is_empty()
     }
 
     fn bytes(&self, received: Received) -> &[u8] {

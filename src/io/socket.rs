@@ -1,8 +1,8 @@
 //! Sockets outside the ring: listening, options, addresses.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// Connections the kernel completes before we accept them. Go asks for the system's limit too.
 const BACKLOG: i32 = 4096;
@@ -33,19 +33,6 @@ pub(super) fn prepare(socket: &OwnedFd) {
             size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
-}
-
-/// The other end of an accepted socket; `None` if it has gone away already.
-pub(super) fn peer_address(socket: OwnedFd) -> Option<(OwnedFd, SocketAddr)> {
-    let stream = TcpStream::from(socket);
-    let address = stream.peer_addr().ok()?;
-    Some((OwnedFd::from(stream), address))
-}
-
-/// Takes ownership of a descriptor the ring handed over.
-pub(super) fn adopt(fd: RawFd) -> OwnedFd {
-    // SAFETY: called once for each descriptor a completion of ours delivered.
-    unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 /// Ends both directions; pending completions of the socket come back at once.

@@ -61,6 +61,8 @@ pub enum Item<'a> {
     About(&'a [u8]),
     /// The message that follows is traced.
     Traced(&'a [u8]),
+    /// The message that follows goes to receivers of its subject, who see it under this one.
+    Shown(&'a [u8]),
     /// A message for subscriptions of the receiver.
     Message(RemoteMessage<'a>),
     /// A request of the receiver's connection, or part of it, that nobody received (CORE-71).
@@ -171,9 +173,10 @@ const RESUME: u8 = 4;
 const MARK: u8 = 5;
 const ABOUT: u8 = 7;
 const TRACED: u8 = 8;
+const SHOWN: u8 = 9;
 const UNDELIVERED: u8 = 6;
-const LINKS: u8 = 9;
-const FROM_CLUSTER: u8 = 10;
+const LINKS: u8 = 10;
+const FROM_CLUSTER: u8 = 11;
 
 /// What stands in front of a message: one fixed piece, written and read at once.
 struct MessageHead {
@@ -342,6 +345,12 @@ impl Batch {
     pub fn traced(&mut self, mark: &[u8]) {
         self.bytes.push(TRACED);
         self.field(mark);
+    }
+
+    /// Appends under which subject the message that follows is seen.
+    pub fn shown(&mut self, subject: &[u8]) {
+        self.bytes.push(SHOWN);
+        self.field(subject);
     }
 
     /// Appends a mark.
@@ -541,6 +550,7 @@ impl<'a> Iterator for Items<'a> {
             MARK => Item::Mark,
             ABOUT => Item::About(reader.field()),
             TRACED => Item::Traced(reader.field()),
+            SHOWN => Item::Shown(reader.field()),
             MESSAGE => Item::Message(reader.message(&self.batch.shared)),
             UNDELIVERED => Item::Undelivered {
                 source: reader.slot(),

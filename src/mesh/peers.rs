@@ -72,6 +72,13 @@ impl Peers {
         self.interest_sent += 1;
     }
 
+    /// Has those of the others whose bits are set wake for what they were told.
+    pub fn wake(&mut self, shards: u64) {
+        for shard in self.others().filter(|it| shards & 1 << it.0 != 0) {
+            self.outgoing(shard).urgent = true;
+        }
+    }
+
     /// Tells all others of a change of what links want, see [`Batch::links`].
     pub fn broadcast_links(
         &mut self,
@@ -84,6 +91,15 @@ impl Peers {
             self.outgoing(shard).links(account, what, origin, weight);
         }
         self.interest_sent += 1;
+    }
+
+    /// Wakes those shards, for what they were told before, too.
+    pub fn prod(&mut self, shards: u64) {
+        for shard in self.others().filter(|it| shards & 1 << it.0 != 0) {
+            let batch = self.outgoing(shard);
+            batch.urgent = true;
+            batch.answer_wanted = true;
+        }
     }
 
     /// Tells all others to acknowledge what they were told before.
@@ -111,6 +127,11 @@ impl Peers {
         // for less than the newest.
         let at = self.waiting.partition_point(|&(other, _)| other <= mark);
         self.waiting.insert(at, (mark, slot));
+        self.hurry(mark);
+    }
+
+    /// Asks the others to say soon that they have applied our first `mark` changes.
+    pub fn hurry(&mut self, mark: u64) {
         for shard in self.others() {
             let peer = &mut self.peers[usize::from(shard.0)];
             if peer.acknowledged < mark {

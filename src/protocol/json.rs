@@ -313,8 +313,8 @@ fn escaped_unit(text: &[u8]) -> Option<(u32, &[u8])> {
     Some((code, rest))
 }
 
-/// Lower case for comparing with an ASCII name: two characters outside ASCII fold into it.
-fn fold(key: &str) -> String {
+/// Lower case for comparing with an ASCII name, as Go folds keys: two characters outside ASCII fold into it.
+pub fn fold(key: &str) -> String {
     key.chars()
         .map(|character| match character {
             'ſ' => 's',

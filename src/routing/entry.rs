@@ -64,7 +64,7 @@ impl Entry {
 
     /// Do other shards see plain interest, whatever subscriptions there are?
     pub fn announced(&self) -> bool {
-        self.handlers.contains(&Handler::Replies)
+        self.handlers.iter().any(|it| it.is_announced())
     }
 
     /// The queue groups, in no order.

@@ -31,6 +31,21 @@ pub enum Handler {
     /// Takes the answers to requests that went to this account from this shard. The others are
     /// told as of a subscription.
     Replies,
+    /// A receiver of JetStream on this shard, by its number. The others are told, too.
+    JetStream(u32),
+    /// What is published for JetStream under the server's domain; every shard has it, and none
+    /// tells the others.
+    Domain,
+    /// Requests to JetStream's API, taken where they are published; every shard has it, and none
+    /// tells the others.
+    Api,
+}
+
+impl Handler {
+    /// Are the other shards told of it as of a subscription?
+    pub fn is_announced(self) -> bool {
+        !matches!(self, Self::Import(_) | Self::Domain | Self::Api)
+    }
 }
 
 /// What the other shards must be told after a change.
@@ -97,6 +112,8 @@ pub struct Interest {
     /// A map, because an account may have few of a shard's many subscriptions.
     positions: Positions,
     stats: RoutingStats,
+    /// How often anything changed.
+    changes: u64,
 }
 
 impl Interest {
@@ -124,7 +141,7 @@ impl Interest {
     ) -> InterestChange {
         debug_assert!(subject::is_valid_pattern(pattern), "checked at SUB");
         self.stats.inserts += 1;
-        self.cache.invalidate(pattern);
+        self.changed(pattern);
         let node = self.trie.insert(pattern);
         let entry = self.trie.entry(node);
         let announced = entry.announced();
@@ -167,7 +184,7 @@ impl Interest {
             },
         };
         self.stats.removes += 1;
-        self.cache.invalidate(pattern);
+        self.changed(pattern);
         if left == 0 {
             self.tidy(node, queue);
         }
@@ -180,16 +197,16 @@ impl Interest {
 
     /// Adds a part of the server to a pattern.
     pub fn add_handler(&mut self, pattern: &[u8], handler: Handler) -> InterestChange {
-        self.cache.invalidate(pattern);
+        self.changed(pattern);
         let node = self.trie.insert(pattern);
         let entry = self.trie.entry(node);
         let announced = entry.announced() || !entry.plain.is_empty();
         let mut handlers = std::mem::take(&mut entry.handlers).into_vec();
         handlers.push(handler);
         entry.handlers = handlers.into();
-        match handler {
-            Handler::Replies if !announced => InterestChange::Plain { present: true },
-            _ => InterestChange::None,
+        match handler.is_announced() && !announced {
+            true => InterestChange::Plain { present: true },
+            false => InterestChange::None,
         }
     }
 
@@ -198,7 +215,7 @@ impl Interest {
         let Some(node) = self.trie.find(pattern) else {
             return InterestChange::None;
         };
-        self.cache.invalidate(pattern);
+        self.changed(pattern);
         let entry = self.trie.entry(node);
         let mut handlers = std::mem::take(&mut entry.handlers).into_vec();
         if let Some(at) = handlers.iter().position(|it| *it == handler) {
@@ -207,9 +224,9 @@ impl Interest {
         entry.handlers = handlers.into();
         let silent = !entry.announced() && entry.plain.is_empty();
         self.tidy(node, None);
-        match handler {
-            Handler::Replies if silent => InterestChange::Plain { present: false },
-            _ => InterestChange::None,
+        match handler.is_announced() && silent {
+            true => InterestChange::Plain { present: false },
+            false => InterestChange::None,
         }
     }
 
@@ -251,7 +268,7 @@ impl Interest {
             }
         };
         if changed {
-            self.cache.invalidate(pattern);
+            self.changed(pattern);
         }
         if weight == 0 {
             self.tidy(node, queue);
@@ -400,6 +417,37 @@ impl Interest {
         });
         assert_eq!(subscriptions, self.stats.inserts - self.stats.removes);
         assert_eq!(subscriptions, self.positions.len() as u64);
+    }
+
+    /// Does anybody subscribe to exactly this pattern, plainly or in this queue group?
+    pub fn is_wanted(&mut self, pattern: &[u8], queue: Option<&[u8]>) -> bool {
+        let Some(node) = self.trie.find(pattern) else {
+            return false;
+        };
+        let entry = self.trie.entry(node);
+        match queue {
+            None => {
+                let taken = entry.handlers.iter().any(|it| it.is_announced());
+                !entry.plain.is_empty() || entry.remote_plain != 0 || taken
+            }
+            Some(name) => entry.group(self.hasher.hash_one(name), name).is_some(),
+        }
+    }
+
+    /// Has this pattern a part of the server?
+    pub fn has_handler(&mut self, pattern: &[u8]) -> bool {
+        let node = self.trie.find(pattern);
+        node.is_some_and(|node| !self.trie.entry(node).handlers.is_empty())
+    }
+
+    /// How often anybody came or went so far.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    fn changed(&mut self, pattern: &[u8]) {
+        self.changes += 1;
+        self.cache.invalidate(pattern);
     }
 
     /// Drops what a removal has left empty.

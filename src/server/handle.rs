@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::figures::Shards;
 use super::lame_duck::{self, LameDuck};
+use super::peers::PeerJudges;
 use super::reload::{ReloadError, Reloader};
 use crate::io::Socket;
 use crate::io::executor::ShardThread;
@@ -27,6 +28,7 @@ pub struct ServerHandle {
     pub(super) threads: Vec<ShardThread>,
     pub(super) reloader: Arc<Reloader>,
     pub(super) monitor: Option<Monitor>,
+    pub(super) judges: Option<Arc<PeerJudges>>,
     pub(super) client_address: SocketAddr,
     pub(super) websocket_address: Option<SocketAddr>,
     pub(super) leaf_address: Option<SocketAddr>,
@@ -177,6 +179,9 @@ impl Drop for ServerHandle {
         self.shared.end();
         for thread in self.threads.drain(..) {
             thread.join();
+        }
+        if let Some(judges) = &self.judges {
+            judges.save();
         }
     }
 }

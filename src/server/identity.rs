@@ -80,6 +80,7 @@ pub(super) fn update(
         Some(address) => advertised(address, port).unwrap_or_else(|_| (address.clone(), port)),
         None => (options.host.clone(), port),
     };
+    info.jetstream = options.jetstream.enabled;
     info.auth_required = authenticator.required();
     info.tls_required = options.tls.is_some() && !options.allow_non_tls;
     info.tls_available = options.tls.is_some() && options.allow_non_tls;

@@ -1,11 +1,14 @@
 //! Starting, steering and ending a whole server.
 
+mod check_store;
 mod figures;
 mod handle;
 mod identity;
+mod jetstream;
 mod lame_duck;
 mod leafnodes;
 mod operator;
+mod peers;
 mod reload;
 pub mod run;
 mod shards;

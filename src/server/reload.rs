@@ -334,8 +334,8 @@ impl Reloader {
         let mut doors = Doors::new(&options, self.websocket)?;
         let stapled = std::mem::take(&mut doors.stapled);
         changes.certificates(
-            current.settings.transports.chains(),
-            doors.transports.chains(),
+            current.settings.transports.certificates(),
+            doors.transports.certificates(),
         );
         let leaf = leafnodes::settings(&options, &accounts, current.settings.leaf.port)
             .map_err(OperatorError::from)?;

@@ -6,10 +6,13 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::handle::{ServerHandle, Shared};
+use super::jetstream::folder::StoreFolder;
+use super::jetstream::recovery;
 use super::lame_duck::LameDuck;
 use super::operator::{
     ClaimsService, Fetches, Logins, OperatorError, Source, Updates, Vouched, Waiting, view,
 };
+use super::peers::{PeerChecks, PeerJudges};
 use super::reload::Reloader;
 use super::system::callout::CalloutService;
 use super::system::envelope::Envelope;
@@ -32,6 +35,7 @@ use crate::options::{Options, ResolverOptions};
 use crate::protocol::info::ServerInfo;
 use crate::shard::budget::output_share;
 use crate::shard::identity::{ServerIdentity, Told};
+use crate::shard::jetstream::disk::Stores;
 use crate::shard::leaf::settings::LeafSettings;
 use crate::shard::rates::RateTable;
 use crate::shard::settings::Settings;
@@ -212,10 +216,15 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         &logins.client,
         client_address.port(),
     ));
+    let folder = match options.jetstream.enabled {
+        true => StoreFolder::new(&options.jetstream).map(Arc::new).map(Some),
+        false => Ok(None),
+    };
+    let folder = folder.map_err(|cause| StartError::Shard { shard: 0, cause })?;
     let leaf_port = leaf_address.map_or(0, |it| it.port());
     let leaf_settings =
         leafnodes::settings(&options, &accounts, leaf_port).map_err(OperatorError::from)?;
-    let settings = Arc::new(settings(
+    let mut settings = settings(
         None,
         &options,
         shards,
@@ -223,10 +232,16 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         accounts,
         logins,
         (doors, leaf_settings),
-    ));
+    );
+    let stores = folder.clone().map(|it| it as Arc<dyn Stores>);
+    settings.jetstream = super::jetstream::settings::of(&options, &settings.accounts, stores);
+    let settings = Arc::new(settings);
     let (to_services, messages) = services::queue();
     let (posts, ends) = shards::wire(shards, options.client.max_connections, to_services)
         .map_err(|cause| StartError::Shard { shard: 0, cause })?;
+    if let Some(folder) = &folder {
+        recovery::run(folder, &settings.accounts, &posts);
+    }
     let lame_duck = LameDuck {
         duration: options.lame_duck_duration,
         grace: options.lame_duck_grace_period,
@@ -240,6 +255,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         accounts: Arc::clone(&settings.accounts),
         trusted: vouched.accounts(),
         transports: Arc::clone(&settings.transports),
+        peer_cache: Arc::default(),
         http_port: monitor.as_ref().map_or(0, |(_, address)| address.port()),
         shards,
         feature_flags,
@@ -260,6 +276,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         shared,
         threads: Vec::with_capacity(shards),
         monitor: None,
+        judges: None,
         client_address,
         websocket_address,
         leaf_address,
@@ -278,8 +295,11 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     let envelope = Arc::new(Envelope::new(Arc::clone(&handle.reloader)));
     let mut services = operators_services(&settings, &answers, &handle);
     services.extend(own_services(&settings, source, &handle, &facts, &envelope));
-    let posts = handle.shared.shards.0.clone();
-    services.push(Box::new(CalloutService::new(keys, envelope, posts)));
+    let posts = || handle.shared.shards.0.clone();
+    let judges = PeerJudges::new(Arc::clone(&facts), Arc::clone(&envelope), posts());
+    services.push(Box::new(PeerChecks::new(Arc::clone(&judges))));
+    services.push(Box::new(CalloutService::new(keys, envelope, posts())));
+    handle.judges = Some(judges);
     if let Some(first) = handle.shared.shards.0.first() {
         services::start(services, messages, first)
             .map_err(|cause| StartError::Shard { shard: 0, cause })?;
@@ -388,23 +408,20 @@ pub(super) fn settings(
         metadata: &options.metadata,
         feature_flags: &identity::feature_flags(options),
     };
+    let jetstream = before.and_then(|it| it.jetstream.as_ref());
+    let stores = jetstream.and_then(|it| it.stores.clone());
+    let jetstream = super::jetstream::settings::of(options, &accounts, stores);
     Settings {
         identity: ServerIdentity::new(&info, told, sequence),
         number: before.map_or(0, |it| it.number + 1),
-        limits: options.client.clone(),
         info,
         leaf,
-        auth_timeout: options.auth.timeout,
         output_share: options.memory_limit.map(|it| output_share(it, shards)),
-        debug: options.log.debug,
-        trace: options.log.trace,
-        trace_headers: options.log.trace_headers,
-        max_traced_msg_len: options.log.max_traced_msg_len,
-        accounts,
-        authenticator: logins.client,
         websocket_authenticator: logins.websocket,
         transports: doors.transports,
         rates: RateTable::new(&options.rates),
+        jetstream,
+        ..Settings::of(options, accounts, logins.client)
     }
 }
 

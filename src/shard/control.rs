@@ -12,6 +12,7 @@ use crate::ids::{AccountId, ConnectionId, Listener, PeerAddress, ShardId, Slot};
 use crate::io::wake::Waker;
 use crate::shard::events::ServerEvent;
 use crate::shard::internal::InternalAction;
+use crate::shard::jetstream::Command;
 use crate::shard::leaf::LinkIdentity;
 use crate::shard::report::{Query, ShardReport};
 use crate::shard::requested::{ClientAction, ClientOutcome};
@@ -67,8 +68,17 @@ pub enum Control<S> {
     },
     /// An account that a connection waits for has been looked for.
     Sought(Slot),
+    /// A peer's authorities have been asked (CORE-89).
+    PeerChecked {
+        /// Its connection.
+        slot: Slot,
+        /// Is it let in?
+        good: bool,
+    },
     /// The server acts as a client of itself. Only on shard 0.
     Internal(InternalAction),
+    /// Another shard asks something about streams.
+    JetStream(Box<Command>),
     /// Answer with figures.
     Query(Query, SyncSender<(ShardId, ShardReport)>),
     /// Go on under these settings.

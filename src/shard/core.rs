@@ -28,6 +28,8 @@ use crate::shard::budget::OutputSeen;
 use crate::shard::closed::ClosedConnections;
 use crate::shard::effects::{Effect, Level};
 use crate::shard::internal::InternalSubscriptions;
+use crate::shard::jetstream::JetStream;
+use crate::shard::jetstream::pace::is_consumer;
 use crate::shard::lame_duck::GradualClose;
 use crate::shard::message_trace::Trace;
 use crate::shard::report::Counters;
@@ -44,6 +46,7 @@ use crate::transport::transport::{Codec, Transport};
 pub struct Core {
     pub(super) tables: Tables,
     pub(super) local: Local,
+    pub(super) jetstream: Box<JetStream>,
 }
 
 /// Everything of a shard but its tables of accounts.
@@ -58,6 +61,8 @@ pub struct Local {
     pub(super) trace: Option<Box<Trace>>,
     /// The message that another shard brings next is traced.
     pub(super) trace_mark: Option<(ShardId, Box<[u8]>)>,
+    /// The subject under which the message that another shard brings next is seen.
+    pub(super) shown: Option<(ShardId, Box<[u8]>)>,
     /// The message in hand came over a link from the cluster with that hash of its name; 0 if it
     /// did not.
     pub(super) from_cluster: u64,
@@ -103,6 +108,8 @@ pub struct Local {
     pub(super) plain: Vec<u8>,
     /// TLS handshakes of this turn, and those that wait for another.
     pub(super) handshakes: Handshakes,
+    /// Consumers that receivers hold back or let go.
+    pub(super) held_consumers: Vec<(u32, bool)>,
     /// How much output waited when it was looked at last.
     pub(super) output_seen: OutputSeen,
     /// Clients are being closed one by one.
@@ -131,6 +138,7 @@ impl Core {
                 internal: InternalSubscriptions::default(),
                 trace: None,
                 trace_mark: None,
+                shown: None,
                 from_cluster: 0,
                 link_stamp: 0,
                 traces_begun: 0,
@@ -158,14 +166,17 @@ impl Core {
                 codec: Codec::default(),
                 plain: Vec::new(),
                 handshakes: Handshakes::default(),
+                held_consumers: Vec::new(),
                 output_seen: OutputSeen::default(),
                 gradual_close: None,
                 lame_duck: false,
                 secret,
                 random,
             },
+            jetstream: Box::default(),
         };
         core.install_services(None, &accounts);
+        core.js_listen();
         core
     }
 
@@ -309,12 +320,13 @@ impl Core {
             .into_iter()
             .chain(self.next_gradual_close())
             .chain(self.local.services.due())
+            .chain(self.js_due())
             .min()
     }
 
     /// Is there input or output that a turn would go on with by itself?
     pub fn has_work(&self) -> bool {
-        !self.local.ready.is_empty() || !self.local.dirty.is_empty()
+        !self.local.ready.is_empty() || !self.local.dirty.is_empty() || self.jetstream.has_work()
     }
 
     /// The batch for another shard, if there is one to hand over.
@@ -377,6 +389,8 @@ impl Core {
         if let Some(connection) = self.local.connections.at(index) {
             connection.interest_mark = peers.interest_sent();
         }
+        // A push consumer may wait for it on a shard that sleeps.
+        self.js_interest_changed();
     }
 
     /// Appends protocol bytes to a connection's output.
@@ -475,6 +489,10 @@ impl Local {
     /// asked for it yet, and will call [`Local::end_stall`] once. True if it ran until now.
     pub(super) fn stall(&mut self, slot: Slot, first: bool) -> bool {
         let now = self.now;
+        if is_consumer(slot) {
+            self.hold_consumer(slot, true);
+            return false;
+        }
         let Some(connection) = self.connections.of(slot) else {
             return false;
         };
@@ -500,6 +518,9 @@ impl Local {
 
     /// One of those who hold a publisher back needs it no more; it goes on after the last.
     pub(super) fn end_stall(&mut self, slot: Slot) {
+        if is_consumer(slot) {
+            return self.hold_consumer(slot, false);
+        }
         let Some(connection) = self.connections.of(slot) else {
             return;
         };

@@ -11,6 +11,7 @@ use crate::protocol::encode;
 use crate::protocol::op::Publish;
 use crate::routing::interest::Member;
 use crate::shard::core::Local;
+use crate::shard::jetstream::pace::is_consumer;
 use crate::shard::services::Hop;
 
 /// A message on its way to its receivers on this shard.
@@ -23,6 +24,8 @@ pub(super) struct Message<'a> {
     pub renamed: bool,
     /// The service import it came through last.
     pub hop: Option<&'a Hop<'a>>,
+    /// Who receives it, where those are not the receivers of its subject.
+    pub to: Option<&'a [u8]>,
     pub subject: &'a [u8],
     pub reply: Option<&'a [u8]>,
     /// Bytes of `body` that are its header; `None` without one.
@@ -43,6 +46,12 @@ pub(super) struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
+    /// The subject whose receivers get it.
+    #[inline]
+    pub(super) fn destination(&self) -> &'a [u8] {
+        self.to.unwrap_or(self.subject)
+    }
+
     /// What a connection published.
     #[inline]
     pub(super) fn published(
@@ -59,6 +68,7 @@ impl<'a> Message<'a> {
             crossed: false,
             renamed: false,
             hop: None,
+            to: None,
             subject: publish.subject,
             reply: publish.reply,
             header_len,
@@ -163,7 +173,7 @@ impl Local {
         }
         let limits = &self.settings.limits;
         if limits.no_fast_producer_stall
-            && message.source.is_some()
+            && message.source.is_some_and(|(_, it)| !is_consumer(it))
             && connection.outbound.pending() > limits.max_pending / 4 * 3
         {
             return false;
@@ -241,7 +251,9 @@ impl Local {
             return;
         }
         let moving = self.now.since(connection.progress_at) < limits::PROGRESS_MAX;
-        let Some((shard, slot)) = source else { return };
+        let Some((shard, slot)) = source else {
+            return;
+        };
         // One that does not read the answers to what it says has only itself to wait for.
         let own = shard == self.id && slot == connection.slot;
         if !own && !moving && pending <= max_pending / 4 * 3 {

@@ -1,10 +1,14 @@
 //! What the core wants done outside. It appends, the turn carries out after the thinking.
 
-use crate::auth::authenticate::PasswordCheck;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ids::{ConnectionId, Slot};
-use crate::shard::internal::{AccountSought, InternalMessage, Question};
+use crate::auth::authenticate::PasswordCheck;
+use crate::ids::{AccountId, ConnectionId, ShardId, Slot, StoreId};
+use crate::jetstream::store::DiskOperation;
+use crate::shard::internal::{AccountSought, InternalMessage, PeerCheck, Question};
+use crate::shard::jetstream::Command;
 use crate::shard::leaf::LinkIdentity;
 
 /// Weight of a log line.
@@ -37,8 +41,31 @@ pub enum Effect {
     Ask(Box<Question>),
     /// Have an account looked for; that it is done comes back as a control message.
     Seek(Box<AccountSought>),
+    /// Have a peer's authorities asked; the answer comes back as a control message.
+    CheckPeer(Arc<PeerCheck>),
     /// Hand a message to one of the server's own services.
     Internal(Box<InternalMessage>),
+    /// Have a store made for a stream; it comes as a control message.
+    CreateStore {
+        /// Account of the stream.
+        account: AccountId,
+        /// Its name.
+        account_name: Arc<str>,
+        /// Name of the stream.
+        stream: Box<str>,
+        /// Bytes it may have.
+        max_bytes: Option<u64>,
+    },
+    /// Have the files of a store removed.
+    RemoveStore(PathBuf),
+    /// Make a store's directory known to the driver.
+    Mount(StoreId, PathBuf),
+    /// Its files are used no more.
+    Unmount(StoreId),
+    /// Do this on the disk.
+    Disk(StoreId, DiskOperation),
+    /// Ask something of another shard about streams.
+    JetStream(ShardId, Box<Command>),
     /// A link that we had made has ended; the next one is to be made after this time, where it is
     /// not the usual one.
     LinkEnded(u32, Option<Duration>),

@@ -145,6 +145,7 @@ impl Core {
             crossed: false,
             renamed: false,
             hop: None,
+            to: None,
             subject: subject.as_bytes(),
             reply: None,
             header_len: None,

@@ -23,13 +23,14 @@ use crate::shard::deliver::Message;
 use crate::shard::effects::{Effect, Level};
 use crate::shard::identity::rfc3339;
 use crate::shard::internal::{self, InternalMessage};
+use crate::shard::jetstream::pace::is_consumer;
 use crate::shard::leaf::LinkChoices;
 use crate::shard::publish::{Choice, RemoteChoices, Routed};
 
 /// Where the event goes.
-const DESTINATION: &str = "Nats-Trace-Dest";
+pub(super) const DESTINATION: &str = "Nats-Trace-Dest";
 /// The value of it that turns tracing off.
-const DISABLED: &str = "trace disabled";
+pub(super) const DISABLED: &str = "trace disabled";
 /// Whether it is only traced.
 const ONLY: &str = "Nats-Trace-Only";
 /// What makes stock of long ago trace; never traced any more.
@@ -293,10 +294,26 @@ impl Core {
         routed
     }
 
+    /// Puts what happened to the message in hand into its trace.
+    pub(super) fn trace_event(&mut self, event: Value) {
+        if let Some(trace) = &mut self.local.trace {
+            trace.events.push(event);
+        }
+    }
+
+    /// Is the message in hand only traced?
+    pub(super) fn only_traced(&self) -> bool {
+        self.local.trace.as_ref().is_some_and(|it| it.only)
+    }
+
     /// A traced message goes over to another account, with its trace if that is allowed there.
-    fn hand_over_traced(&mut self, handler: Handler, message: &Message<'_>) -> Routed {
-        let Handler::Import(number) = handler else {
-            return self.hand_over(&[handler], message);
+    pub(super) fn hand_over_traced(&mut self, handler: Handler, message: &Message<'_>) -> Routed {
+        let number = match handler {
+            Handler::Import(number) => number,
+            Handler::JetStream(number) => return self.js_traced(number, message),
+            Handler::Replies | Handler::Domain | Handler::Api => {
+                return self.hand_over(&[handler], message);
+            }
         };
         let settings = Arc::clone(&self.local.settings);
         let importer = settings.accounts.get(message.account);
@@ -512,7 +529,7 @@ impl Local {
         } else if filtered && denied {
             Some(DENIED)
         } else if gives_up
-            && message.source.is_some()
+            && message.source.is_some_and(|(_, it)| !is_consumer(it))
             && connection.outbound.pending() > max_pending / 4 * 3
         {
             Some(SLOW)

@@ -15,6 +15,7 @@ pub mod identity;
 mod import_tests;
 mod input;
 pub mod internal;
+pub mod jetstream;
 mod lame_duck;
 mod latency;
 pub mod leaf;
@@ -22,7 +23,9 @@ mod login;
 mod mapping;
 mod message_trace;
 mod oversized;
+pub mod pace;
 pub mod patience;
+mod peer;
 #[cfg(test)]
 mod permission_tests;
 mod publish;

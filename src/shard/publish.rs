@@ -16,6 +16,7 @@ use crate::shard::core::{Core, Local};
 use crate::shard::deliver::Message;
 use crate::shard::effects::Effect;
 use crate::shard::internal::{self, InternalMessage};
+use crate::shard::jetstream::JetStream;
 use crate::shard::leaf::LinkChoices;
 use crate::shard::message_trace::{self, Asked};
 use crate::shard::query;
@@ -326,8 +327,11 @@ impl Core {
         }
         let before = self.local.counters.sent();
         let table = self.tables.of(message.account);
-        let delivery = table.interest.lookup(message.subject);
+        let delivery = table.interest.lookup(message.destination());
         let handlers = SmallVec::<[Handler; 4]>::from_slice(&delivery.handlers);
+        if !handlers.is_empty() && JetStream::takes(&handlers, message.destination()) {
+            message.claim = None;
+        }
         let routed = self.local.fan_out(delivery, message);
         table.sent_since(before, &self.local.counters);
         if handlers.is_empty() {
@@ -381,6 +385,7 @@ impl Core {
             crossed: false,
             renamed: false,
             hop: None,
+            to: None,
             subject: reply,
             reply: None,
             header_len: None,
@@ -529,7 +534,7 @@ impl Local {
                 crossed: message.crossed,
                 home: home.filter(|&home| home != self.id),
                 claim: claim.and_then(|claim| claim.part(shards.count_ones(), parts)),
-                subject: message.subject,
+                subject: message.destination(),
                 reply: message.reply,
                 header_len: message.header_len,
                 header_size_text: message.header_size_text,
@@ -547,10 +552,14 @@ impl Local {
                 .iter()
                 .filter(|(chosen, _)| *chosen == shard)
                 .map(|&(_, name)| name);
-            if self.from_cluster != 0 {
-                self.peers.outgoing(shard).from_cluster(self.from_cluster);
+            let batch = self.peers.outgoing(shard);
+            if message.to.is_some() {
+                batch.shown(message.subject);
             }
-            self.peers.outgoing(shard).message(&remote, queues);
+            if self.from_cluster != 0 {
+                batch.from_cluster(self.from_cluster);
+            }
+            batch.message(&remote, queues);
             if self.peers.congested(shard)
                 && let Some((home, slot)) = message.source
                 && home == self.id

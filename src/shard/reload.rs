@@ -29,6 +29,7 @@ impl Core {
         let before = std::mem::replace(&mut self.local.settings, settings);
         let accounts = Arc::clone(&self.local.settings.accounts);
         self.install_services(Some(&before.accounts), &accounts);
+        self.js_listen();
         let limits = &self.local.settings.limits;
         let control_line = limits.max_control_line;
         let open = self.local.connections.iter().filter(|it| !it.closing());

@@ -1,5 +1,7 @@
 //! What other shards tell us.
 
+use smallvec::SmallVec;
+
 use crate::accounts::replies::PREFIX;
 use crate::ids::{ShardId, Slot};
 use crate::mesh::batch::{Batch, Body, Item, RemoteMessage};
@@ -10,6 +12,12 @@ use crate::shard::core::Core;
 use crate::shard::deliver::Message;
 use crate::shard::leaf::LinkChoices;
 use crate::shard::publish::{Choice, NOBODY, RemoteChoices, Routed};
+
+/// Those of the handlers that other shards know of.
+fn announced(plain: bool, handlers: &[Handler]) -> SmallVec<[Handler; 4]> {
+    let announced = handlers.iter().filter(|it| plain && it.is_announced());
+    announced.copied().collect()
+}
 
 impl Core {
     /// Applies a batch of another shard in its order, from `place` on, until this turn has put out
@@ -56,6 +64,7 @@ impl Core {
                 Item::Mark => self.local.peers.applied(from),
                 Item::Traced(mark) => self.local.trace_mark = Some((from, mark.into())),
                 Item::About(publisher) => self.local.services.publisher_is(from, publisher),
+                Item::Shown(subject) => self.local.shown = Some((from, subject.into())),
                 Item::Message(message) => {
                     self.deliver_remote(from, &message);
                     self.local.from_cluster = 0;
@@ -84,19 +93,22 @@ impl Core {
     /// Delivers a message published on another shard to our own subscriptions.
     fn deliver_remote(&mut self, from: ShardId, remote: &RemoteMessage<'_>) {
         let home = remote.home.unwrap_or(from);
+        let shown = self.local.shown.take_if(|(by, _)| *by == from);
+        let shown = shown.as_ref().map(|(_, subject)| &subject[..]);
         let source = (remote.source != NOBODY).then_some((home, remote.source));
         let mut message = Message {
             account: remote.account,
             crossed: remote.crossed,
             renamed: false,
             hop: None,
-            subject: remote.subject,
+            to: shown.map(|_| remote.subject),
+            subject: shown.unwrap_or(remote.subject),
             reply: remote.reply,
             header_len: remote.header_len,
             header_size_text: remote.header_size_text,
             size_text: remote.size_text,
             body: remote.body.as_slice(),
-            tail: remote.tail,
+            tail: if shown.is_some() { b"" } else { remote.tail },
             shared: match remote.body {
                 Body::Shared(bytes) => Some(bytes.clone()),
                 Body::Inline(_) => None,
@@ -112,7 +124,7 @@ impl Core {
         let table = self.tables.of(remote.account);
         let delivery = table.interest.lookup(remote.subject);
         // Requests have gone over where they were published.
-        let answers = remote.plain && delivery.handlers.contains(&Handler::Replies);
+        let handlers = announced(remote.plain, &delivery.handlers);
         if remote.plain {
             message.share_for(delivery.plain.len());
             for &member in &delivery.plain {
@@ -141,8 +153,8 @@ impl Core {
         }
         delivered |= self.local.deliver_links(links, &link_choices, &message);
         table.sent_since(before, &self.local.counters);
-        if answers {
-            delivered |= self.answer(&message) != Routed::Nobody;
+        if !handlers.is_empty() {
+            delivered |= self.hand_over(&handlers, &message) != Routed::Nobody;
         }
         let claim = remote.claim.filter(|_| !delivered);
         if !choices.is_empty() {
@@ -191,8 +203,9 @@ impl Core {
         let table = self.tables.of(remote.account);
         table.sent_since(before, &self.local.counters);
         let delivery = table.interest.lookup(remote.subject);
-        if remote.plain && delivery.handlers.contains(&Handler::Replies) {
-            delivered |= self.answer(message) != Routed::Nobody;
+        let handlers = announced(remote.plain, &delivery.handlers);
+        for handler in handlers {
+            delivered |= self.hand_over_traced(handler, message) != Routed::Nobody;
         }
         self.finish_trace();
         if !delivered && let (Some(claim), Some(reply)) = (remote.claim, remote.reply) {

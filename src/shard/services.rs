@@ -150,6 +150,9 @@ impl Core {
             routed = routed.or(match handler {
                 Handler::Import(number) => self.request(*number, message),
                 Handler::Replies => self.answer(message),
+                Handler::Domain => self.js_in_domain(message),
+                Handler::Api => self.js_asked(message),
+                Handler::JetStream(receiver) => self.jetstream_receives(*receiver, message),
             });
         }
         routed
@@ -170,7 +173,7 @@ impl Core {
             return Routed::Nobody;
         }
         let mut subject = self.local.buffer();
-        import.remote_subject(message.subject, &mut subject);
+        import.remote_subject(message.destination(), &mut subject);
         self.map_again(accounts, import.account, &mut subject);
         let mut reply = self.local.buffer();
         let mut body = self.local.buffer();
@@ -205,6 +208,7 @@ impl Core {
             account: import.account,
             crossed: true,
             hop: Some(&hop),
+            to: None,
             subject: &subject,
             reply: message.reply.map(|_| &reply[..]),
             shared: message.shared.clone().filter(|_| as_it_is),
@@ -299,7 +303,7 @@ impl Core {
         let Some(replies) = self.local.services.replies.get_mut(&account) else {
             return Routed::Nobody;
         };
-        let Some(entry) = replies.find(message.subject) else {
+        let Some(entry) = replies.find(message.destination()) else {
             return Routed::Nobody;
         };
         let (asker, export) = (entry.account, Arc::clone(&entry.export));
@@ -323,7 +327,9 @@ impl Core {
             account: asker,
             crossed: true,
             hop: None,
-            subject: &to,
+            // What is delivered keeps the subject it is seen under.
+            to: message.to.map(|_| &to[..]),
+            subject: message.to.map_or(&to, |_| message.subject),
             reply: Some(&back[..]).filter(|it| !it.is_empty()),
             claim: None,
             shared: message.shared.clone(),
@@ -337,9 +343,9 @@ impl Core {
         self.local.give_back(back);
         let last = replies::is_last(export.response, message.body.is_empty());
         if routed == Routed::Nobody || last {
-            self.close_reply(account, message.subject, None);
+            self.close_reply(account, message.destination(), None);
         } else if let Some(replies) = self.local.services.replies.get_mut(&account)
-            && let Some(entry) = replies.find(message.subject)
+            && let Some(entry) = replies.find(message.destination())
         {
             entry.at = self.local.now;
         }

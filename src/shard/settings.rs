@@ -1,14 +1,16 @@
 //! What every shard is told at its start and by each reload: one immutable view, shared.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::accounts::registry::Accounts;
 use crate::auth::authenticate::Authenticator;
 use crate::ids::Listener;
-use crate::options::ClientLimits;
+use crate::options::{ClientLimits, Options};
 use crate::protocol::info::ServerInfo;
-use crate::shard::identity::ServerIdentity;
+use crate::shard::identity::{ServerIdentity, Told};
+use crate::shard::jetstream::settings::JetStreamSettings;
 use crate::shard::leaf::settings::LeafSettings;
 use crate::shard::rates::RateTable;
 use crate::transport::settings::TransportSettings;
@@ -32,6 +34,8 @@ pub struct Settings {
     pub authenticator: Arc<Authenticator>,
     /// Who may connect by WebSocket, where it is not the same (WS-11).
     pub websocket_authenticator: Option<Arc<Authenticator>>,
+    /// JetStream, if it is on.
+    pub jetstream: Option<Arc<JetStreamSettings>>,
     /// Links to leaf nodes and hubs.
     pub leaf: LeafSettings,
     /// Time a connection has for its CONNECT.
@@ -52,6 +56,37 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The first view of a server that is told nothing else: no TLS, no WebSocket, no rate limits,
+    /// no JetStream, and no name.
+    pub fn of(options: &Options, accounts: Arc<Accounts>, users: Arc<Authenticator>) -> Self {
+        let nameless = Told {
+            cluster: None,
+            tags: &[],
+            metadata: &BTreeMap::new(),
+            feature_flags: &BTreeMap::new(),
+        };
+        let info = Arc::new(ServerInfo::default());
+        Self {
+            number: 0,
+            limits: options.client.clone(),
+            identity: ServerIdentity::new(&info, nameless, Arc::default()),
+            info,
+            rates: None,
+            accounts,
+            authenticator: users,
+            websocket_authenticator: None,
+            leaf: LeafSettings::default(),
+            jetstream: None,
+            auth_timeout: options.auth.timeout,
+            transports: Arc::default(),
+            output_share: None,
+            debug: options.log.debug,
+            trace: options.log.trace,
+            trace_headers: options.log.trace_headers,
+            max_traced_msg_len: options.log.max_traced_msg_len,
+        }
+    }
+
     /// Time between two PINGs on this listener.
     pub fn ping_interval(&self, listener: Listener) -> Duration {
         let websocket = self.transports.websocket.as_ref();

@@ -119,6 +119,7 @@ impl Local {
             connection: member.connection,
         };
         let renamed = Message {
+            to: None,
             subject: &subject,
             renamed: true,
             shared: message.shared.clone(),

@@ -143,9 +143,9 @@ impl Core {
         }
     }
 
-    /// Do handshakes wait for [`Core::run_handshakes`]?
-    pub fn handshakes_wait(&self) -> bool {
-        !self.local.handshakes.queue.is_empty()
+    /// How many handshakes wait for [`Core::run_handshakes`].
+    pub fn handshakes_wait(&self) -> usize {
+        self.local.handshakes.queue.len()
     }
 
     /// Goes on with handshakes, as many as this turn still may.
@@ -261,13 +261,13 @@ impl Core {
                 forwarded_for: upgraded.forwarded_for,
             }));
         }
-        if progress.opened {
+        if progress.opened && !self.ask_about_peer(index) {
             self.protocol_begins(index, progress.plain);
         }
     }
 
     /// The protocol begins.
-    fn protocol_begins(&mut self, index: u32, plain: bool) {
+    pub(super) fn protocol_begins(&mut self, index: u32, plain: bool) {
         let settings = Arc::clone(&self.local.settings);
         let Some(connection) = self.local.connections.at(index) else {
             return;
@@ -317,7 +317,7 @@ impl Core {
         }
     }
 
-    fn transport_failed(&mut self, index: u32, error: TransportError) {
+    pub(super) fn transport_failed(&mut self, index: u32, error: TransportError) {
         let local = &mut self.local;
         let Some(connection) = local.connections.at(index) else {
             return;
@@ -357,7 +357,9 @@ impl Core {
                 );
                 self.close(index, CloseReason::TlsHandshakeError);
             }
-            error @ (TransportError::Tls(_) | TransportError::NotPinned) => {
+            error @ (TransportError::Tls(_)
+            | TransportError::NotPinned
+            | TransportError::PeerRevoked) => {
                 let probe = matches!(&error, TransportError::Tls(error) if error.is_probe());
                 let text = format!("TLS handshake error: {error}");
                 if probe {

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Sender, SyncSender};
 use std::time::Duration;
 
 use crate::connection::leaf::Solicited;
-use crate::ids::{ConnectionId, Listener, PeerAddress, ShardId};
+use crate::ids::{AccountId, ConnectionId, Listener, PeerAddress, ShardId};
 use crate::io::wake::Waker;
 use crate::io::{Driver, Event};
 use crate::limits;
@@ -18,6 +18,9 @@ use crate::shard::control::{Control, Inbox, NewSettings, Post};
 use crate::shard::core::Core;
 use crate::shard::effects::{Effect, Level};
 use crate::shard::internal::Mail;
+use crate::shard::jetstream::Command;
+use crate::shard::jetstream::disk::Stores;
+use crate::shard::pace::Pace;
 use crate::shard::patience::{LOOK_AROUND_MAX, Patience};
 use crate::shard::report::{Query, ShardReport};
 use crate::shard::verify::Verifier;
@@ -84,8 +87,10 @@ pub struct Shard<D: Driver> {
     /// Connections that come and go, more than one turn takes; in order, because an index that is
     /// free is soon somebody else's.
     comings: VecDeque<Event<D::Socket>>,
-    /// From then on handshakes may go on.
-    handshakes_at: Nanos,
+    /// When comings may go on.
+    comings_pace: Pace,
+    /// When handshakes may go on.
+    handshakes_pace: Pace,
     effects: Vec<Effect>,
     /// The shard whose batches were looked at first.
     first_link: usize,
@@ -110,7 +115,8 @@ impl<D: Driver> Shard<D> {
             events: Vec::new(),
             waiting: VecDeque::new(),
             comings: VecDeque::new(),
-            handshakes_at: Nanos::default(),
+            comings_pace: Pace::new(0),
+            handshakes_pace: Pace::new(1),
             effects: Vec::new(),
             first_link: 0,
             questions: Vec::new(),
@@ -123,8 +129,10 @@ impl<D: Driver> Shard<D> {
 
     /// Has it been told to end, and let go of everything?
     pub fn ended(&mut self) -> bool {
-        self.ending
-            .is_some_and(|by| self.core.connections() == 0 || self.driver.now() >= by)
+        self.ending.is_some_and(|by| {
+            let done = self.core.connections() == 0 && self.core.is_settled();
+            done || self.driver.now() >= by
+        })
     }
 
     /// Has it been told to end?
@@ -138,7 +146,7 @@ impl<D: Driver> Shard<D> {
         if self.congested() {
             return self.turn(Some(CONGESTED_WAIT));
         }
-        if self.core.has_work() || !self.waiting.is_empty() || !self.comings.is_empty() {
+        if self.core.has_work() || !self.waiting.is_empty() || self.comings_due(now) {
             return self.turn(None);
         }
         let idle_since = now;
@@ -176,13 +184,16 @@ impl<D: Driver> Shard<D> {
     }
 
     fn sleep_length(&self, now: Nanos) -> Duration {
-        let handshakes = self.core.handshakes_wait().then_some(self.handshakes_at);
+        let handshakes = self.core.handshakes_wait() > 0;
+        let handshakes = handshakes.then_some(self.handshakes_pace.next());
+        let comings = (!self.comings.is_empty()).then_some(self.comings_pace.next());
         let deadline = self
             .core
             .next_deadline()
             .into_iter()
             .chain(self.ending)
             .chain(handshakes)
+            .chain(comings)
             .min();
         deadline
             .map_or(SLEEP_MAX, |at| at.since(now))
@@ -230,6 +241,7 @@ impl<D: Driver> Shard<D> {
         self.core.release_barriers();
         self.run_handshakes();
         while self.core.run_ready() {}
+        self.core.run_jetstream();
         self.core.keep_budget();
 
         self.carry_out();
@@ -256,16 +268,46 @@ impl<D: Driver> Shard<D> {
 
     /// Takes steps of handshakes, unless the last ones were a moment ago.
     fn run_handshakes(&mut self) {
-        if !self.core.handshakes_wait() {
+        if self.core.handshakes_wait() == 0 {
             return;
         }
         let begun = self.driver.now();
-        if begun < self.handshakes_at {
+        if begun < self.handshakes_pace.next() {
             return;
         }
+        let before = self.core.handshakes_wait();
         self.core.run_handshakes();
+        let left = self.core.handshakes_wait();
         let ended = self.driver.now();
-        self.handshakes_at = ended + ended.since(begun) * limits::HANDSHAKES_REST;
+        let done = before - left;
+        self.handshakes_pace.took((begun, ended), done, left, false);
+    }
+
+    /// Do connections that come or go wait, and may they?
+    fn comings_due(&self, now: Nanos) -> bool {
+        let waits = !self.comings.is_empty() && !self.core.is_starting();
+        waits && (now >= self.comings_pace.next() || self.ending.is_some())
+    }
+
+    /// Has some connections come and go.
+    fn run_comings(&mut self) {
+        if self.comings.is_empty() {
+            return;
+        }
+        let begun = self.driver.now();
+        if !self.comings_due(begun) {
+            return;
+        }
+        let some = self.comings.len().min(limits::COMINGS_PER_TURN);
+        for _ in 0..some {
+            if let Some(event) = self.comings.pop_front() {
+                self.take(event);
+            }
+        }
+        let (ended, left) = (self.driver.now(), self.comings.len());
+        // The kernel may have more for us than it has reported.
+        let full = some == limits::COMINGS_PER_TURN;
+        self.comings_pace.took((begun, ended), some, left, full);
     }
 
     /// Takes what the driver reports, until this turn has put out enough. What is sent goes first:
@@ -281,28 +323,21 @@ impl<D: Driver> Shard<D> {
                 event => self.waiting.push_back(event),
             }
         }
-        let mut comings = limits::COMINGS_PER_TURN;
-        while comings > 0
-            && let Some(event) = self.comings.pop_front()
-        {
-            comings -= 1;
-            self.take(event);
-        }
         while let Some(event) = self.waiting.pop_front() {
-            let coming = matches!(
+            // Behind the messages of this turn, in their own order.
+            if matches!(
                 event,
                 Event::Accepted { .. } | Event::Ended { .. } | Event::Closed { .. }
-            );
-            if coming && (comings == 0 || !self.comings.is_empty()) {
+            ) {
                 self.comings.push_back(event);
                 continue;
             }
-            comings -= usize::from(coming);
             self.take(event);
             if self.core.turn_output() >= self.parts.turn_output {
                 break;
             }
         }
+        self.run_comings();
     }
 
     fn take(&mut self, event: Event<D::Socket>) {
@@ -328,6 +363,7 @@ impl<D: Driver> Shard<D> {
             Event::AcceptFailed(error) => {
                 log::error!("Client Accept Error: {error}; trying again");
             }
+            Event::Disk { store, id, result } => self.core.disk_ended(store, id, result),
             Event::Woken => {} // the mesh and the inbox are looked at in every turn
         }
     }
@@ -396,7 +432,9 @@ impl<D: Driver> Shard<D> {
                 answer,
             } => self.core.answered(slot, asked, *answer),
             Control::Sought(slot) => self.core.sought(slot),
+            Control::PeerChecked { slot, good } => self.core.peer_checked(slot, good),
             Control::Internal(action) => self.core.act(action),
+            Control::JetStream(command) => self.core.take_command(*command),
             Control::Query(query, answer) => self.questions.push((query, answer)),
             Control::Settings(new) => self.take_settings(new),
             Control::CloseSurplus(count) => self.core.close_surplus(count),
@@ -421,6 +459,7 @@ impl<D: Driver> Shard<D> {
             Control::Shutdown => {
                 self.driver.stop_accepting();
                 self.core.close_all();
+                self.core.keep_all();
                 self.ending = Some(self.driver.now() + ENDING_MAX);
             }
         }
@@ -523,6 +562,33 @@ impl<D: Driver> Shard<D> {
         }
     }
 
+    fn stores(&self) -> Option<Arc<dyn Stores>> {
+        self.core.settings().jetstream.as_ref()?.stores.clone()
+    }
+
+    fn create_store(
+        &mut self,
+        account: AccountId,
+        account_name: Arc<str>,
+        stream: Box<str>,
+        max_bytes: Option<u64>,
+    ) {
+        let Some(stores) = self.stores() else { return };
+        let post = self.parts.posts[usize::from(self.id.0)].clone();
+        let name = stream.clone();
+        let done = move |opened| {
+            let opened = Box::new(opened);
+            let command = Command::Opened {
+                account,
+                name,
+                opened,
+            };
+            // False means that the shard has ended, and with it everybody who waits.
+            post.send(Control::JetStream(Box::new(command)));
+        };
+        stores.create(account_name, stream, max_bytes, Box::new(done));
+    }
+
     fn carry_out(&mut self) {
         self.core.take_effects(&mut self.effects);
         let mut effects = std::mem::take(&mut self.effects);
@@ -569,6 +635,34 @@ impl<D: Driver> Shard<D> {
                     if self.parts.services.try_send(Mail::Seek(sought)).is_err() {
                         self.core.sought(slot);
                     }
+                }
+                Effect::CheckPeer(check) => {
+                    let slot = check.slot;
+                    if self.parts.services.try_send(Mail::Peer(check)).is_err() {
+                        self.core.peer_checked(slot, false);
+                    }
+                }
+                Effect::CreateStore {
+                    account,
+                    account_name,
+                    stream,
+                    max_bytes,
+                } => self.create_store(account, account_name, stream, max_bytes),
+                Effect::RemoveStore(path) => {
+                    if let Some(stores) = self.stores() {
+                        stores.remove(path);
+                    }
+                }
+                Effect::Mount(store, path) => {
+                    if let Err(error) = self.driver.mount(store, &path) {
+                        log::error!("JetStream: {} cannot be opened: {error}", path.display());
+                    }
+                }
+                Effect::Unmount(store) => self.driver.unmount(store),
+                Effect::Disk(store, operation) => self.driver.disk(store, operation),
+                Effect::JetStream(shard, command) => {
+                    // False means that the shard has ended, and with it everybody who waits.
+                    self.parts.posts[usize::from(shard.0)].send(Control::JetStream(command));
                 }
                 Effect::Log(level, line) => log(level, &line),
             }

@@ -2,15 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::accounts::registry::Accounts;
 use crate::auth::authenticate::Authenticator;
 use crate::ids::{ConnectionId, Listener, ShardId};
-use crate::options::{ClientLimits, Options};
-use crate::protocol::info::ServerInfo;
+use crate::options::Options;
 use crate::shard::core::Core;
-use crate::shard::identity::{ServerIdentity, Told};
 use crate::shard::settings::Settings;
 use crate::time::{Nanos, WallTime};
 
@@ -26,33 +23,11 @@ impl World {
     pub fn new(shards: usize, options: Options) -> Self {
         let accounts = Arc::new(Accounts::new(&options).expect("checked"));
         let authenticator = Authenticator::with_accounts(&options.auth, &accounts);
-        let settings = Arc::new(Settings {
-            number: 0,
-            output_share: None,
-            limits: ClientLimits::default(),
-            info: Arc::new(ServerInfo::default()),
+        let settings = Arc::new(Settings::of(
+            &options,
             accounts,
-            authenticator: Arc::new(authenticator.expect("users")),
-            leaf: crate::shard::leaf::settings::LeafSettings::default(),
-            auth_timeout: Duration::from_secs(2),
-            rates: None,
-            identity: ServerIdentity::new(
-                &ServerInfo::default(),
-                Told {
-                    cluster: None,
-                    tags: &[],
-                    metadata: &BTreeMap::new(),
-                    feature_flags: &BTreeMap::new(),
-                },
-                Arc::default(),
-            ),
-            transports: Arc::default(),
-            websocket_authenticator: None,
-            debug: false,
-            trace: false,
-            trace_headers: false,
-            max_traced_msg_len: 0,
-        });
+            Arc::new(authenticator.expect("users")),
+        ));
         let core = |at| {
             let seed = [at as u8; 32];
             Core::new(ShardId(at as u8), shards, Arc::clone(&settings), seed)

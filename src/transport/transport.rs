@@ -72,6 +72,9 @@ pub enum TransportError {
     /// A good certificate, but not one of those that are let in.
     #[error("certificate not pinned")]
     NotPinned,
+    /// A good certificate, but nobody says that it was not revoked.
+    #[error("client not OCSP valid")]
+    PeerRevoked,
     /// Too many handshakes this second.
     #[error("Connection throttling is active. Please try again later.")]
     Throttled,
@@ -475,12 +478,13 @@ impl Transport {
     /// Bytes without TLS: a request, then frames.
     fn unwrap(
         &mut self,
-        mut bytes: &[u8],
+        bytes: &[u8],
         context: &mut Context<'_>,
         plain: &mut Vec<u8>,
         progress: &mut Progress,
     ) -> Result<(), TransportError> {
         let answer: Vec<u8>;
+        let mut bytes = bytes;
         if self.stage == Stage::Request && self.dialed.is_some() {
             // An answer and what may follow it at once: no more than one of them is kept.
             if self.held.len() > REQUEST_MAX {

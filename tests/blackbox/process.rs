@@ -162,6 +162,19 @@ fn proc_007_a_port_in_use_is_fatal() {
     assert!(run.stderr.contains(&text), "{}", run.stderr);
 }
 
+/// PROC-2: nothing of a server that was killed keeps its port, not even for a moment.
+#[test]
+fn proc_002_a_killed_server_leaves_its_port_free() {
+    for _ in 0..5 {
+        let mut server = Server::start();
+        let _client = server.client();
+        let address = server.address();
+        server.signal(Signal::KILL);
+        server.exited();
+        std::net::TcpListener::bind(address).expect("a free port");
+    }
+}
+
 #[test]
 fn proc_007_two_servers_may_not_share_a_port() {
     let server = Server::start();

@@ -2,11 +2,14 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use ramjet::delivery::outbound::Chunk;
+use ramjet::ids::StoreId;
 use ramjet::io::{Driver, Event, Received};
+use ramjet::jetstream::store::{DiskError, DiskOperation, DiskResult, OperationId};
 use ramjet::time::{Nanos, WallTime};
 
 /// Randomness of a world (xorshift64*): the same seed, the same world.
@@ -78,6 +81,8 @@ pub struct SimDriver {
     connections: BTreeMap<u32, Connection>,
     buffers: BTreeMap<u16, Vec<u8>>,
     next_buffer: u16,
+    /// This world's shards have no disk: every operation fails.
+    disk_ended: Vec<(StoreId, OperationId, DiskResult)>,
 }
 
 impl SimDriver {
@@ -87,6 +92,7 @@ impl SimDriver {
             connections: BTreeMap::new(),
             buffers: BTreeMap::new(),
             next_buffer: 0,
+            disk_ended: Vec::new(),
         }
     }
 }
@@ -154,7 +160,21 @@ impl Driver for SimDriver {
 
     fn stop_accepting(&mut self) {}
 
+    fn mount(&mut self, _store: StoreId, _directory: &Path) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn unmount(&mut self, _store: StoreId) {}
+
+    fn disk(&mut self, store: StoreId, operation: DiskOperation) {
+        let id = operation.id();
+        let result = DiskResult::Failed(DiskError::NotFound);
+        self.disk_ended.push((store, id, result));
+    }
+
     fn turn(&mut self, _wait: Option<Duration>, events: &mut Vec<Event<usize>>) {
+        let ended = self.disk_ended.drain(..);
+        events.extend(ended.map(|(store, id, result)| Event::Disk { store, id, result }));
         let mut clock = self.clock.borrow_mut();
         clock.now += 1_000;
         let chance = &mut clock.chance;

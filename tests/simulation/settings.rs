@@ -1,14 +1,11 @@
 //! What the simulated server is told: two accounts, and a user of each.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ramjet::accounts::registry::Accounts;
 use ramjet::auth::authenticate::Authenticator;
 use ramjet::options::{AccountOptions, AuthOptions, ClientLimits, Options, UserOptions};
-use ramjet::protocol::info::ServerInfo;
-use ramjet::shard::identity::{ServerIdentity, Told};
 use ramjet::shard::settings::Settings;
 
 /// Accounts, and their only users.
@@ -33,39 +30,14 @@ pub fn settings(max_pending: usize) -> Settings {
             no_auth_user: Some(ACCOUNTS[0].to_owned()),
             ..AuthOptions::default()
         },
+        client: ClientLimits {
+            ping_interval: Duration::from_secs(3600),
+            max_pending,
+            ..ClientLimits::default()
+        },
         ..Options::default()
     };
     let accounts = Arc::new(Accounts::new(&options).expect("names"));
     let authenticator = Authenticator::with_accounts(&options.auth, &accounts);
-    Settings {
-        number: 0,
-        output_share: None,
-        limits: ClientLimits {
-            ping_interval: Duration::from_secs(3600),
-            max_pending,
-            ..Default::default()
-        },
-        info: Arc::new(ServerInfo::default()),
-        accounts,
-        authenticator: Arc::new(authenticator.expect("users")),
-        leaf: ramjet::shard::leaf::settings::LeafSettings::default(),
-        auth_timeout: Duration::from_secs(2),
-        rates: None,
-        identity: ServerIdentity::new(
-            &ServerInfo::default(),
-            Told {
-                cluster: None,
-                tags: &[],
-                metadata: &BTreeMap::new(),
-                feature_flags: &BTreeMap::new(),
-            },
-            Arc::default(),
-        ),
-        transports: Arc::default(),
-        websocket_authenticator: None,
-        debug: false,
-        trace: false,
-        trace_headers: false,
-        max_traced_msg_len: 0,
-    }
+    Settings::of(&options, accounts, Arc::new(authenticator.expect("users")))
 }

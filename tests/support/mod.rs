@@ -6,6 +6,8 @@
 pub mod client;
 pub mod directory;
 pub mod http;
+pub mod jetstream;
+pub mod responder;
 pub mod server;
 pub mod signer;
 pub mod tls;

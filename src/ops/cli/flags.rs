@@ -160,7 +160,7 @@ const FLAGS: &[(&[&str], Kind, Flag)] = &[
 ];
 
 /// Flags without effect in this version.
-const INACTIVE: [Flag; 8] = [
+const INACTIVE: [Flag; 7] = [
     Flag::Profile,
     Flag::Routes,
     Flag::Cluster,
@@ -168,7 +168,6 @@ const INACTIVE: [Flag; 8] = [
     Flag::NoAdvertise,
     Flag::ConnectRetries,
     Flag::ClusterName,
-    Flag::JetStream,
 ];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -387,7 +386,6 @@ fn apply_setting(flag: Flag, setting: &Setting, options: &mut Options) -> Result
         (Flag::HttpsPort, Setting::Number(port)) => {
             options.monitor.https_port = bounded("--https_port", *port, -1, 65535)?;
         }
-        (Flag::StoreDir, Setting::Text(folder)) => options.store_dir = path(folder),
         (Flag::Shards, Setting::Number(count)) => {
             let max = i64::try_from(SHARDS_MAX).unwrap_or(i64::MAX);
             let count: usize = bounded("--shards", *count, 0, max)?;
@@ -403,6 +401,7 @@ fn apply_setting(flag: Flag, setting: &Setting, options: &mut Options) -> Result
         (Flag::LogtimeUtc, Setting::Switch(on)) => options.log.logtime_utc = *on,
         (Flag::PinShards, Setting::Switch(on)) => options.pin_shards = *on,
         (Flag::Syslog, Setting::Switch(on)) => options.log.syslog = *on,
+        (Flag::JetStream, Setting::Switch(on)) => options.jetstream.enabled = *on,
         (flag, Setting::Text(text)) => match flag {
             Flag::Host => {
                 options.host = filled(text).unwrap_or_else(|| Options::default().host);
@@ -413,6 +412,9 @@ fn apply_setting(flag: Flag, setting: &Setting, options: &mut Options) -> Result
             Flag::Password => options.auth.password = filled(text),
             Flag::Token => options.auth.token = filled(text),
             Flag::PidFile => options.pid_file = path(text),
+            // Without a folder the file's stays.
+            Flag::StoreDir if text.is_empty() => {}
+            Flag::StoreDir => options.jetstream.store_dir = path(text),
             Flag::PortsFileDir => options.ports_file_dir = path(text),
             Flag::LogFile => options.log.file = path(text),
             Flag::RemoteSyslog => options.log.remote_syslog.clone_from(text),

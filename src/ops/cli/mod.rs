@@ -36,6 +36,11 @@ pub enum Command {
         /// `sha256:..` of what it says.
         digest: String,
     },
+    /// `check-store DIR`: read the streams below a directory and say what is there.
+    CheckStore {
+        /// The directory.
+        path: PathBuf,
+    },
     /// `-v`, `version`: [`Self::message`] on standard output.
     PrintVersion,
     /// `-h`, `help`: [`Self::message`] on standard output.
@@ -57,7 +62,7 @@ impl Command {
     /// What to print, with its newline; empty for commands that print nothing.
     pub fn message(&self) -> String {
         match self {
-            Self::Run(_) | Self::Signal { .. } => String::new(),
+            Self::Run(_) | Self::Signal { .. } | Self::CheckStore { .. } => String::new(),
             Self::CheckConfig { path, digest } => format!(
                 "{NAME}: configuration file {} is valid ({digest})\n",
                 path.display()
@@ -126,6 +131,10 @@ pub fn parse(argv: &[OsString], environment: Environment<'_>) -> Result<Command,
         return match word.to_lowercase().as_str() {
             "version" => Ok(Command::PrintVersion),
             "help" => Ok(Command::PrintHelp),
+            "check-store" => match words.get(1) {
+                Some(path) => Ok(Command::CheckStore { path: path.into() }),
+                None => Err(CliError::fatal("check-store needs a directory")),
+            },
             _ => Err(CliError::fatal(format_args!(
                 "unrecognized command: {word:?}"
             ))),

@@ -3,6 +3,7 @@
 /// Every flag.
 pub const USAGE: &str = "
 Usage: nats-server [options]
+       nats-server check-store DIR   Read the streams below DIR and say what is there
 
 Server
     -a, --addr, --net HOST           Address to listen on (0.0.0.0)

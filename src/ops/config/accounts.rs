@@ -5,10 +5,9 @@ use std::collections::HashSet;
 use super::authorization::{permissions, users};
 use super::error::ProblemKind;
 use super::inactive::accounts::message_trace;
-use super::inactive::jetstream;
 use super::report::Report;
 use super::value::{Map, Node, Value};
-use super::{exports, imports, mappings};
+use super::{exports, imports, jetstream, mappings};
 use crate::accounts::registry::Accounts;
 use crate::ids::GLOBAL_ACCOUNT;
 use crate::options::{AccountLimits, AccountOptions, AuthOptions, Options, UserOptions};
@@ -107,10 +106,7 @@ fn entry<'v>(
             "nkey" => account.nkey = account_nkey(report, value),
             "imports" => account.imports = imports::read(report, value),
             "exports" => account.exports = exports::read(report, value),
-            "jetstream" => {
-                jetstream::of_account(report, &text, value);
-                report.inactive("jetstream");
-            }
+            "jetstream" => account.jetstream = jetstream::of_account(report, value),
             "users" => found = Some((value, users(report, value))),
             "default_permissions" => default_permissions = permissions(report, value),
             "mappings" | "maps" => account.mappings = mappings::read(report, value),

@@ -115,6 +115,11 @@ pub fn between(old: &Options, new: &Options, port: u16) -> Result<Changes, NotRe
     });
     changes.tell(old.tags != new.tags, || "Reloaded: tags".into());
     changes.tell(old.metadata != new.metadata, || "Reloaded: metadata".into());
+    fixed("JetStream", old, new, |it| it.jetstream.enabled)?;
+    fixed("StoreDir", old, new, |it| {
+        let folder = it.jetstream.store_dir.as_deref();
+        folder.map_or(String::new(), |it| it.display().to_string())
+    })?;
     fixed("FeatureFlags", old, new, |it| map(&it.feature_flags))?;
     fixed("Shards", old, new, |it| it.shards.unwrap_or(0))?;
     fixed("PinShards", old, new, |it| it.pin_shards)?;
@@ -136,6 +141,9 @@ impl Changes {
         })?;
         self.proxies(old, new);
         self.tell(old.ocsp != new.ocsp, || "Reloaded: OCSP".to_owned());
+        self.tell(old.ocsp_cache != new.ocsp_cache, || {
+            "Reloaded OCSP peer cache".to_owned()
+        });
         let (before, after) = (old.tls.as_ref(), new.tls.as_ref());
         self.tell(before != after, || tls_line(after.is_some()));
         let timeout = |it: Option<&TlsOptions>| it.and_then(|it| it.timeout).unwrap_or_default();

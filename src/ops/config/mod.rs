@@ -13,6 +13,7 @@ pub mod error;
 mod exports;
 mod imports;
 mod inactive;
+mod jetstream;
 mod keys;
 mod leafnodes;
 pub mod lexer;

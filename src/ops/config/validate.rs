@@ -2,7 +2,7 @@
 
 use super::duration::Shown;
 use super::error::{Problem, ProblemKind};
-use super::websocket;
+use super::{jetstream, websocket};
 use crate::auth::jwt::setup;
 use crate::options::Options;
 
@@ -49,6 +49,7 @@ fn check(options: &Options) -> Result<(), ProblemKind> {
         let found = error.to_string();
         return Err(ProblemKind::TypeIn { text: "", found });
     }
+    jetstream::validate(options)?;
     websocket::validate(options)
 }
 

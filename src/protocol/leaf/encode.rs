@@ -1,5 +1,6 @@
 //! Lines for the other side of a leaf link (TOPO-26, TOPO-27).
 
+use super::shown;
 use crate::protocol::encode::{CRLF, decimal};
 
 /// `LS+ <subject>` or `LS+ <subject> <queue> <weight>`; without members `LS-`, never with a weight.
@@ -17,13 +18,22 @@ pub fn interest(out: &mut Vec<u8>, subject: &[u8], queue: Option<&[u8]>, weight:
     out.extend_from_slice(CRLF);
 }
 
+/// A reply subject, and the subject the message is to be seen under if that is another, see [`shown`].
+#[derive(Debug, Clone, Copy)]
+pub struct Reply<'a> {
+    /// Where an answer goes.
+    pub subject: &'a [u8],
+    /// What receivers see as the message's subject.
+    pub seen: Option<&'a [u8]>,
+}
+
 /// The front of a message up to its sizes: `LMSG <subject> `, then the reply, then the queue groups
 /// it is for.
 pub fn message_head<'q>(
     out: &mut Vec<u8>,
     has_header: bool,
     subject: &[u8],
-    reply: Option<&[u8]>,
+    reply: Option<Reply<'_>>,
     queues: impl Iterator<Item = &'q [u8]>,
 ) {
     out.extend_from_slice(if has_header { b"HMSG " } else { b"LMSG " });
@@ -33,12 +43,17 @@ pub fn message_head<'q>(
     if queues.peek().is_some() {
         out.extend_from_slice(if reply.is_some() { b"+ " } else { b"| " });
     }
-    let mut argument = |argument: &[u8]| {
-        out.extend_from_slice(argument);
+    if let Some(reply) = reply {
+        match reply.seen {
+            Some(seen) => shown::append(out, reply.subject, seen),
+            None => out.extend_from_slice(reply.subject),
+        }
         out.push(b' ');
-    };
-    reply.into_iter().for_each(&mut argument);
-    queues.for_each(argument);
+    }
+    for queue in queues {
+        out.extend_from_slice(queue);
+        out.push(b' ');
+    }
 }
 
 /// `CONNECT <json>`.
@@ -73,6 +88,10 @@ mod tests {
     fn topo_027_message_heads() {
         let check = |has_header, reply: Option<&[u8]>, queues: &[&[u8]], expected: &str| {
             let queues = queues.iter().copied();
+            let reply = reply.map(|subject| Reply {
+                subject,
+                seen: None,
+            });
             let head = text(|out| message_head(out, has_header, b"a", reply, queues));
             assert_eq!(head, expected);
         };

@@ -5,3 +5,4 @@ pub mod encode;
 pub mod info;
 pub mod op;
 pub mod parser;
+pub mod shown;

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use crate::limits;
 use crate::protocol::encode::{CRLF, Decimal};
-use crate::protocol::leaf::encode::message_head;
+use crate::protocol::leaf::encode::{Reply, message_head};
 use crate::routing::interest::{Member, QueueDelivery};
 use crate::shard::core::Local;
 use crate::shard::deliver::Message;
@@ -67,9 +67,9 @@ impl Local {
         !connection.closing()
             && message.source != Some((id, connection.slot))
             && (from_cluster == 0 || from_cluster != leaf.origin.cluster)
-            && leaf.may_send(message.subject)
+            && leaf.may_send(message.destination())
             && (leaf.solicited.is_some()
-                || permissions.is_none_or(|it| it.can_deliver(message.subject, None)))
+                || permissions.is_none_or(|it| it.can_deliver(message.destination(), None)))
     }
 
     /// Delivers to the links with plain interest and those chosen for a queue group: to each once,
@@ -121,11 +121,16 @@ impl Local {
         let out = connection.outbound.queue(&mut self.pool);
         let bytes = &mut out.bytes;
         let has_header = header_len.is_some();
+        let subject = message.destination();
         if skip == 0 && !message.tail.is_empty() && names.peek().is_none() {
-            message_head(bytes, has_header, message.subject, None, names);
+            message_head(bytes, has_header, subject, None, names);
             bytes.extend_from_slice(message.tail);
         } else {
-            message_head(bytes, has_header, message.subject, message.reply, names);
+            let reply = message.reply.map(|reply| Reply {
+                subject: reply,
+                seen: message.to.map(|_| message.subject),
+            });
+            message_head(bytes, has_header, subject, reply, names);
             if has_header {
                 bytes.extend_from_slice(message.header_size_text);
                 bytes.push(b' ');

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use crate::ids::AccountId;
 use crate::protocol::leaf::op::LeafMessage;
+use crate::protocol::leaf::shown;
 use crate::routing::interest::{Delivery, Handler};
 use crate::shard::core::{Core, Local};
 use crate::shard::deliver::Message;
@@ -40,14 +41,16 @@ impl Core {
         let tenant = Arc::clone(&connection.tenant);
         let cluster = connection.leaf.as_ref().map_or(0, |it| it.origin.cluster);
         let header_len = message.header_len.filter(|&len| len > 0);
-        let as_sent = message.header_len.is_some() == header_len.is_some();
+        let shown = message.reply.and_then(shown::split);
+        let as_sent = message.header_len.is_some() == header_len.is_some() && shown.is_none();
         let mut routed = Message {
             account,
             crossed: false,
             renamed: false,
             hop: None,
-            subject: message.subject,
-            reply: message.reply,
+            to: shown.map(|_| message.subject),
+            subject: shown.map_or(message.subject, |(_, seen)| seen),
+            reply: shown.map_or(message.reply, |(reply, _)| Some(reply)),
             header_len,
             header_size_text: message.header_size_text,
             size_text: message.size_text,
@@ -72,7 +75,10 @@ impl Core {
                 false => Queues::Named(message),
             };
             if mapped {
-                routed.subject = &subject;
+                match &mut routed.to {
+                    Some(to) => *to = &subject,
+                    None => routed.subject = &subject,
+                }
             }
             self.leaf_route(&mut routed, queues);
             self.local.give_back(subject);
@@ -113,7 +119,7 @@ impl Core {
         let before = self.local.counters.sent();
         let account: AccountId = message.account;
         let table = self.tables.of(account);
-        let delivery = table.interest.lookup(message.subject);
+        let delivery = table.interest.lookup(message.destination());
         let handlers = SmallVec::<[Handler; 4]>::from_slice(&delivery.handlers);
         match queues {
             Queues::All => _ = self.local.fan_out(delivery, message),

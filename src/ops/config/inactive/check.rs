@@ -102,11 +102,6 @@ pub fn duration(report: &mut Report, key: &str, value: &Value) {
     report.duration(key, value);
 }
 
-/// A duration that may not be a number.
-pub fn text_duration(report: &mut Report, _: &str, value: &Value) {
-    report.keep(value, strict_duration(value, ""));
-}
-
 pub fn accounts(report: &mut Report, _: &str, value: &Value) {
     let what = TextsError {
         in_array: "error parsing accounts: unsupported type in array ",
@@ -139,19 +134,20 @@ pub fn write_timeout(report: &mut Report, _: &str, value: &Value) {
 
 /// `max_mem`, `max_file` and others: an integer, or digits and one of K, M, G, T. `shown` is the
 /// name stock gives the key.
-pub fn storage_size(report: &mut Report, shown: &str, value: &Value) {
+pub fn storage_bytes(report: &mut Report, shown: &str, value: &Value) -> Option<i64> {
     let problem = match &value.node {
-        Node::Integer(_) => return,
-        Node::String(bytes) if bytes.is_empty() => return,
+        Node::Integer(number) => return Some(*number),
+        Node::String(bytes) if bytes.is_empty() => return Some(0),
         Node::String(_) => {
-            let Some(text) = report.keep(value, value.text()) else {
-                return;
-            };
+            let text = report.keep(value, value.text())?;
             let end = text.char_indices().last().map_or(0, |(at, _)| at);
             let (digits, suffix) = text.split_at(end);
             match (digits.parse::<i64>(), suffix) {
                 (Err(_), _) => format!("strconv.ParseInt: parsing {digits:?}: invalid syntax"),
-                (Ok(_), "K" | "M" | "G" | "T") => return,
+                (Ok(number), "K") => return Some(number.wrapping_mul(1 << 10)),
+                (Ok(number), "M") => return Some(number.wrapping_mul(1 << 20)),
+                (Ok(number), "G") => return Some(number.wrapping_mul(1 << 30)),
+                (Ok(number), "T") => return Some(number.wrapping_mul(1 << 40)),
                 (Ok(_), _) => "sizes defined as strings must end in K, M, G, T".to_owned(),
             }
         }
@@ -159,6 +155,12 @@ pub fn storage_size(report: &mut Report, shown: &str, value: &Value) {
     };
     let found = format!("{shown} {problem}");
     report.error(value, ProblemKind::TypeIn { text: "", found });
+    None
+}
+
+/// [`storage_bytes`] of a key whose value is not kept.
+pub fn storage_size(report: &mut Report, shown: &str, value: &Value) {
+    storage_bytes(report, shown, value);
 }
 
 /// Compression of a link: a mode, a switch, or a block.

@@ -3,6 +3,5 @@
 
 pub mod accounts;
 pub mod check;
-pub mod jetstream;
 pub mod links;
 pub mod listeners;

@@ -1,0 +1,123 @@
+//! Messages out of the log: from what is not written yet, from the cache, from the disk.
+
+use bytes::Bytes;
+
+use super::block::Sealed;
+use super::cache::Place;
+use super::core::{Log, offset, record_len};
+use super::record::{Head, Kind};
+use super::segment::Segment;
+use super::settings::Gap;
+use crate::jetstream::store::buffer::{Buffer, PAGE};
+use crate::jetstream::store::entries::Entry;
+use crate::jetstream::store::message::{Fetch, StoredMessage};
+use crate::jetstream::store::operation::DiskResult;
+use crate::time::WallTime;
+
+/// Bytes read at once: who reads one message mostly wants the next ones, too.
+const READ: u64 = 64 * 1024;
+
+impl Log {
+    /// The message of this entry.
+    pub(in crate::jetstream::store) fn fetch(&mut self, seq: u64, entry: Entry) -> Fetch {
+        let at = offset(entry.place);
+        let Segment {
+            number,
+            version,
+            seed,
+            end,
+            ..
+        } = *self.segment_of(seq);
+        let len = record_len(entry);
+        if let Some(bytes) = self.unwritten(number, version, at) {
+            return self.message(seq, seed, bytes);
+        }
+        let place = (number, version, at);
+        if let Some(bytes) = self.cache.find(place, len) {
+            return self.message(seq, seed, bytes);
+        }
+        let from = at - at % PAGE as u64;
+        if self.unreadable.contains(&(number, version, from)) {
+            return self.damaged(seq);
+        }
+        // As far as frames are written: what is read beyond must not be taken for them later.
+        let written = self.written_end(number, end) - from;
+        let need = at + len as u64 - from;
+        let valid = need.next_multiple_of(PAGE as u64).max(READ).min(written);
+        self.want((number, version), from, valid as usize);
+        Fetch::Reading
+    }
+
+    /// Where the written frames of a segment end.
+    fn written_end(&self, number: u32, end: u64) -> u64 {
+        let under_way = self.writing.as_ref().map(|it| &it.1);
+        let first = self.failed.as_ref().or(under_way);
+        let mut sealed = first.into_iter().chain(&self.waiting);
+        sealed
+            .find(|it| it.segment == number)
+            .map_or(end, Sealed::start)
+    }
+
+    /// The bytes from a record on, if the disk does not have them yet.
+    fn unwritten(&self, number: u32, version: u32, at: u64) -> Option<Bytes> {
+        if let Some(block) = &self.building
+            && let Some(bytes) = block.find(number, version, at)
+        {
+            let len = Head::decode(self.segments.last()?.seed, bytes)?.len();
+            return Some(Bytes::copy_from_slice(bytes.get(..len)?));
+        }
+        let mut waiting = self.waiting.iter().rev();
+        let under_way = self.writing.as_ref().map(|it| &it.1);
+        waiting
+            .find_map(|it| it.find(number, version, at))
+            .or_else(|| under_way?.find(number, version, at))
+            .or_else(|| self.failed.as_ref()?.find(number, version, at))
+    }
+
+    fn message(&mut self, seq: u64, seed: u32, bytes: Bytes) -> Fetch {
+        let head = Head::decode(seed, &bytes)
+            .filter(|it| it.seq == seq && it.kind == Kind::Message)
+            .filter(|it| it.record(seed, &bytes).is_some());
+        let Some(head) = head else {
+            return self.damaged(seq);
+        };
+        let [subject, headers, payload] = head.parts();
+        Fetch::Message(StoredMessage {
+            seq,
+            time: WallTime(head.time),
+            subject: bytes.slice(subject..headers),
+            headers: bytes.slice(headers..payload),
+            payload: bytes.slice(payload..head.len()),
+        })
+    }
+
+    fn damaged(&mut self, seq: u64) -> Fetch {
+        let gap = Gap {
+            first: seq,
+            last: seq,
+        };
+        if let Err(at) = self.gaps.binary_search(&gap) {
+            self.gaps.insert(at, gap);
+            self.distrust(seq);
+        }
+        Fetch::Damaged
+    }
+
+    pub(super) fn was_read(&mut self, place: Place, valid: usize, result: DiskResult) {
+        match result {
+            DiskResult::Read(mut buffer, len) if len > 0 => {
+                buffer.truncate(len.min(valid));
+                // A file that ends before its frames do was cut off by somebody else.
+                match len < valid {
+                    true => self.unreadable.insert(place),
+                    false => self.unreadable.remove(&place),
+                };
+                self.cache
+                    .insert(place, Bytes::from_owner::<Buffer>(buffer));
+            }
+            _ => {
+                self.unreadable.insert(place);
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Headers of messages that mean something to a stream.
+
+/// Names a message, so that it is stored once (JS-88).
+pub const MSG_ID: &[u8] = b"Nats-Msg-Id";
+/// JS-89.
+pub const EXPECTED_STREAM: &[u8] = b"Nats-Expected-Stream";
+/// JS-90.
+pub const EXPECTED_LAST_SEQ: &[u8] = b"Nats-Expected-Last-Sequence";
+/// JS-91.
+pub const EXPECTED_LAST_SUBJECT_SEQ: &[u8] = b"Nats-Expected-Last-Subject-Sequence";
+/// JS-91.
+pub const EXPECTED_LAST_SUBJECT_SEQ_SUBJECT: &[u8] = b"Nats-Expected-Last-Subject-Sequence-Subject";
+/// JS-93.
+pub const EXPECTED_LAST_MSG_ID: &[u8] = b"Nats-Expected-Last-Msg-Id";
+/// The atomic batch it is part of (section 7).
+pub const BATCH_ID: &[u8] = b"Nats-Batch-Id";
+/// JS-94.
+pub const ROLLUP: &[u8] = b"Nats-Rollup";
+/// JS-115.
+pub const TTL: &[u8] = b"Nats-TTL";
+/// Why a marker was stored (JS-118).
+pub const MARKER_REASON: &[u8] = b"Nats-Marker-Reason";
+/// What a key-value client means by a message.
+pub const KV_OPERATION: &[u8] = b"KV-Operation";
+/// Where a message was copied from; nobody else may say so (JS-99).
+pub const STREAM_SOURCE: &[u8] = b"Nats-Stream-Source";
+/// Who asked, where a message crossed accounts (JS-2).
+pub const CLIENT_INFO: &[u8] = b"Nats-Request-Info";
+
+/// Appends `block` without the lines of `key`; nothing if none is left.
+pub fn append_without(out: &mut Vec<u8>, block: &[u8], key: &[u8]) {
+    let begin = out.len();
+    let mut lines = 0;
+    for (at, line) in block.split_inclusive(|&byte| byte == b'\n').enumerate() {
+        let named = line
+            .strip_prefix(key)
+            .is_some_and(|rest| rest.first() == Some(&b':'));
+        if !named {
+            out.extend_from_slice(line);
+            lines += usize::from(at > 0 && line != b"\r\n");
+        }
+    }
+    if lines == 0 {
+        out.truncate(begin);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_taken_out() {
+        let without = |block: &str| {
+            let mut out = Vec::new();
+            append_without(&mut out, block.as_bytes(), b"K");
+            String::from_utf8(out).expect("text")
+        };
+        assert_eq!(
+            without("NATS/1.0\r\nA: 1\r\nK: 2\r\nKK: 3\r\n\r\n"),
+            "NATS/1.0\r\nA: 1\r\nKK: 3\r\n\r\n"
+        );
+        assert_eq!(without("NATS/1.0\r\nK: 2\r\n\r\n"), "");
+    }
+}

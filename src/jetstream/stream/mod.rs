@@ -1,0 +1,17 @@
+//! One stream: how it is configured, and what it does with a message.
+
+pub mod check;
+pub mod config;
+pub mod create;
+mod dedupe;
+pub mod headers;
+mod origins;
+mod publish;
+mod republish;
+mod rewrite;
+#[allow(clippy::module_inception, reason = "the type the folder is about")]
+mod stream;
+mod ttl;
+
+pub use publish::{Accepted, Fate, Publish, Republished};
+pub use stream::{Gone, Stream};

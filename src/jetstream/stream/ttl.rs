@@ -1,0 +1,72 @@
+//! How long a message says it is to be kept (JS-115).
+
+use std::time::Duration;
+
+use super::headers;
+use crate::jetstream::api::errors::{self, ApiError};
+use crate::jetstream::consumer::duration;
+use crate::protocol::headers::get;
+
+/// A message's own time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ttl {
+    /// It does not age.
+    Never,
+    /// Whole seconds.
+    For(Duration),
+}
+
+/// What a header block says; nothing if it says zero.
+///
+/// # Errors
+/// What it says is no time.
+pub(super) fn of(block: &[u8]) -> Result<Option<Ttl>, ApiError> {
+    let Some(value) = get(block, headers::TTL).filter(|it| !it.is_empty()) else {
+        return Ok(None);
+    };
+    let Ok(text) = std::str::from_utf8(value) else {
+        return Err(errors::MESSAGE_TTL_INVALID);
+    };
+    if text.eq_ignore_ascii_case("never") {
+        return Ok(Some(Ttl::Never));
+    }
+    let seconds = match duration::parse(text) {
+        Some(nanos) if nanos < 1_000_000_000 => return Err(errors::MESSAGE_TTL_INVALID),
+        Some(nanos) => nanos.unsigned_abs() / 1_000_000_000,
+        None => match text.parse::<u64>() {
+            Ok(seconds) if !text.starts_with('+') => seconds,
+            _ => return Err(errors::MESSAGE_TTL_INVALID),
+        },
+    };
+    Ok((seconds > 0).then(|| Ttl::For(Duration::from_secs(seconds))))
+}
+
+/// Is it a marker, or a purge, whose own end leaves no marker (JS-118)?
+pub(super) fn is_marker(block: &[u8]) -> bool {
+    !block.is_empty()
+        && (get(block, headers::MARKER_REASON).is_some()
+            || get(block, headers::KV_OPERATION) == Some(b"PURGE"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn js_115_forms_of_a_time() {
+        let parsed = |value: &str| {
+            let block = format!("NATS/1.0\r\nNats-TTL: {value}\r\n\r\n");
+            of(block.as_bytes()).map_err(|it| it.err_code)
+        };
+        let seconds = |it| Ok(Some(Ttl::For(Duration::from_secs(it))));
+        assert_eq!(parsed("1h"), seconds(3600));
+        assert_eq!(parsed("2"), seconds(2));
+        assert_eq!(parsed("1.5s"), seconds(1));
+        assert_eq!(parsed("NEVER"), Ok(Some(Ttl::Never)));
+        assert_eq!(parsed("0x"), Err(10165));
+        for bad in ["-1", "500ms", "x"] {
+            assert_eq!(parsed(bad), Err(10165), "{bad}");
+        }
+        assert_eq!(of(b""), Ok(None));
+    }
+}

@@ -1,0 +1,206 @@
+//! The folder streams are kept in: `jetstream/<account>/streams/<stream>` below the store directory.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+
+use crate::io::disk::StoreDirectory;
+use crate::jetstream::store::{FlushPolicy, Settings, Store};
+use crate::options::JetStreamOptions;
+use crate::shard::jetstream::disk::{OpenedStore, Stores};
+
+use super::settings::flush_policy;
+
+/// What the folder's thread is asked to do.
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The folder, and a thread that waits for the disk so that no shard does.
+#[derive(Debug)]
+pub(in crate::server) struct StoreFolder {
+    root: PathBuf,
+    flush: FlushPolicy,
+    jobs: Sender<Job>,
+}
+
+/// A stream found in the folder.
+pub(in crate::server) struct Found {
+    /// Name of its account.
+    pub account: String,
+    /// Its own name.
+    pub stream: String,
+    /// Its directory.
+    pub path: PathBuf,
+}
+
+impl StoreFolder {
+    /// The folder the options name. Nothing is made or read yet.
+    ///
+    /// # Errors
+    /// When the process may have no more threads.
+    pub(in crate::server) fn new(options: &JetStreamOptions) -> io::Result<Self> {
+        let above = options.store_dir.clone();
+        let above = above.unwrap_or_else(|| std::env::temp_dir().join("nats"));
+        let (jobs, todo) = channel::<Job>();
+        std::thread::Builder::new()
+            .name("stores".into())
+            .spawn(move || todo.iter().for_each(|job| job()))?;
+        Ok(Self {
+            root: above.join("jetstream"),
+            flush: flush_policy(options),
+            jobs,
+        })
+    }
+
+    /// Where it is.
+    pub(in crate::server) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The streams that are there, by account and name.
+    ///
+    /// # Errors
+    /// If the folder is there and cannot be read.
+    pub(in crate::server) fn streams(&self) -> io::Result<Vec<Found>> {
+        let mut found = Vec::new();
+        for (account, path) in folders(&self.root)? {
+            for (stream, path) in folders(&path.join("streams"))? {
+                found.push(Found {
+                    account: plain(&account),
+                    stream,
+                    path,
+                });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Opens the store in a directory.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(in crate::server) fn open(
+        path: &Path,
+        max_bytes: Option<u64>,
+        flush: FlushPolicy,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<(Store, crate::jetstream::store::Report), String> {
+        let mut epoch = [0; 8];
+        getrandom::fill(&mut epoch).map_err(|it| it.to_string())?;
+        let mut settings = Settings::new(u64::from_ne_bytes(epoch), max_bytes);
+        settings.policy.flush = flush;
+        let directory = StoreDirectory::create(path).map_err(|it| it.to_string())?;
+        let mut directory = directory.telling(progress);
+        Store::open(settings, &mut directory).map_err(|it| it.to_string())
+    }
+
+    /// How its stores flush.
+    pub(in crate::server) fn flush(&self) -> FlushPolicy {
+        self.flush
+    }
+}
+
+impl Stores for StoreFolder {
+    fn create(
+        &self,
+        account: Arc<str>,
+        stream: Box<str>,
+        max_bytes: Option<u64>,
+        done: Box<dyn FnOnce(Result<OpenedStore, String>) + Send>,
+    ) {
+        let path = self.root.join(file_name(&account)).join("streams");
+        let path = path.join(&*stream);
+        let flush = self.flush;
+        let job: Job = Box::new(move || {
+            let opened = Self::open(&path, max_bytes, flush, |_, _| ());
+            done(opened.map(|(store, _)| OpenedStore { store, path }));
+        });
+        // The thread lives as long as this does.
+        let _ = self.jobs.send(job);
+    }
+
+    fn remove(&self, path: PathBuf) {
+        let job: Job = Box::new(move || {
+            if let Err(error) = StoreDirectory::at(&path).remove() {
+                log::warn!("JetStream: {} is not removed: {error}", path.display());
+            }
+        });
+        // The thread lives as long as this does.
+        let _ = self.jobs.send(job);
+    }
+}
+
+/// The folders in a folder by name; none if it is not there.
+fn folders(path: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir()
+            && let Ok(name) = entry.file_name().into_string()
+        {
+            found.push((name, entry.path()));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// An account's name as a folder's: what a file system could misread is escaped.
+fn file_name(account: &str) -> String {
+    let mut name = String::new();
+    for (at, byte) in account.bytes().enumerate() {
+        match byte {
+            b'/' | b'\\' | b'%' | 0..=b' ' => name += &format!("%{byte:02x}"),
+            b'.' if at == 0 => name += "%2e",
+            byte => name.push(char::from(byte)),
+        }
+    }
+    if account.is_ascii() {
+        name
+    } else {
+        account.replace('/', "%2f")
+    }
+}
+
+/// The account's name a folder stands for.
+fn plain(folder: &str) -> String {
+    let mut name = Vec::new();
+    let mut rest = folder.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        if *first == b'%'
+            && let Some(digits) = after.get(..2)
+            && let Ok(digits) = std::str::from_utf8(digits)
+            && let Ok(byte) = u8::from_str_radix(digits, 16)
+        {
+            name.push(byte);
+            rest = &after[2..];
+        } else {
+            name.push(*first);
+        }
+    }
+    String::from_utf8_lossy(&name).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_have_folders() {
+        for account in ["$G", "a/b", "..", "50%", "ä/ö"] {
+            let folder = file_name(account);
+            assert!(
+                !folder.contains('/') && !folder.starts_with('.'),
+                "{folder}"
+            );
+            assert_eq!(plain(&folder), account);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! JetStream's part of the server: what the shards are told of it, and where its files are.
+
+pub(super) mod folder;
+pub(super) mod recovery;
+pub(super) mod settings;

@@ -1,0 +1,82 @@
+//! From options to what shards are told.
+
+use std::sync::Arc;
+
+use crate::accounts::registry::Accounts;
+use crate::ids::{AccountId, GLOBAL_ACCOUNT};
+use crate::jetstream::api::values::Span;
+use crate::jetstream::limits::{AccountTiers, ServerLimits};
+use crate::jetstream::store::FlushPolicy;
+use crate::options::{JetStreamOptions, Options};
+use crate::shard::jetstream::disk::Stores;
+use crate::shard::jetstream::settings::JetStreamSettings;
+
+/// Bytes of one stream that may wait to be written, as in stock.
+const MAX_BUFFERED: usize = 128 * 1024 * 1024;
+
+/// Durable unless somebody asks for less.
+pub(in crate::server) fn flush_policy(options: &JetStreamOptions) -> FlushPolicy {
+    match options.sync_given && !options.sync_always {
+        true => FlushPolicy::Interval,
+        false => FlushPolicy::Durable,
+    }
+}
+
+/// JetStream as the options ask for it; nothing if it is off.
+pub(in crate::server) fn of(
+    options: &Options,
+    accounts: &Accounts,
+    stores: Option<Arc<dyn Stores>>,
+) -> Option<Arc<JetStreamSettings>> {
+    let jetstream = &options.jetstream;
+    if !jetstream.enabled {
+        return None;
+    }
+    let bytes = |it: Option<u64>| it.map_or(i64::MAX, |it| i64::try_from(it).unwrap_or(i64::MAX));
+    let server = ServerLimits {
+        max_ack_pending: jetstream.limits.max_ack_pending,
+        max_request_batch: jetstream.limits.max_request_batch,
+        duplicate_window: jetstream.limits.duplicate_window.into(),
+        default_max_consumers: jetstream.limits.default_max_consumers,
+        max_memory: bytes(jetstream.max_memory),
+        max_storage: bytes(jetstream.max_storage),
+        reserved_memory: 0,
+        reserved_storage: 0,
+    };
+    let own = |name: &str| {
+        let found = options.accounts.iter().find(|it| it.name == name);
+        found.and_then(|it| it.jetstream)
+    };
+    // Without accounts everybody is in one, which has all.
+    let alone = options.accounts.iter().all(|it| it.jetstream.is_none());
+    let tiers = accounts.iter().filter_map(|account| {
+        let limits = match own(&account.name) {
+            Some(limits) => AccountTiers::One(limits),
+            None if account.id == AccountId::GLOBAL
+                && alone
+                && *account.name == *GLOBAL_ACCOUNT =>
+            {
+                AccountTiers::default()
+            }
+            None => return None,
+        };
+        Some((account.id, limits))
+    });
+    Some(Arc::new(JetStreamSettings {
+        domain: jetstream.domain.clone().unwrap_or_default(),
+        strict: jetstream.strict,
+        server,
+        accounts: tiers.collect(),
+        sync_interval: match jetstream.sync_always {
+            true => Span::ZERO,
+            false => Span::from(jetstream.sync_interval),
+        },
+        flush: flush_policy(jetstream),
+        max_buffered_size: match usize::try_from(jetstream.max_buffered_size) {
+            Ok(0) => MAX_BUFFERED,
+            Ok(most) => most,
+            Err(_) => usize::MAX,
+        },
+        stores,
+    }))
+}

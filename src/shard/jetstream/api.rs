@@ -1,0 +1,324 @@
+//! Requests to `$JS.API.>`: taken where they are published, judged by shard 0, which answers what it
+//! knows itself and hands the others on to the shard that has the stream.
+
+use crate::ids::{AccountId, ShardId};
+use crate::jetstream::api::decode::is_empty;
+use crate::jetstream::api::errors::{self, ApiError};
+use crate::jetstream::api::levels::is_beyond;
+use crate::jetstream::api::request::StreamConfigRequest;
+use crate::jetstream::api::response::typed_error;
+use crate::jetstream::api::subjects::{ApiSubject, Endpoint};
+use crate::jetstream::limits::{AccountTiers, ServerLimits, Streams, Surroundings};
+use crate::jetstream::stream::config::StreamConfig;
+use crate::jetstream::stream::create::{Creation, create_stream, update_stream};
+use crate::protocol::headers;
+use crate::routing::interest::Handler;
+use crate::shard::core::Core;
+use crate::shard::deliver::Message;
+use crate::shard::publish::Routed;
+
+use super::command::{Command, Request};
+use super::receive::split;
+use super::registry::{KnownStream, Registry};
+
+/// All requests of an account.
+const API: &[u8] = b"$JS.API.>";
+const ACCOUNT_INFO: &[u8] = b"$JS.API.INFO";
+/// What the consumer itself hears.
+const NEXT: &[u8] = b"$JS.API.CONSUMER.MSG.NEXT.";
+/// What the stream itself hears.
+const DIRECT: &[u8] = b"$JS.API.DIRECT.GET.";
+/// What the system account asks of clusters (JS-45..49).
+const OF_CLUSTERS: [&[u8]; 3] = [b"$JS.API.META.", b"$JS.API.SERVER.", b"$JS.API.ACCOUNT."];
+const SYSTEM_RESPONSE: &str = "io.nats.jetstream.api.v1.system_response";
+/// Level of the API a request needs (JS-7).
+pub(super) const REQUIRED_LEVEL: &[u8] = b"Nats-Required-Api-Level";
+
+/// Is this subject below the API heard by the stream or consumer it names, and by nobody else?
+pub(super) fn goes_to_its_stream(subject: &[u8]) -> bool {
+    subject.starts_with(NEXT) || subject.starts_with(DIRECT)
+}
+
+/// An account's streams, for those who judge configurations.
+struct Known<'a>(&'a Registry, AccountId);
+
+impl Streams for Known<'_> {
+    fn stream(&self, name: &str) -> Option<&StreamConfig> {
+        Some(&self.0.find(self.1, name)?.config)
+    }
+
+    fn each(&self, visit: &mut dyn FnMut(&StreamConfig)) {
+        self.0
+            .of(self.1)
+            .for_each(|(_, known)| visit(&known.config));
+    }
+}
+
+/// What streams cannot do yet is refused: stored plainly it would betray who asked for it.
+fn check_served(config: &StreamConfig) -> Result<(), ApiError> {
+    let asked = [
+        (config.mirror.is_some(), "mirrors"),
+        (!config.sources.is_empty(), "sources"),
+        (config.allow_msg_counter, "message counters"),
+        (config.allow_msg_schedules, "message schedules"),
+    ];
+    match asked.into_iter().find(|(is_asked, _)| *is_asked) {
+        Some((_, what)) => Err(errors::stream_invalid_config(format_args!(
+            "{what} are not served by this version"
+        ))),
+        None => Ok(()),
+    }
+}
+
+impl Core {
+    /// Takes requests of the accounts there are now (JS-2). All are heard: one without JetStream is
+    /// told so (JS-6).
+    pub(in crate::shard) fn js_listen(&mut self) {
+        let Some(settings) = self.local.settings.jetstream.clone() else {
+            return;
+        };
+        let accounts = std::sync::Arc::clone(&self.local.settings.accounts);
+        let domain = format!("$JS.{}.API.>", settings.domain);
+        for account in accounts.iter() {
+            let domain = (!settings.domain.is_empty()).then_some(domain.as_bytes());
+            let domain = domain.map(|it| (it, Handler::Domain));
+            for (pattern, handler) in domain.into_iter().chain([(API, Handler::Api)]) {
+                self.change_interest(account.id, pattern, None, |interest| {
+                    if !interest.has_handler(pattern) {
+                        interest.add_handler(pattern, handler);
+                    }
+                });
+            }
+        }
+    }
+
+    /// What is published under the server's domain goes on as if there were none (section 21).
+    pub(in crate::shard) fn js_in_domain(&mut self, message: &Message<'_>) -> Routed {
+        let Some(settings) = self.local.settings.jetstream.clone() else {
+            return Routed::Nobody;
+        };
+        let prefix = format!("$JS.{}.API.", settings.domain);
+        let Some(rest) = message.destination().strip_prefix(prefix.as_bytes()) else {
+            return Routed::Nobody;
+        };
+        let mut subject = self.local.buffer();
+        if !rest.starts_with(b"$KV.") && !rest.starts_with(b"$O.") {
+            subject.extend_from_slice(b"$JS.API.");
+        }
+        subject.extend_from_slice(rest);
+        let mut inner = Message {
+            to: None,
+            subject: &subject,
+            shared: message.shared.clone(),
+            ..*message
+        };
+        let routed = self.route(&mut inner);
+        self.local.give_back(subject);
+        routed
+    }
+
+    /// May this account use JetStream?
+    pub(super) fn js_enabled(&self, account: AccountId) -> bool {
+        let settings = self.local.settings.jetstream.as_ref();
+        settings.is_some_and(|it| it.accounts.contains_key(&account))
+    }
+
+    /// Are requests with unknown fields refused?
+    pub(super) fn js_strict(&self) -> bool {
+        let settings = self.local.settings.jetstream.as_ref();
+        settings.is_none_or(|it| it.strict)
+    }
+
+    /// A request of a client of this shard, or of one whose request came here. One that only its
+    /// stream's owner hears is nobody's here (JS-5).
+    pub(in crate::shard) fn js_asked(&mut self, message: &Message<'_>) -> Routed {
+        let subject = message.destination();
+        if goes_to_its_stream(subject) {
+            return Routed::Nobody;
+        }
+        if ApiSubject::parse(subject).is_some() || self.js_is_system(message.account) {
+            let (header, body) = split(message);
+            let request = Request {
+                account: message.account,
+                home: self.local.id,
+                subject: subject.into(),
+                reply: message.reply.map(Into::into),
+                header: header.into(),
+                body: body.into(),
+            };
+            self.js_command(ShardId(0), Command::Ask(request));
+        }
+        Routed::Here
+    }
+
+    fn js_is_system(&self, account: AccountId) -> bool {
+        self.local.settings.accounts.system() == Some(account)
+    }
+
+    /// Shard 0 takes a request.
+    pub(super) fn js_request(&mut self, request: &Request) {
+        if self.js_is_system(request.account) && request.subject[..] != *ACCOUNT_INFO {
+            return self.js_refuse_system(request);
+        }
+        let Some(subject) = ApiSubject::parse(&request.subject) else {
+            return;
+        };
+        self.jetstream.registry.requested(request.account);
+        if let Err(error) = self.js_dispatch(subject, request) {
+            self.js_fail(request, subject.endpoint, error);
+        }
+    }
+
+    /// The system account has no streams: all it may ask for is its info. What only servers in a
+    /// cluster hear stays without an answer.
+    fn js_refuse_system(&mut self, request: &Request) {
+        let of_clusters = OF_CLUSTERS.iter().any(|it| request.subject.starts_with(it));
+        if !of_clusters {
+            let error = errors::NOT_ENABLED_FOR_ACCOUNT;
+            self.js_answer(request, &typed_error(SYSTEM_RESPONSE, error));
+        }
+    }
+
+    fn js_dispatch(&mut self, subject: ApiSubject<'_>, request: &Request) -> Result<(), ApiError> {
+        let level = headers::get(&request.header, REQUIRED_LEVEL);
+        if level.is_some_and(is_beyond) {
+            return Err(errors::REQUIRED_API_LEVEL);
+        }
+        if !self.js_enabled(request.account) {
+            return Err(errors::NOT_ENABLED_FOR_ACCOUNT);
+        }
+        match subject.endpoint {
+            Endpoint::AccountInfo => self.js_account_info(request),
+            Endpoint::StreamNames => self.js_stream_names(request),
+            Endpoint::StreamList => self.js_stream_list(request),
+            Endpoint::StreamCreate => self.js_create_stream(subject, request),
+            Endpoint::StreamUpdate => self.js_update_stream(subject, request),
+            Endpoint::StreamDelete => self.js_delete_stream(subject, request),
+            Endpoint::StreamLeaderStepDown
+            | Endpoint::ConsumerLeaderStepDown
+            | Endpoint::StreamPeerRemove
+            | Endpoint::StreamPeerEvacuate
+            | Endpoint::StreamCancelMove => Err(errors::CLUSTER_REQUIRED),
+            _ => self.js_forward(subject, request),
+        }
+    }
+
+    /// Hands a request on to the shard that has its stream. One about a stream that does not exist
+    /// is looked at here, so that what else is wrong with it is found in the same order.
+    fn js_forward(&mut self, subject: ApiSubject<'_>, request: &Request) -> Result<(), ApiError> {
+        let known = self
+            .jetstream
+            .registry
+            .find(request.account, subject.stream);
+        let owner = known.map_or(self.local.id, |it| it.owner);
+        self.js_command(owner, Command::Request(request.clone()));
+        Ok(())
+    }
+
+    /// Reads the configuration a request has, and what `judge` makes of it among what there is.
+    fn js_judge<T>(
+        &self,
+        request: &Request,
+        judge: impl FnOnce(&StreamConfigRequest, Surroundings<'_>) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        let wished = StreamConfigRequest::decode(&request.body, self.js_strict());
+        let wished = wished.map_err(errors::invalid_json)?;
+        let (server, account) = self.js_limits(request.account);
+        let streams = Known(&self.jetstream.registry, request.account);
+        let around = Surroundings {
+            server: &server,
+            account: &account,
+            streams: &streams,
+        };
+        judge(&wished, around)
+    }
+
+    fn js_create_stream(
+        &mut self,
+        subject: ApiSubject<'_>,
+        request: &Request,
+    ) -> Result<(), ApiError> {
+        match self.js_judge(request, |it, around| {
+            create_stream(it, subject.stream, around)
+        })? {
+            Creation::Same => {
+                // The owner tells of it as if it were new.
+                let known = self
+                    .jetstream
+                    .registry
+                    .find(request.account, subject.stream);
+                let owner = known.map_or(self.local.id, |it| it.owner);
+                self.js_command(owner, Command::Request(request.clone()));
+            }
+            Creation::New(config) => {
+                check_served(&config)?;
+                let created = self.local.wall;
+                let shards = self.local.peers.others().count() + 1;
+                let owner = self.jetstream.registry.place(shards);
+                let known = KnownStream {
+                    owner,
+                    config: (*config).clone(),
+                };
+                self.jetstream.registry.insert(request.account, known);
+                let command = Command::Create {
+                    request: request.clone(),
+                    config,
+                    created,
+                };
+                self.js_command(owner, command);
+            }
+        }
+        Ok(())
+    }
+
+    fn js_update_stream(
+        &mut self,
+        subject: ApiSubject<'_>,
+        request: &Request,
+    ) -> Result<(), ApiError> {
+        let config = self.js_judge(request, |it, around| {
+            update_stream(it, subject.stream, around, std::iter::empty())
+        })?;
+        check_served(&config)?;
+        let registry = &mut self.jetstream.registry;
+        let Some(known) = registry.find_mut(request.account, subject.stream) else {
+            return Err(errors::STREAM_NOT_FOUND);
+        };
+        known.config.clone_from(&config);
+        let owner = known.owner;
+        let command = Command::Update {
+            request: request.clone(),
+            config: Box::new(config),
+        };
+        self.js_command(owner, command);
+        Ok(())
+    }
+
+    fn js_delete_stream(
+        &mut self,
+        subject: ApiSubject<'_>,
+        request: &Request,
+    ) -> Result<(), ApiError> {
+        if !is_empty(&request.body) {
+            return Err(errors::NOT_EMPTY_REQUEST);
+        }
+        let registry = &mut self.jetstream.registry;
+        let gone = registry.remove(request.account, subject.stream);
+        let owner = gone.ok_or(errors::STREAM_NOT_FOUND)?.owner;
+        let command = Command::Delete {
+            request: request.clone(),
+            name: subject.stream.into(),
+        };
+        self.js_command(owner, command);
+        Ok(())
+    }
+
+    /// What the server and an account may have.
+    pub(super) fn js_limits(&self, account: AccountId) -> (ServerLimits, AccountTiers) {
+        let Some(settings) = &self.local.settings.jetstream else {
+            return Default::default();
+        };
+        let tiers = settings.accounts.get(&account).cloned();
+        (settings.server, tiers.unwrap_or_default())
+    }
+}

@@ -1,0 +1,75 @@
+//! One stream on its shard, one consumer beside it, and what they still have to do.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+
+use crate::ids::{AccountId, StoreId};
+use crate::jetstream::consumer::Consumer;
+use crate::jetstream::consumer::config::ConsumerConfig;
+use crate::jetstream::stream::Stream;
+use crate::time::{Nanos, WallTime};
+
+use super::acks::Acks;
+use super::command::Request;
+use super::direct::DirectRead;
+use super::keep::Keeping;
+use super::pressure::Pressure;
+
+/// A stream's number on its shard.
+pub(super) type StreamKey = u32;
+/// A consumer's number on its shard.
+pub(super) type ConsumerKey = u32;
+
+/// A stream on its shard.
+pub(super) struct HostedStream {
+    pub account: AccountId,
+    pub stream: Stream,
+    /// By name.
+    pub consumers: BTreeMap<Box<str>, ConsumerKey>,
+    /// Front of its acknowledgements: `{"stream":"S","seq":`.
+    pub ack_front: Bytes,
+    /// Publishes that wait until their message is durable.
+    pub acks: Acks,
+    /// Direct gets that are being answered.
+    pub reads: VecDeque<DirectRead>,
+    /// Receivers it has in its account's interest.
+    pub receivers: Vec<u32>,
+    /// Its place on disk, if it has one.
+    pub store: Option<(StoreId, PathBuf)>,
+    /// How far its consumers' states are kept.
+    pub keeping: Keeping,
+    /// Who is held back because its disk is behind.
+    pub pressure: Pressure,
+    /// Requests that wait for the disk.
+    pub retry: Vec<Request>,
+    /// Answers that wait until what they tell is durable.
+    pub settling: VecDeque<(u64, Request, Vec<u8>)>,
+    /// It is in the list of those with something to do.
+    pub busy: bool,
+    /// When its timer comes.
+    pub armed: Option<Nanos>,
+}
+
+/// A consumer on its stream's shard.
+pub(super) struct HostedConsumer {
+    pub stream: StreamKey,
+    pub name: Box<str>,
+    pub config: ConsumerConfig,
+    pub created: WallTime,
+    pub consumer: Consumer,
+    pub receivers: Vec<u32>,
+    /// It is held back, until then at most.
+    pub slow_until: Option<Nanos>,
+    /// Its next message is being read.
+    pub reading: bool,
+    /// Its state has changed since it was kept.
+    pub unkept: bool,
+    /// It has something to do.
+    pub ready: bool,
+    /// When its timer comes.
+    pub armed: Option<Nanos>,
+    /// Was somebody there when its deliver subject was looked at?
+    pub active: bool,
+}

@@ -1,0 +1,187 @@
+//! Questions about all streams of an account (JS-17, JS-20, JS-21).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::ids::{AccountId, ShardId};
+use crate::jetstream::api::decode::{decode, is_json};
+use crate::jetstream::api::errors::{self, ApiError};
+use crate::jetstream::api::levels::API_LEVEL;
+use crate::jetstream::api::request::{StreamListRequest, StreamNamesRequest};
+use crate::jetstream::api::response::{
+    AccountInfo, AccountLimits, ApiUsage, LIST_MAX, NAMES_MAX, Paging, Response, StreamInfo,
+    StreamList, StreamNames, TierUsage,
+};
+use crate::jetstream::api::subjects::Endpoint;
+use crate::jetstream::limits::AccountTiers;
+use crate::shard::core::Core;
+
+use super::command::{Command, Request};
+
+/// Questions to all shards that are not answered yet.
+#[derive(Default)]
+pub(super) struct Gathers {
+    asked: u64,
+    open: BTreeMap<u64, Gather>,
+}
+
+struct Gather {
+    request: Request,
+    paging: Paging,
+    /// Shards that have not answered.
+    missing: usize,
+    streams: Vec<StreamInfo>,
+    /// It is about the account, not its streams.
+    account: bool,
+}
+
+impl Core {
+    /// JS-20.
+    pub(super) fn js_stream_names(&mut self, request: &Request) -> Result<(), ApiError> {
+        let asked: StreamNamesRequest = match is_json(&request.body) {
+            true => decode(&request.body, self.js_strict()).map_err(errors::invalid_json)?,
+            false => StreamNamesRequest::default(),
+        };
+        let registry = &self.jetstream.registry;
+        let all = registry.overlapping(request.account, &asked.subject);
+        let names: Vec<String> = all.map(|(name, _)| name.to_owned()).collect();
+        let (paging, page) = Paging::page(names.len(), asked.offset, NAMES_MAX);
+        let content = StreamNames {
+            paging,
+            streams: names[page].to_vec(),
+        };
+        self.js_answer_json(request, &Response::new(Endpoint::StreamNames, content));
+        Ok(())
+    }
+
+    /// JS-21: those who have the streams tell of them.
+    pub(super) fn js_stream_list(&mut self, request: &Request) -> Result<(), ApiError> {
+        let asked: StreamListRequest = match is_json(&request.body) {
+            true => decode(&request.body, self.js_strict()).map_err(errors::invalid_json)?,
+            false => StreamListRequest::default(),
+        };
+        let registry = &self.jetstream.registry;
+        let all = registry.overlapping(request.account, &asked.subject);
+        let names: Vec<Box<str>> = all.map(|(name, _)| name.into()).collect();
+        let (paging, page) = Paging::page(names.len(), asked.offset, LIST_MAX);
+        self.js_gather(request, paging, names[page].into(), false);
+        Ok(())
+    }
+
+    /// JS-17.
+    pub(super) fn js_account_info(&mut self, request: &Request) -> Result<(), ApiError> {
+        let all = self.jetstream.registry.of(request.account);
+        let names = all.map(|(name, _)| Box::from(name)).collect();
+        self.js_gather(request, Paging::default(), names, true);
+        Ok(())
+    }
+
+    fn js_gather(
+        &mut self,
+        request: &Request,
+        paging: Paging,
+        names: Arc<[Box<str>]>,
+        account: bool,
+    ) {
+        let shards: Vec<ShardId> = self.local.peers.others().chain([self.local.id]).collect();
+        let gathers = &mut self.jetstream.gathers;
+        gathers.asked += 1;
+        let gather = gathers.asked;
+        gathers.open.insert(
+            gather,
+            Gather {
+                request: request.clone(),
+                paging,
+                missing: shards.len(),
+                streams: Vec::new(),
+                account,
+            },
+        );
+        for shard in shards {
+            let command = Command::List {
+                gather,
+                account: request.account,
+                names: Arc::clone(&names),
+            };
+            self.js_command(shard, command);
+        }
+    }
+
+    /// Tells shard 0 of those of the streams that are here.
+    pub(super) fn js_list(&mut self, gather: u64, account: AccountId, names: &[Box<str>]) {
+        let mut streams = Vec::new();
+        for name in names {
+            if let Some(key) = self.jetstream.find(account, name) {
+                streams.extend(self.js_stream_info(key, false));
+            }
+        }
+        self.js_command(ShardId(0), Command::Listed { gather, streams });
+    }
+
+    /// A shard has told of its streams.
+    pub(super) fn js_listed(&mut self, gather: u64, streams: Vec<StreamInfo>) {
+        let gathers = &mut self.jetstream.gathers;
+        let Some(open) = gathers.open.get_mut(&gather) else {
+            return;
+        };
+        open.streams.extend(streams);
+        open.missing -= 1;
+        if open.missing > 0 {
+            return;
+        }
+        let Some(mut done) = gathers.open.remove(&gather) else {
+            return;
+        };
+        if done.account {
+            return self.js_tell_account(&done.request, &done.streams);
+        }
+        done.streams
+            .sort_by(|a, b| a.config.name.cmp(&b.config.name));
+        let content = StreamList {
+            paging: done.paging,
+            streams: done.streams,
+            ..StreamList::default()
+        };
+        let answer = Response::new(Endpoint::StreamList, content);
+        self.js_answer_json(&done.request, &answer);
+    }
+
+    fn js_tell_account(&mut self, request: &Request, streams: &[StreamInfo]) {
+        use crate::jetstream::stream::config::Storage;
+        let (_, tiers) = self.js_limits(request.account);
+        let limits = match tiers {
+            AccountTiers::One(limits) => limits,
+            AccountTiers::ByReplicas(_) => AccountLimits::default(),
+        };
+        let mut usage = TierUsage {
+            limits,
+            ..TierUsage::default()
+        };
+        for it in streams {
+            let reserved = u64::try_from(it.config.max_bytes).unwrap_or(0);
+            let (used, promised) = match it.config.storage {
+                Storage::Memory => (&mut usage.memory, &mut usage.reserved_memory),
+                Storage::File => (&mut usage.storage, &mut usage.reserved_storage),
+            };
+            *used += it.state.bytes;
+            *promised += reserved;
+            usage.streams += 1;
+            usage.consumers += it.state.consumer_count;
+        }
+        let requests = self.jetstream.registry.requests(request.account);
+        let settings = self.local.settings.jetstream.as_ref();
+        let content = AccountInfo {
+            usage,
+            domain: settings.map(|it| it.domain.clone()).unwrap_or_default(),
+            api: ApiUsage {
+                level: API_LEVEL,
+                // This one counts once it is answered.
+                total: requests.total.saturating_sub(1),
+                errors: requests.errors,
+                inflight: 0,
+            },
+            tiers: BTreeMap::new(),
+        };
+        self.js_answer_json(request, &Response::new(Endpoint::AccountInfo, content));
+    }
+}

@@ -1,0 +1,36 @@
+//! Streams and consumers where they live: on a shard, as receivers of subjects (design, section 4).
+//!
+//! A stream is on one shard with its consumers. What it takes, and what clients say to it and its
+//! consumers, reaches that shard by interest, as any message does. Shard 0 knows which streams
+//! there are and hands requests about them on to their owners.
+
+mod acks;
+mod advise;
+mod api;
+mod command;
+mod consumers;
+mod deliver;
+mod direct;
+pub mod disk;
+mod hosted;
+mod keep;
+mod lists;
+mod messages;
+pub(in crate::shard) mod pace;
+mod presence;
+mod pressure;
+mod receive;
+mod registry;
+mod send;
+pub mod settings;
+mod start;
+mod state;
+mod streams;
+mod traced;
+mod turn;
+
+#[cfg(test)]
+mod disk_tests;
+
+pub use command::Command;
+pub use state::JetStream;

@@ -1,0 +1,203 @@
+//! What arrives on the subjects of streams and consumers.
+
+use bytes::Bytes;
+
+use crate::ids::AccountId;
+use crate::jetstream::api::errors::{self, ApiError};
+use crate::jetstream::api::levels::is_beyond;
+use crate::jetstream::consumer::AckToken;
+use crate::jetstream::stream::{Fate, Publish};
+use crate::protocol::headers;
+use crate::routing::interest::{Handler, InterestChange};
+use crate::shard::core::Core;
+use crate::shard::deliver::Message;
+use crate::shard::publish::Routed;
+
+use super::api::REQUIRED_LEVEL;
+use super::hosted::{ConsumerKey, StreamKey};
+use super::send::Outgoing;
+use super::state::{Receiver, Registered};
+
+impl Core {
+    /// Adds a receiver to an account's interest. Other shards are told as of a subscription.
+    pub(super) fn js_register(
+        &mut self,
+        account: AccountId,
+        pattern: &[u8],
+        receiver: Receiver,
+    ) -> u32 {
+        let number = self.jetstream.receivers.insert(Registered {
+            account,
+            pattern: pattern.into(),
+            receiver,
+        });
+        let change = self.change_interest(account, pattern, None, |interest| {
+            interest.add_handler(pattern, Handler::JetStream(number))
+        });
+        if change != InterestChange::None {
+            let peers = &mut self.local.peers;
+            peers.broadcast_interest(account, pattern, None, 1);
+        }
+        number
+    }
+
+    /// Takes a receiver out again.
+    pub(super) fn js_unregister(&mut self, number: u32) {
+        let Some(gone) = self.jetstream.receivers.remove(number) else {
+            return;
+        };
+        let change = self.change_interest(gone.account, &gone.pattern, None, |interest| {
+            interest.remove_handler(&gone.pattern, Handler::JetStream(number))
+        });
+        if change != InterestChange::None {
+            let peers = &mut self.local.peers;
+            peers.broadcast_interest(gone.account, &gone.pattern, None, 0);
+        }
+    }
+
+    /// Takes a message for a receiver of JetStream.
+    pub(in crate::shard) fn jetstream_receives(
+        &mut self,
+        number: u32,
+        message: &Message<'_>,
+    ) -> Routed {
+        let Some(registered) = self.jetstream.receivers.at(number) else {
+            return Routed::Nobody;
+        };
+        match registered.receiver {
+            Receiver::Publish(key) => self.js_publish(key, message),
+            Receiver::Direct(key) => self.js_direct_get(key, message),
+            Receiver::Ack(key) => return self.js_acknowledged(key, message),
+            Receiver::Next(key) => {
+                let reply = message.reply.map(Bytes::copy_from_slice);
+                let (header, body) = split(message);
+                if headers::get(header, REQUIRED_LEVEL).is_some_and(is_beyond) {
+                    self.js_send(&Outgoing {
+                        account: message.account,
+                        to: message.reply.unwrap_or_default(),
+                        header: b"NATS/1.0 412 Required Api Level\r\n\r\n",
+                        ..Outgoing::default()
+                    });
+                    return Routed::Here;
+                }
+                self.js_with_consumer(key, |consumer, turn| {
+                    consumer.request(turn, reply.unwrap_or_default(), body);
+                });
+            }
+            Receiver::Flow(key) => {
+                let (header, _) = split(message);
+                self.js_with_consumer(key, |consumer, turn| {
+                    consumer.flow(turn, message.destination(), header);
+                });
+            }
+        }
+        Routed::Here
+    }
+
+    fn js_acknowledged(&mut self, key: ConsumerKey, message: &Message<'_>) -> Routed {
+        let Some(token) = AckToken::parse(message.destination()) else {
+            return Routed::Nobody;
+        };
+        let (_, body) = split(message);
+        let reply = message.reply.map(Bytes::copy_from_slice);
+        self.js_with_consumer(key, |consumer, turn| {
+            consumer.ack(turn, token, reply.unwrap_or_default(), body);
+        });
+        Routed::Here
+    }
+
+    /// Stores a message, or says why not.
+    fn js_publish(&mut self, key: StreamKey, message: &Message<'_>) {
+        if !self.js_takes(key, message) {
+            return;
+        }
+        let wall = self.local.wall;
+        let (header, payload) = split(message);
+        let jetstream = &mut self.jetstream;
+        let Some(hosted) = jetstream.streams.at_mut(key) else {
+            return;
+        };
+        let consumers = &jetstream.consumers;
+        let wanted = |subject: &[u8]| {
+            let mut all = hosted.consumers.values().filter_map(|&it| consumers.at(it));
+            all.any(|it| it.consumer.settings().filter.matches(subject))
+        };
+        let local = &mut self.local;
+        let publish = Publish {
+            subject: message.subject,
+            headers: header,
+            payload,
+            now: wall,
+            sourced: false,
+        };
+        // JS-128. Stored one by one such a batch would never end for its publisher.
+        let is_fast_batch = message.reply.is_some_and(|it| it.ends_with(b".$FI"));
+        let outcome = if is_fast_batch {
+            Err(errors::BATCH_PUBLISH_DISABLED)
+        } else {
+            hosted.stream.publish(&publish, wanted, || local.random())
+        };
+        let reply = message.reply.filter(|_| !hosted.stream.config().no_ack);
+        let accepted = match outcome {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                let name = hosted.stream.config().name.clone();
+                if let Some(reply) = reply {
+                    self.js_refuse(message.account, &name, reply, error);
+                }
+                return;
+            }
+        };
+        if let Some(reply) = reply {
+            let end = match accepted.fate {
+                Fate::Duplicate => ",\"duplicate\": true}",
+                Fate::Stored | Fate::Unwanted => "}",
+            };
+            hosted.acks.push(accepted.seq, reply, end);
+        }
+        if accepted.fate == Fate::Stored && !hosted.consumers.is_empty() {
+            let keys = hosted.consumers.values().copied();
+            let store = hosted.stream.store();
+            // Under the name it is stored by.
+            let subject = store.subject_of(accepted.seq).unwrap_or(message.subject);
+            for key in keys {
+                if let Some(it) = jetstream.consumers.at_mut(key) {
+                    it.ready |= it.consumer.appended(accepted.seq, subject);
+                }
+            }
+        }
+        jetstream.touch(key);
+        if let Some(republish) = accepted.republish {
+            let payload = if republish.headers_only { b"" } else { payload };
+            self.js_send(&Outgoing {
+                account: message.account,
+                to: &republish.to,
+                header: &republish.headers,
+                payload,
+                ..Outgoing::default()
+            });
+        }
+    }
+
+    /// Tells a publisher why its message is not stored (JS-86).
+    fn js_refuse(&mut self, account: AccountId, stream: &str, reply: &[u8], error: ApiError) {
+        use crate::jetstream::api::encode::to_json;
+        use crate::jetstream::api::response::PubAck;
+        let body = to_json(&PubAck {
+            error: Some(error),
+            stream,
+            ..PubAck::default()
+        });
+        self.js_send(&Outgoing {
+            account,
+            to: reply,
+            payload: &body,
+            ..Outgoing::default()
+        });
+    }
+}
+
+/// Header block and body of a message.
+pub(super) fn split<'a>(message: &Message<'a>) -> (&'a [u8], &'a [u8]) {
+    message.body.split_at(message.header_len.unwrap_or(0))
+}

@@ -1,0 +1,32 @@
+//! What shards are told of JetStream.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::ids::AccountId;
+use crate::jetstream::api::values::Span;
+use crate::jetstream::limits::{AccountTiers, ServerLimits};
+use crate::jetstream::store::FlushPolicy;
+
+use super::disk::Stores;
+
+/// Settings of JetStream on this server.
+#[derive(Debug, Clone)]
+pub struct JetStreamSettings {
+    /// Its domain; empty without one.
+    pub domain: String,
+    /// Requests with unknown fields are refused (JS-3).
+    pub strict: bool,
+    /// What the server has for all.
+    pub server: ServerLimits,
+    /// What accounts with JetStream may have.
+    pub accounts: BTreeMap<AccountId, AccountTiers>,
+    /// How long after it was written a message may not be on its disk yet; zero: not at all.
+    pub sync_interval: Span,
+    /// What an acknowledgement promises, unless a stream is told otherwise.
+    pub flush: FlushPolicy,
+    /// Bytes of one stream that may wait to be written.
+    pub max_buffered_size: usize,
+    /// Who makes stores on disk; all streams are in memory without.
+    pub stores: Option<Arc<dyn Stores>>,
+}

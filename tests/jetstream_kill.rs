@@ -1,0 +1,171 @@
+//! A server with streams on disk that is killed under load: nothing it acknowledged may be lost.
+
+#[allow(dead_code, reason = "shared with tests that use more of it")]
+#[path = "support/mod.rs"]
+mod support;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use support::directory::TempDir;
+use support::server::Server;
+
+/// Times the server is killed.
+const ROUNDS: u64 = 10;
+/// Messages published in a round; it is killed somewhere among them.
+const MESSAGES: u64 = 4000;
+/// Messages that wait for their acknowledgement at the same time.
+const OUTSTANDING: u64 = 64;
+
+struct Client {
+    reader: BufReader<TcpStream>,
+    writer: TcpStream,
+}
+
+impl Client {
+    fn open(address: SocketAddr) -> Self {
+        let writer = TcpStream::connect(address).expect("the server listens");
+        let timeout = Some(Duration::from_secs(10));
+        writer.set_read_timeout(timeout).expect("a timeout");
+        let reader = BufReader::new(writer.try_clone().expect("a second handle"));
+        let mut client = Self { reader, writer };
+        let greeting = client.line().expect("INFO");
+        assert!(greeting.starts_with("INFO "));
+        let hello = "CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}\r\n";
+        client.send(&format!("{hello}SUB in.* 1\r\nPING\r\n"));
+        while client.line().expect("PONG") != "PONG" {}
+        client
+    }
+
+    fn send(&mut self, text: &str) {
+        // A server that is being killed takes nothing any more; what it does not answer shows it.
+        let _ = self.writer.write_all(text.as_bytes());
+    }
+
+    /// The next line; `None` once the server is gone.
+    fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        match self.reader.read_line(&mut line) {
+            Ok(0) | Err(_) => None,
+            Ok(_) => Some(line.trim_end().to_owned()),
+        }
+    }
+
+    /// Subject and body of the next message; `None` once the server is gone.
+    fn message(&mut self) -> Option<(String, String)> {
+        loop {
+            let line = self.line()?;
+            let mut words = line.split(' ');
+            let headed = match words.next() {
+                Some("MSG") => false,
+                Some("HMSG") => true,
+                _ => continue,
+            };
+            let subject = words.next()?.to_owned();
+            let mut block = String::new();
+            if headed {
+                while let Some(line) = self.line() {
+                    if line.is_empty() {
+                        break;
+                    }
+                    block += &line;
+                }
+            }
+            let body = self.line()?;
+            return Some((subject, block + &body));
+        }
+    }
+
+    fn request(&mut self, subject: &str, body: &str) -> String {
+        let length = body.len();
+        self.send(&format!("PUB {subject} in.api {length}\r\n{body}\r\n"));
+        loop {
+            let (to, body) = self.message().expect("an answer");
+            if to == "in.api" {
+                return body;
+            }
+        }
+    }
+}
+
+fn number(json: &str, key: &str) -> u64 {
+    let value: serde_json::Value = serde_json::from_str(json).expect("JSON");
+    value.pointer(key).and_then(|it| it.as_u64()).unwrap_or(0)
+}
+
+#[test]
+fn what_was_acknowledged_survives_kill_9() {
+    let store = TempDir::new();
+    let mut server = start(&store);
+    let mut client = Client::open(server.address());
+    let config = r#"{"name":"K","subjects":["k.*"],"storage":"file"}"#;
+    let made = client.request("$JS.API.STREAM.CREATE.K", config);
+    assert!(made.contains("did_create"), "{made}");
+    let config = r#"{"stream_name":"K","config":{"durable_name":"c","ack_policy":"explicit"}}"#;
+    let made = client.request("$JS.API.CONSUMER.CREATE.K.c", config);
+    assert!(made.contains("\"name\":\"c\""), "{made}");
+    let mut acknowledged: BTreeMap<u64, String> = BTreeMap::new();
+    for round in 0..ROUNDS {
+        let stop = 200 + round * 311 % (MESSAGES - 200);
+        let (mut sent, mut answered) = (0, 0);
+        let mut killed = false;
+        while sent < MESSAGES {
+            while sent - answered < OUTSTANDING && sent < MESSAGES {
+                let body = format!("{round}.{sent}");
+                let length = body.len();
+                let lane = sent % 7;
+                client.send(&format!("PUB k.{lane} in.{sent} {length}\r\n{body}\r\n"));
+                sent += 1;
+            }
+            if answered > stop && !killed {
+                killed = true;
+                server.signal(Signal::KILL);
+            }
+            let Some((subject, body)) = client.message() else {
+                break;
+            };
+            let Some(which) = subject.strip_prefix("in.") else {
+                continue;
+            };
+            answered += 1;
+            let seq = number(&body, "/seq");
+            assert!(seq > 0, "{body}");
+            acknowledged.insert(seq, format!("{round}.{which}"));
+        }
+        assert!(killed, "it was killed under load");
+        server.exited();
+        server = start(&store);
+        client = Client::open(server.address());
+        let info = client.request("$JS.API.STREAM.INFO.K", "");
+        let last = acknowledged.last_key_value().map_or(0, |it| *it.0);
+        assert!(number(&info, "/state/last_seq") >= last, "{info}");
+        assert_eq!(number(&info, "/state/first_seq"), 1, "{info}");
+        for (seq, body) in acknowledged
+            .iter()
+            .rev()
+            .take(500)
+            .chain(acknowledged.iter().take(50))
+        {
+            let asked = format!("{{\"seq\":{seq}}}");
+            let found = client.request("$JS.API.STREAM.MSG.GET.K", &asked);
+            let found: serde_json::Value = serde_json::from_str(&found).expect("JSON");
+            let data = found.pointer("/message/data").and_then(|it| it.as_str());
+            let data = data.unwrap_or_else(|| panic!("sequence {seq} is lost: {found}"));
+            let data = data_encoding::BASE64
+                .decode(data.as_bytes())
+                .expect("base64");
+            assert_eq!(String::from_utf8_lossy(&data), *body, "sequence {seq}");
+        }
+        let info = client.request("$JS.API.CONSUMER.INFO.K.c", "");
+        assert!(info.contains("\"name\":\"c\""), "{info}");
+    }
+}
+
+/// A server over this directory.
+fn start(store: &TempDir) -> Server {
+    let path = store.path().display();
+    Server::with_config(&format!("jetstream {{ store_dir: \"{path}\" }}"))
+}

@@ -1,0 +1,225 @@
+//! A stream's store on real files, through the ring.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ramjet::ids::StoreId;
+use ramjet::io::disk::{Flushing, StoreDirectory};
+use ramjet::io::ring::Ring;
+use ramjet::io::wake::Waker;
+use ramjet::io::{Driver, Event};
+use ramjet::jetstream::store::{
+    Append, DiskError, Fetch, FileName, Filter, Purge, Settings, Store, StoredMessage,
+};
+use ramjet::time::WallTime;
+
+const STORE: StoreId = StoreId(3);
+
+struct OnDisk {
+    ring: Ring,
+    store: Store,
+}
+
+impl OnDisk {
+    fn open(path: &Path, flushing: Flushing) -> Self {
+        let waker = Waker::new().expect("an eventfd");
+        let mut ring = Ring::new(waker, Vec::new(), Instant::now()).expect("a ring");
+        ring.set_flushing(flushing);
+        ring.mount(STORE, path).expect("the directory is there");
+        let settings = Settings {
+            segment_size: 1024 * 1024,
+            cache_size: 128 * 1024,
+            ..Settings::new(7, None)
+        };
+        let mut directory = StoreDirectory::at(path);
+        let (store, report) = Store::open(settings, &mut directory).expect("it opens");
+        assert_eq!(
+            (report.gaps.len(), report.damaged_records),
+            (0, 0),
+            "{report:?}"
+        );
+        Self { ring, store }
+    }
+
+    /// Until `done`, at most ten seconds.
+    fn run(&mut self, mut done: impl FnMut(&mut Store) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let mut events = Vec::new();
+        while !done(&mut self.store) {
+            assert!(Instant::now() < deadline, "{:?}", self.store.trouble());
+            while let Some(operation) = self.store.next_operation() {
+                self.ring.disk(STORE, operation);
+            }
+            self.ring
+                .turn(Some(Duration::from_millis(100)), &mut events);
+            for event in events.drain(..) {
+                if let Event::Disk { store, id, result } = event {
+                    assert_eq!(store, STORE);
+                    self.store.completed(id, result);
+                }
+            }
+        }
+    }
+
+    fn durable(&mut self) {
+        self.run(|store| store.durable() == store.state().last_seq);
+    }
+
+    fn fetch(&mut self, seq: u64) -> StoredMessage {
+        let mut found = None;
+        self.run(|store| match store.fetch(seq) {
+            Fetch::Message(message) => {
+                found = Some(message);
+                true
+            }
+            Fetch::Reading => false,
+            other => panic!("{seq}: {other:?}"),
+        });
+        found.expect("it ran until it was found")
+    }
+}
+
+fn payload(seq: u64) -> Vec<u8> {
+    vec![seq as u8; (seq * 37 % 3000) as usize]
+}
+
+fn keeps_what_it_is_given(path: &Path, flushing: Flushing) {
+    let mut this = OnDisk::open(path, flushing);
+    for seq in 1..=3000 {
+        let (subject, payload) = (format!("a.{}", seq % 7), payload(seq));
+        let message = Append {
+            subject: subject.as_bytes(),
+            payload: &payload,
+            time: WallTime(seq),
+            ..Append::default()
+        };
+        assert_eq!(this.store.append(message), Ok(seq));
+        if seq % 50 == 0 || seq < 10 {
+            this.durable();
+        }
+    }
+    this.store.put_state(b"consumer", b"floor 7");
+    let filter = Filter::new(&["a.3"]);
+    let purge = Purge {
+        filter: &filter,
+        up_to: 1000,
+        keep: 0,
+    };
+    assert_eq!(this.store.purge(purge), 143);
+    let ticket = this.store.ticket();
+    this.run(|store| store.is_settled(ticket));
+    let state = this.store.state();
+    drop(this);
+    let mut this = OnDisk::open(path, flushing);
+    assert_eq!(this.store.state(), state);
+    assert_eq!(
+        this.store.states().map(|it| &it.1[..]).collect::<Vec<_>>(),
+        [b"floor 7"]
+    );
+    for seq in (1..=3000).rev().filter(|seq| seq % 7 != 3 || *seq >= 1000) {
+        let message = this.fetch(seq);
+        assert_eq!(
+            (message.time.0, &message.payload[..]),
+            (seq, &payload(seq)[..])
+        );
+    }
+}
+
+#[test]
+fn on_this_file_system_with_linked_flushes() {
+    let folder = tempfile::tempdir().expect("a directory");
+    keeps_what_it_is_given(folder.path(), Flushing::Linked);
+}
+
+#[test]
+fn on_this_file_system_with_durable_writes() {
+    let folder = tempfile::tempdir().expect("a directory");
+    keeps_what_it_is_given(folder.path(), Flushing::WithWrite);
+}
+
+/// Older kernels' tmpfs refuses direct I/O.
+#[test]
+fn on_a_file_system_in_memory() {
+    let Ok(folder) = tempfile::tempdir_in("/dev/shm") else {
+        return;
+    };
+    keeps_what_it_is_given(folder.path(), Flushing::Linked);
+}
+
+#[test]
+fn a_directory_that_goes_away_makes_the_store_read_only() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let path = folder.path().join("a/b");
+    StoreDirectory::create(&path).expect("it is made");
+    let mut this = OnDisk::open(&path, Flushing::Linked);
+    StoreDirectory::at(&path).remove().expect("it is empty");
+    assert_eq!(this.store.append(Append::default()), Ok(1));
+    this.run(|store| store.trouble() == Some(DiskError::NotFound));
+    assert!(this.store.append(Append::default()).is_err());
+    assert_eq!(this.store.durable(), 0);
+    assert!(matches!(this.store.fetch(1), Fetch::Message(_)));
+}
+
+#[test]
+fn a_store_is_removed_with_its_files_only() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let path = folder.path().join("s");
+    StoreDirectory::create(&path).expect("it is made");
+    let mut this = OnDisk::open(&path, Flushing::Linked);
+    assert_eq!(this.store.append(Append::default()), Ok(1));
+    this.durable();
+    drop(this);
+    std::fs::write(path.join("notes"), "mine").expect("it is written");
+    assert!(StoreDirectory::at(&path).remove().is_err(), "not empty");
+    let names = std::fs::read_dir(&path).expect("it is there");
+    let left: Vec<_> = names.flatten().map(|it| it.file_name()).collect();
+    assert_eq!(left, ["notes"]);
+    assert_eq!(FileName::parse("notes"), None);
+}
+
+fn check_store(path: &Path) -> (bool, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ramjet"));
+    let output = command
+        .arg("check-store")
+        .arg(path)
+        .output()
+        .expect("it runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output.status.success(), text)
+}
+
+#[test]
+fn check_store_says_what_is_whole_and_what_is_lost() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let (whole, text) = check_store(folder.path());
+    assert!(whole && text.contains("no stream is stored here"), "{text}");
+    let path = folder.path().join("streams/s");
+    StoreDirectory::create(&path).expect("it is made");
+    let mut this = OnDisk::open(&path, Flushing::Linked);
+    for seq in 1..=20 {
+        let message = Append {
+            subject: b"a",
+            payload: &[7; 1000],
+            ..Append::default()
+        };
+        assert_eq!(this.store.append(message), Ok(seq));
+        this.durable();
+    }
+    drop(this);
+    let (whole, text) = check_store(folder.path());
+    assert!(whole && text.contains("20 messages"), "{text}");
+    let segment = path.join(
+        FileName::Segment {
+            number: 1,
+            version: 0,
+        }
+        .file_name(),
+    );
+    let mut bytes = std::fs::read(&segment).expect("it is there");
+    // One bit in the middle of a payload.
+    bytes[4096 + 5000] ^= 1;
+    std::fs::write(&segment, bytes).expect("it is written");
+    let (whole, text) = check_store(folder.path());
+    assert!(!whole && text.contains("19 messages"), "{text}");
+    assert!(text.contains("lost: sequences 5 to 5"), "{text}");
+}
