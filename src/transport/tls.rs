@@ -31,6 +31,15 @@ pub enum TlsError {
 }
 
 impl TlsError {
+    /// Is the server's certificate good, but somebody else's?
+    pub fn is_wrong_name(&self) -> bool {
+        use rustls::CertificateError::{NotValidForName, NotValidForNameContext};
+        let Self::Library(rustls::Error::InvalidCertificate(error)) = self else {
+            return false;
+        };
+        matches!(error, NotValidForName | NotValidForNameContext { .. })
+    }
+
     /// Did the peer not speak TLS at all? Probes and load balancers do that.
     pub fn is_probe(&self) -> bool {
         matches!(
@@ -69,8 +78,10 @@ trait Records {
     /// The library's own.
     type Data;
 
-    fn process<'a, 'b>(&'a mut self, incoming: &'b mut [u8])
-    -> UnbufferedStatus<'a, 'b, Self::Data>;
+    fn process<'a, 'b>(
+        &'a mut self,
+        incoming: &'b mut [u8],
+    ) -> UnbufferedStatus<'a, 'b, Self::Data>;
 }
 
 impl Records for UnbufferedServerConnection {

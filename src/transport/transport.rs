@@ -466,7 +466,10 @@ impl Transport {
         }
         let certificates = tls.peer_certificates();
         let dialed = self.dialed.as_ref().and_then(|it| it.tls.as_ref());
-        let admitted = self.tls_settings.as_ref().is_none_or(|it| it.admits(certificates))
+        let admitted = self
+            .tls_settings
+            .as_ref()
+            .is_none_or(|it| it.admits(certificates))
             && dialed.is_none_or(|it| it.admits(certificates));
         if !admitted {
             return Err(TransportError::NotPinned);

@@ -405,7 +405,9 @@ pub fn mask_from(out: &mut Vec<u8>, start: usize, mut mask: impl FnMut() -> [u8;
 /// A big-endian number of `len` bytes.
 fn be(bytes: &[u8], at: usize, len: usize) -> usize {
     let bytes = bytes.get(at..at + len).unwrap_or_default();
-    bytes.iter().fold(0, |number, &byte| number << 8 | usize::from(byte))
+    bytes
+        .iter()
+        .fold(0, |number, &byte| number << 8 | usize::from(byte))
 }
 
 /// Appends a close frame; a long text is cut.

@@ -157,8 +157,14 @@ mod tests {
     fn topo_046_what_is_agreed() {
         let plain = request();
         let text = String::from_utf8(plain.bytes()).expect("text");
-        assert!(text.starts_with("GET /leafnode HTTP/1.1\r\nHost: h:1\r\n"), "{text}");
-        assert!(text.contains("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"), "{text}");
+        assert!(
+            text.starts_with("GET /leafnode HTTP/1.1\r\nHost: h:1\r\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"),
+            "{text}"
+        );
         check(&plain, "", agreed(false, true));
         check(&plain, "Nats-No-Masking: true\r\n", agreed(false, true));
         let all = Request {
@@ -168,7 +174,11 @@ mod tests {
         };
         let both = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
                     client_no_context_takeover\r\n";
-        check(&all, &format!("{both}Nats-No-Masking: true\r\n"), agreed(true, false));
+        check(
+            &all,
+            &format!("{both}Nats-No-Masking: true\r\n"),
+            agreed(true, false),
+        );
         check(&all, "", agreed(false, true));
         let half = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
         check(&all, half, Answer::Refused("compression negotiation error"));
