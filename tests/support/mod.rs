@@ -8,6 +8,7 @@ pub mod directory;
 pub mod http;
 pub mod jetstream;
 pub mod server;
+pub mod shape;
 pub mod signer;
 pub mod tls;
 pub mod websocket;
