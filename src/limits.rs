@@ -65,6 +65,10 @@ pub const SCRATCH_KEPT_MAX: usize = 64 * 1024;
 /// the other.
 pub const SERVICE_HOPS_MAX: u32 = 32;
 
+/// Bytes of a stream that may wait for its disk before its publishers are held back: eight of the
+/// largest writes. At a quarter they go on.
+pub const STREAM_BACKLOG_HIGH: usize = 8 * 1024 * 1024;
+
 /// Bytes a turn puts out, about, before what it has not looked at yet waits for the next. With
 /// the receive buffers it fits the L2 cache; a message to thousands of receivers may be more. Half
 /// of it for what other shards bring, so that neither side starves the other.
@@ -87,9 +91,19 @@ pub const RTT_VALID: Duration = Duration::from_secs(3600);
 /// others wait until those who are connected have been served.
 pub const HANDSHAKES_PER_TURN: u32 = 1;
 
-/// After a turn's handshakes a shard takes none for so many times as long as they have taken: at
-/// least half of its time is left for those who are connected.
-pub const HANDSHAKES_REST: u32 = 1;
+/// Where so many handshakes, or comings and goings, of a shard wait, there is a storm.
+pub const STORM: usize = 16;
+
+/// And so it is after so many comings and goings in turns that could have taken no more.
+pub const STORM_STREAK: usize = 64;
+
+/// A storm is spread over that time, or over twice the time that its work takes. Well below the two
+/// seconds that a TLS handshake may take.
+pub const STORM_SPREAD: Duration = Duration::from_millis(700);
+
+/// Between two steps of a storm a shard rests for at most so many times as long as a step has
+/// taken: sleeping shards leave CPUs to whom they have woken.
+pub const STORM_REST_MAX: u32 = 7;
 
 /// Connections of a shard that come or go in one turn: some tenth of a millisecond. When thousands
 /// do at once, the others wait until those who stay have been served.

@@ -154,18 +154,6 @@ fn trust_that_cannot_be_read_is_refused() {
     }
 }
 
-#[test]
-fn keys_that_protect_are_refused() {
-    for text in [
-        "port: 1\ntls { ocsp_peer: true }",
-        "port: 1\ntls { ocsp_peer: { verify: true } }",
-    ] {
-        let error = with_file(text, &["-c", "@"]).expect_err(text);
-        assert!(error.contains("2:1: ocsp_peer is not"), "{error}");
-        assert!(error.contains("remove"), "{error}");
-    }
-}
-
 /// JS-244, JS-246, JS-247.
 #[test]
 fn jetstream_is_read_into_options() {
@@ -208,6 +196,7 @@ fn jetstream_is_read_into_options() {
         domain: Some("hub".to_owned()),
         strict: false,
         sync_interval: Duration::from_secs(10),
+        sync_given: true,
         key: Some("secret".to_owned()),
         previous_key: Some("old".to_owned()),
         cipher: StoreCipher::Aes,
@@ -334,7 +323,7 @@ fn features_to_come_are_named_inactive() {
     let configured = with_file(text, &["-c", "@", "-js", "-sd=/x"]).expect("valid");
     assert_eq!(
         configured.inactive_line().as_deref(),
-        Some("Accepted, not active yet: leafnodes, mqtt")
+        Some("Accepted, not active yet: mqtt")
     );
     let folder = configured.options.jetstream.store_dir.as_deref();
     assert_eq!(folder, Some(std::path::Path::new("/x")));

@@ -25,6 +25,8 @@ pub struct JetStreamOptions {
     pub strict: bool,
     /// How often files are flushed to their disks.
     pub sync_interval: Duration,
+    /// Somebody asked for an interval: an acknowledgement need not wait for a flush.
+    pub sync_given: bool,
     /// Files are flushed before a publish is answered.
     pub sync_always: bool,
     /// What files are encrypted with.
@@ -62,6 +64,7 @@ impl Default for JetStreamOptions {
             domain: None,
             strict: true,
             sync_interval: SYNC_INTERVAL,
+            sync_given: false,
             sync_always: false,
             key: None,
             previous_key: None,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use data_encoding::BASE64;
+use rustls::pki_types::CertificateDer;
 use serde_json::{Map, Value, json};
 
 use crate::auth::authenticate::RefuseReason;
@@ -88,15 +89,23 @@ fn client_info(connection: &Connection) -> Value {
     Value::Object(info)
 }
 
-/// How it is encrypted, and with which certificates; `None` where it is not. Certificates are asked
-/// for only to be verified. Their chain is told as far as the client sent it: stock adds the
-/// authority.
+/// How it is encrypted, and by which ways its certificates lead to an authority; `None` where it is
+/// not. Certificates are asked for only to be verified.
 fn client_tls(connection: &Connection) -> Option<Value> {
-    let tls = connection.transport.as_ref().and_then(|it| it.tls())?;
+    let transport = connection.transport.as_ref()?;
+    let tls = transport.tls()?;
     let mut told = filled(&[("version", tls.version()), ("cipher", tls.cipher_suite())]);
-    let certificates: Vec<String> = tls.peer_certificates().iter().map(|it| pem(it)).collect();
-    if !certificates.is_empty() {
-        told.insert("verified_chains".into(), json!([certificates]));
+    let pems = |all: &[CertificateDer<'_>]| all.iter().map(|it| pem(it)).collect::<Vec<_>>();
+    let sent = tls.peer_certificates();
+    if !sent.is_empty() {
+        let settings = transport.tls_settings();
+        let chains = settings.map_or_else(Vec::new, |it| it.chains(sent));
+        if chains.is_empty() {
+            told.insert("certs".into(), json!(pems(sent)));
+        } else {
+            let chains: Vec<_> = chains.iter().map(|it| pems(it)).collect();
+            told.insert("verified_chains".into(), json!(chains));
+        }
     }
     Some(Value::Object(told))
 }

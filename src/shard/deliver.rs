@@ -155,6 +155,9 @@ impl Local {
         if !connection.options.echo && message.source == Some((self.id, connection.slot)) {
             return false;
         }
+        if subscription.filtered && connection.leaf.is_some() {
+            return self.deliver_links(&[member], &[], message);
+        }
         if subscription.filtered
             && let Some(user) = &connection.user
             && let Some(permissions) = &user.permissions

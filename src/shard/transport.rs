@@ -143,9 +143,9 @@ impl Core {
         }
     }
 
-    /// Do handshakes wait for [`Core::run_handshakes`]?
-    pub fn handshakes_wait(&self) -> bool {
-        !self.local.handshakes.queue.is_empty()
+    /// How many handshakes wait for [`Core::run_handshakes`].
+    pub fn handshakes_wait(&self) -> usize {
+        self.local.handshakes.queue.len()
     }
 
     /// Goes on with handshakes, as many as this turn still may.
@@ -261,13 +261,13 @@ impl Core {
                 forwarded_for: upgraded.forwarded_for,
             }));
         }
-        if progress.opened {
+        if progress.opened && !self.ask_about_peer(index) {
             self.protocol_begins(index, progress.plain);
         }
     }
 
     /// The protocol begins.
-    fn protocol_begins(&mut self, index: u32, plain: bool) {
+    pub(super) fn protocol_begins(&mut self, index: u32, plain: bool) {
         let settings = Arc::clone(&self.local.settings);
         let Some(connection) = self.local.connections.at(index) else {
             return;
@@ -276,19 +276,20 @@ impl Core {
         let greeted = connection
             .transport
             .as_ref()
-            .is_some_and(|it| !it.tls_first() && it.listener() == Listener::Client);
+            .is_some_and(|it| !it.tls_first() && it.listener() != Listener::WebSocket);
         let tls = connection.transport.as_ref().and_then(|it| it.tls());
         let leaf = tls.and_then(|it| it.peer_certificates().first());
         let certificate = leaf.and_then(|leaf| CertificateNames::read(leaf));
         let tls = tls.map(|it| (it.version(), it.cipher_suite()));
         connection.certificate = certificate.map(Box::new);
-        let is_client = connection.listener == Listener::Client;
+        let is_client = connection.listener != Listener::WebSocket;
+        let is_leaf = connection.leaf.is_some();
         if plain {
             connection.transport = None;
         }
         // Settings may have changed since it came.
         let authenticator = settings.authenticator(connection.listener);
-        connection.phase = if authenticator.required() {
+        connection.phase = if authenticator.required() || is_leaf {
             Phase::Unauthenticated
         } else {
             Phase::Open
@@ -316,7 +317,7 @@ impl Core {
         }
     }
 
-    fn transport_failed(&mut self, index: u32, error: TransportError) {
+    pub(super) fn transport_failed(&mut self, index: u32, error: TransportError) {
         let local = &mut self.local;
         let Some(connection) = local.connections.at(index) else {
             return;
@@ -356,7 +357,9 @@ impl Core {
                 );
                 self.close(index, CloseReason::TlsHandshakeError);
             }
-            error @ (TransportError::Tls(_) | TransportError::NotPinned) => {
+            error @ (TransportError::Tls(_)
+            | TransportError::NotPinned
+            | TransportError::PeerRevoked) => {
                 let probe = matches!(&error, TransportError::Tls(error) if error.is_probe());
                 let text = format!("TLS handshake error: {error}");
                 if probe {

@@ -5,6 +5,7 @@
 //! state machine: wire bytes in, plaintext out; chunks of output in, wire bytes out. It has no
 //! socket and no clock; what must be known of the world is in [`settings`].
 
+pub mod chain;
 pub mod identity;
 pub mod proxy_protocol;
 pub mod rate;

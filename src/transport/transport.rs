@@ -70,6 +70,9 @@ pub enum TransportError {
     /// A good certificate, but not one of those that are let in.
     #[error("certificate not pinned")]
     NotPinned,
+    /// A good certificate, but nobody says that it was not revoked.
+    #[error("client not OCSP valid")]
+    PeerRevoked,
     /// Too many handshakes this second.
     #[error("Connection throttling is active. Please try again later.")]
     Throttled,
@@ -156,6 +159,7 @@ impl Transport {
                 let websocket = settings.websocket.clone()?;
                 (websocket.tls.clone(), Some(websocket))
             }
+            Listener::Leaf => (settings.leaf_tls.clone(), None),
         };
         let proxy = settings.proxy_protocol && listener == Listener::Client;
         if tls.is_none() && websocket.is_none() && !proxy {
@@ -165,7 +169,7 @@ impl Transport {
             && tls
                 .as_ref()
                 .is_some_and(|it| it.handshake_first != HandshakeFirst::Off);
-        let either = settings.allow_non_tls && websocket.is_none() && !tls_first;
+        let either = settings.allow_non_tls && listener == Listener::Client && !tls_first;
         let policy = match tls {
             None => TlsPolicy::Never,
             Some(_) if either => TlsPolicy::Either,

@@ -7,6 +7,7 @@ pub mod client;
 pub mod directory;
 pub mod http;
 pub mod jetstream;
+pub mod responder;
 pub mod server;
 pub mod shape;
 pub mod signer;

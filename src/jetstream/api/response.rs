@@ -289,6 +289,9 @@ pub struct StreamInfo {
     /// Its mirrors.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alternates: Vec<StreamAlternate>,
+    /// What an acknowledgement promises, where that is less than that the message is on the disk.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub ramjet_durability: &'static str,
     /// When this was said.
     pub ts: Timestamp,
 }

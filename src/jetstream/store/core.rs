@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::entries::flag;
 use super::error::StoreError;
-use super::filelog::{self, Gap, Kind, Log, Record, Report, Settings};
+use super::filelog::{self, Gap, Kind, Log, Policy, Record, Report, Settings};
 use super::filter::Filter;
 use super::index::{Index, NewEntry};
 use super::memory::Memory;
@@ -201,6 +201,29 @@ impl Store {
     pub fn sync(&mut self) {
         if let Storage::Log(log) = &mut self.storage {
             log.sync();
+        }
+    }
+
+    /// Was something written that no flush was asked for yet?
+    pub fn needs_sync(&self) -> bool {
+        match &self.storage {
+            Storage::Memory(_) => false,
+            Storage::Log(log) => log.needs_sync(),
+        }
+    }
+
+    /// How it keeps what it is given; in memory that means nothing.
+    pub fn policy(&self) -> Policy {
+        match &self.storage {
+            Storage::Memory(_) => Policy::default(),
+            Storage::Log(log) => log.policy(),
+        }
+    }
+
+    /// Changes that from the next write on.
+    pub fn set_policy(&mut self, policy: Policy) {
+        if let Storage::Log(log) = &mut self.storage {
+            log.set_policy(policy);
         }
     }
 

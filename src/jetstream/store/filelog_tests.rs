@@ -41,7 +41,7 @@ impl World {
         let settings = Settings {
             epoch: seed,
             segment_size: (16 * 1024) << model.below(4),
-            flush: FlushPolicy::Durable,
+            policy: Policy::default(),
             cache_size: 4096 << model.below(6),
             thorough: false,
         };
@@ -266,7 +266,7 @@ fn nothing_acknowledged_is_lost_to_a_power_cut() {
 fn what_was_not_flushed_is_lost_and_told() {
     for seed in seeds(100) {
         let mut world = World::new(seed);
-        world.settings.flush = FlushPolicy::Interval;
+        world.settings.policy.flush = FlushPolicy::Interval;
         let (mut store, _) = world.open();
         let mut flushed = 0;
         for _ in 0..world.model.below(400) {

@@ -129,6 +129,7 @@ fn sync(report: &mut Report, key: &str, value: &Value, options: &mut JetStreamOp
             && nanos > 0
         {
             options.sync_interval = Duration::from_nanos(nanos);
+            options.sync_given = true;
         }
     }
 }

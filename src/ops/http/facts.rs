@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::peers::PeerCacheFigures;
 use crate::accounts::registry::Accounts;
 use crate::auth::jwt::trust::TrustedAccount;
 use crate::options::Options;
@@ -25,6 +26,8 @@ pub struct ServerFacts {
     pub trusted: Arc<BTreeMap<String, Arc<TrustedAccount>>>,
     /// TLS and WebSocket as they are in force.
     pub transports: Arc<TransportSettings>,
+    /// What is known of peers' certificates.
+    pub peer_cache: Arc<PeerCacheFigures>,
     /// Monitoring port really bound, with TLS or without.
     pub http_port: u16,
     /// Shards.

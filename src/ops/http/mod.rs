@@ -12,6 +12,7 @@ mod index;
 mod jetstream;
 mod links;
 mod metrics;
+pub mod peers;
 mod process;
 pub mod query;
 mod server;

@@ -197,6 +197,7 @@ impl Site {
             options: Arc::new(options),
             trusted: Arc::default(),
             transports: Arc::default(),
+            peer_cache: Arc::default(),
             http_port: address.port(),
             shards: 2,
             feature_flags: BTreeMap::from([("js_ack_fc_v2".to_owned(), false)]),

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::facts::ServerFacts;
 use super::format::Number;
+use super::peers::{self, PeerCacheVarz};
 use super::transports::{WebSocketVarz, cert_not_after};
 use super::{format, process};
 use crate::options::WriteTimeoutPolicy;
@@ -30,6 +31,8 @@ pub(super) struct Varz<'a> {
     tls_required: bool,
     #[serde(skip_serializing_if = "is_default")]
     tls_verify: bool,
+    #[serde(skip_serializing_if = "is_default")]
+    tls_ocsp_peer_verify: bool,
     max_connections: i64,
     #[serde(skip_serializing_if = "is_default")]
     max_subscriptions: usize,
@@ -89,6 +92,8 @@ pub(super) struct Varz<'a> {
     feature_flags: &'a BTreeMap<String, bool>,
     #[serde(skip_serializing_if = "str::is_empty")]
     system_account: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ocsp_peer_cache: Option<PeerCacheVarz>,
     slow_consumer_stats: ByKind,
     stale_connection_stats: ByKind,
     disk_io_wait_stats: DiskWaits,
@@ -161,6 +166,7 @@ pub(super) fn varz<'a>(
         auth_required: info.auth_required,
         tls_required: info.tls_required,
         tls_verify: info.tls_verify,
+        tls_ocsp_peer_verify: info.tls_required && peers::asks(options.tls.as_ref()),
         max_connections: limits.max_connections.map_or(-1, |max| max as i64),
         max_subscriptions: limits.max_subscriptions.unwrap_or(0),
         ping_interval: limits.ping_interval.as_nanos() as u64,
@@ -229,6 +235,7 @@ pub(super) fn varz<'a>(
         } else {
             &options.system_account
         },
+        ocsp_peer_cache: PeerCacheVarz::of(facts),
         slow_consumer_stats: ByKind::clients(counters.slow_consumers),
         stale_connection_stats: ByKind::clients(counters.stale_connections),
         disk_io_wait_stats: DiskWaits::default(),

@@ -11,6 +11,8 @@ use crate::jetstream::store::{FlushPolicy, Settings, Store};
 use crate::options::JetStreamOptions;
 use crate::shard::jetstream::disk::{OpenedStore, Stores};
 
+use super::settings::flush_policy;
+
 /// What the folder's thread is asked to do.
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -44,14 +46,9 @@ impl StoreFolder {
         std::thread::Builder::new()
             .name("stores".into())
             .spawn(move || todo.iter().for_each(|job| job()))?;
-        // Durable unless somebody asks for less.
-        let lazy = options.sync_interval != JetStreamOptions::default().sync_interval;
         Ok(Self {
             root: above.join("jetstream"),
-            flush: match lazy && !options.sync_always {
-                true => FlushPolicy::Interval,
-                false => FlushPolicy::Durable,
-            },
+            flush: flush_policy(options),
             jobs,
         })
     }
@@ -92,7 +89,7 @@ impl StoreFolder {
         let mut epoch = [0; 8];
         getrandom::fill(&mut epoch).map_err(|it| it.to_string())?;
         let mut settings = Settings::new(u64::from_ne_bytes(epoch), max_bytes);
-        settings.flush = flush;
+        settings.policy.flush = flush;
         let directory = StoreDirectory::create(path).map_err(|it| it.to_string())?;
         let mut directory = directory.telling(progress);
         Store::open(settings, &mut directory).map_err(|it| it.to_string())

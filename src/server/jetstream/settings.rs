@@ -6,9 +6,21 @@ use crate::accounts::registry::Accounts;
 use crate::ids::{AccountId, GLOBAL_ACCOUNT};
 use crate::jetstream::api::values::Span;
 use crate::jetstream::limits::{AccountTiers, ServerLimits};
-use crate::options::Options;
+use crate::jetstream::store::FlushPolicy;
+use crate::options::{JetStreamOptions, Options};
 use crate::shard::jetstream::disk::Stores;
 use crate::shard::jetstream::settings::JetStreamSettings;
+
+/// Bytes of one stream that may wait to be written, as in stock.
+const MAX_BUFFERED: usize = 128 * 1024 * 1024;
+
+/// Durable unless somebody asks for less.
+pub(in crate::server) fn flush_policy(options: &JetStreamOptions) -> FlushPolicy {
+    match options.sync_given && !options.sync_always {
+        true => FlushPolicy::Interval,
+        false => FlushPolicy::Durable,
+    }
+}
 
 /// JetStream as the options ask for it; nothing if it is off.
 pub(in crate::server) fn of(
@@ -59,6 +71,12 @@ pub(in crate::server) fn of(
         sync_interval: match jetstream.sync_always {
             true => Span::ZERO,
             false => Span::from(jetstream.sync_interval),
+        },
+        flush: flush_policy(jetstream),
+        max_buffered_size: match usize::try_from(jetstream.max_buffered_size) {
+            Ok(0) => MAX_BUFFERED,
+            Ok(most) => most,
+            Err(_) => usize::MAX,
         },
         stores,
     }))

@@ -141,8 +141,8 @@ impl Core {
         }
     }
 
-    /// Keeps a consumer's state in its stream's store.
-    pub(super) fn js_keep_state(&mut self, key: ConsumerKey) {
+    /// Keeps a consumer's state in its stream's store; how many bytes it has.
+    pub(super) fn js_keep_state(&mut self, key: ConsumerKey) -> usize {
         let now = self.js_now();
         let jetstream = &mut self.jetstream;
         if let Some(it) = jetstream.consumers.at_mut(key)
@@ -154,7 +154,9 @@ impl Core {
                 let name = format!("{STATE}{}", it.name);
                 hosted.stream.store_mut().put_state(name.as_bytes(), &bytes);
             }
+            return bytes.len();
         }
+        0
     }
 
     /// Forgets what was kept of a consumer.

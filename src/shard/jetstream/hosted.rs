@@ -14,6 +14,8 @@ use crate::time::{Nanos, WallTime};
 use super::acks::Acks;
 use super::command::Request;
 use super::direct::DirectRead;
+use super::keep::Keeping;
+use super::pressure::Pressure;
 
 /// A stream's number on its shard.
 pub(super) type StreamKey = u32;
@@ -36,8 +38,10 @@ pub(super) struct HostedStream {
     pub receivers: Vec<u32>,
     /// Its place on disk, if it has one.
     pub store: Option<(StoreId, PathBuf)>,
-    /// When its consumers' states were kept last.
-    pub kept_at: Option<Nanos>,
+    /// How far its consumers' states are kept.
+    pub keeping: Keeping,
+    /// Who is held back because its disk is behind.
+    pub pressure: Pressure,
     /// Requests that wait for the disk.
     pub retry: Vec<Request>,
     /// Answers that wait until what they tell is durable.

@@ -13,10 +13,12 @@ mod deliver;
 mod direct;
 pub mod disk;
 mod hosted;
+mod keep;
 mod lists;
 mod messages;
 pub(in crate::shard) mod pace;
 mod presence;
+mod pressure;
 mod receive;
 mod registry;
 mod send;
@@ -26,6 +28,9 @@ mod state;
 mod streams;
 mod traced;
 mod turn;
+
+#[cfg(test)]
+mod disk_tests;
 
 pub use command::Command;
 pub use state::JetStream;

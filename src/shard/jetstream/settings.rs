@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::ids::AccountId;
 use crate::jetstream::api::values::Span;
 use crate::jetstream::limits::{AccountTiers, ServerLimits};
+use crate::jetstream::store::FlushPolicy;
 
 use super::disk::Stores;
 
@@ -24,6 +25,10 @@ pub struct JetStreamSettings {
     pub accounts: BTreeMap<AccountId, AccountTiers>,
     /// How long after it was written a message may not be on its disk yet; zero: not at all.
     pub sync_interval: Span,
+    /// What an acknowledgement promises, unless a stream is told otherwise.
+    pub flush: FlushPolicy,
+    /// Bytes of one stream that may wait to be written.
+    pub max_buffered_size: usize,
     /// Who makes stores on disk; all streams are in memory without.
     pub stores: Option<Arc<dyn Stores>>,
 }

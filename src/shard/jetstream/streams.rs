@@ -29,6 +29,8 @@ use super::advise::Happened;
 use super::command::{Command, Request};
 use super::disk::{OpenedStore, Opening};
 use super::hosted::{HostedStream, StreamKey};
+use super::keep::Keeping;
+use super::pressure::Pressure;
 use super::registry::KnownStream;
 use super::send::Outgoing;
 use super::state::Receiver;
@@ -178,7 +180,9 @@ impl Core {
             }
         };
         let id = place.as_ref().map(|it| it.0);
-        let stream = Stream::new(config, created, store);
+        let policy = self.js_policy(&config);
+        let mut stream = Stream::new(config, created, store);
+        stream.store_mut().set_policy(policy);
         let key = self.jetstream.streams.insert(Box::new(HostedStream {
             account,
             stream,
@@ -188,7 +192,8 @@ impl Core {
             reads: VecDeque::new(),
             receivers: Vec::new(),
             store: place,
-            kept_at: None,
+            keeping: Keeping::default(),
+            pressure: Pressure::default(),
             retry: Vec::new(),
             settling: VecDeque::new(),
             busy: false,
@@ -282,8 +287,10 @@ impl Core {
             }
             return self.js_fail(request, Endpoint::StreamUpdate, error);
         }
+        let policy = self.js_policy(&config);
         if let Some(hosted) = self.jetstream.streams.at_mut(key) {
             hosted.stream.update(config);
+            hosted.stream.store_mut().set_policy(policy);
         }
         self.js_keep_stream(key);
         self.js_receive_for(key);
@@ -383,6 +390,7 @@ impl Core {
                 ..StreamState::default()
             },
             domain: settings.map(|it| it.domain.clone()).unwrap_or_default(),
+            ramjet_durability: store.policy().flush.shown(),
             ts: self.local.wall.into(),
             ..StreamInfo::default()
         })

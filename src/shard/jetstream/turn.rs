@@ -22,8 +22,6 @@ use super::state::Timer;
 const ROUNDS: usize = 8;
 /// Messages a consumer hands out in a turn before another one's turn comes.
 const MESSAGES: usize = 256;
-/// Consumers' states are kept at most this often: what is lost with a crash is sent again.
-const KEEP_EVERY: Duration = Duration::from_millis(25);
 /// Time between two attempts to get on with a disk that failed.
 const TROUBLE: Duration = Duration::from_secs(2);
 
@@ -83,9 +81,12 @@ impl Core {
         again |= self.js_go_on_reading(key);
         self.js_keep_states(key);
         self.js_rescan(key);
+        self.js_sync(key);
         again |= self.js_ask_disk(key);
         self.js_acknowledge(key);
         self.js_answer_settled(key);
+        self.js_confirm_kept(key);
+        self.js_release_publishers(key);
         self.js_arm_stream(key);
         if again {
             self.jetstream.touch(key);
@@ -127,39 +128,6 @@ impl Core {
         }
         let it = self.jetstream.consumers.at(key);
         it.is_some_and(|it| it.ready)
-    }
-
-    /// Keeps the states that have changed, as often as is worth it.
-    fn js_keep_states(&mut self, key: StreamKey) {
-        let now = self.local.now;
-        let Some(hosted) = self.jetstream.streams.at_mut(key) else {
-            return;
-        };
-        let unkept: Vec<ConsumerKey> = hosted
-            .consumers
-            .values()
-            .copied()
-            .filter(|it| {
-                let it = self.jetstream.consumers.at(*it);
-                it.is_some_and(|it| it.unkept)
-            })
-            .collect();
-        if unkept.is_empty() {
-            return;
-        }
-        if hosted.kept_at.is_some_and(|at| now < at + KEEP_EVERY) {
-            let at = now + KEEP_EVERY;
-            let timer = Reverse((at, Timer::Stream(key)));
-            if hosted.armed.is_none_or(|armed| at < armed) {
-                hosted.armed = Some(at);
-                self.jetstream.timers.push(timer);
-            }
-            return;
-        }
-        hosted.kept_at = Some(now);
-        for consumer in unkept {
-            self.js_keep_state(consumer);
-        }
     }
 
     /// Looks for ids of messages that came before the start.
@@ -295,16 +263,7 @@ impl Core {
                         ..Outgoing::default()
                     });
                 }
-                Effect::Reply { to } => {
-                    let Some(account) = self.js_account_of(key) else {
-                        return;
-                    };
-                    self.js_send(&Outgoing {
-                        account,
-                        to: &to,
-                        ..Outgoing::default()
-                    });
-                }
+                Effect::Reply { to } => self.js_confirm(key, to),
                 Effect::Advisory(advisory) => self.js_advise(key, &advisory),
                 Effect::Acked(seq) => self.js_release(key, seq),
                 Effect::Persist => {

@@ -11,7 +11,7 @@ use super::digesting::Digesting;
 use super::erase::Erase;
 use super::record::{HEAD, Kind, Record};
 use super::segment::{FIRST_FRAME, Frames, Segment};
-use super::settings::{FlushPolicy, Gap, Report, Settings};
+use super::settings::{FlushPolicy, Gap, Policy, Report, Settings};
 use super::tasks::Task;
 use crate::jetstream::store::buffer::{Buffer, PAGE};
 use crate::jetstream::store::entries::{Entry, flag};
@@ -156,7 +156,7 @@ impl Log {
 
     /// Every sequence up to here is kept, as the settings' policy understands it.
     pub(in crate::jetstream::store) fn durable(&self) -> u64 {
-        match self.settings.flush {
+        match self.settings.policy.flush {
             FlushPolicy::Async => self.last_seq,
             FlushPolicy::Durable | FlushPolicy::Interval => self.durable_seq,
         }
@@ -295,6 +295,22 @@ impl Log {
     pub(in crate::jetstream::store) fn sync(&mut self) {
         self.to_flush.append(&mut self.unflushed);
         self.flushing_frame = self.durable_frame;
+    }
+
+    pub(in crate::jetstream::store) fn needs_sync(&self) -> bool {
+        !self.unflushed.is_empty() && self.trouble.is_none()
+    }
+
+    pub(in crate::jetstream::store) fn policy(&self) -> Policy {
+        self.settings.policy
+    }
+
+    pub(in crate::jetstream::store) fn set_policy(&mut self, policy: Policy) {
+        if policy.flush == FlushPolicy::Durable {
+            self.sync();
+        }
+        self.settings.policy = policy;
+        self.settings.segment_size = policy.segment_size();
     }
 
     pub(super) fn last_segment(&mut self) -> &mut Segment {

@@ -21,7 +21,7 @@ mod segment;
 mod settings;
 mod tasks;
 
-pub use settings::{FlushPolicy, Gap, Report, Settings};
+pub use settings::{FlushPolicy, Gap, Policy, Report, Settings};
 
 pub(super) use self::core::Log;
 pub(super) use record::{Kind, Record};

@@ -14,6 +14,35 @@ pub enum FlushPolicy {
     Async,
 }
 
+impl FlushPolicy {
+    /// What is told of it: nothing of the one that promises most.
+    pub fn shown(self) -> &'static str {
+        match self {
+            Self::Durable => "",
+            Self::Interval => "interval",
+            Self::Async => "async",
+        }
+    }
+}
+
+/// What of a log's keeping may change while it is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Policy {
+    /// When a message counts as kept.
+    pub flush: FlushPolicy,
+    /// The stream's bound, if it has one.
+    pub max_bytes: Option<u64>,
+}
+
+impl Policy {
+    /// An eighth of the bound, so that dropping whole segments follows it closely enough.
+    pub(super) fn segment_size(&self) -> u64 {
+        const MIB: u64 = 1024 * 1024;
+        let most = 64 * MIB;
+        self.max_bytes.map_or(most, |it| (it / 8).clamp(MIB, most))
+    }
+}
+
 /// How a log is kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
@@ -22,8 +51,8 @@ pub struct Settings {
     pub epoch: u64,
     /// Bytes of a segment, about.
     pub segment_size: u64,
-    /// When a message counts as kept.
-    pub flush: FlushPolicy,
+    /// What may be changed later.
+    pub policy: Policy,
     /// Bytes of what was read or written lately that stay in memory.
     pub cache_size: usize,
     /// Reads all that is there when it is opened, whatever digests say of it.
@@ -33,14 +62,16 @@ pub struct Settings {
 impl Settings {
     /// Settings of a stream with this bound, if it has one, and the usual ones otherwise.
     pub fn new(epoch: u64, max_bytes: Option<u64>) -> Self {
-        const MIB: u64 = 1024 * 1024;
+        let policy = Policy {
+            max_bytes,
+            ..Policy::default()
+        };
         Self {
             epoch,
-            // An eighth, so that dropping whole segments follows the bound closely enough.
-            segment_size: max_bytes.map_or(64 * MIB, |it| (it / 8).clamp(MIB, 64 * MIB)),
-            flush: FlushPolicy::Durable,
+            segment_size: policy.segment_size(),
+            policy,
             // What consumers at the end of a busy stream and a few catching up read again.
-            cache_size: 4 * MIB as usize,
+            cache_size: 4 * 1024 * 1024,
             thorough: false,
         }
     }

@@ -155,7 +155,7 @@ impl Log {
             create: false,
             offset: sealed.base,
             bytes: sealed.bytes.clone(),
-            flush: self.settings.flush == FlushPolicy::Durable,
+            flush: self.settings.policy.flush == FlushPolicy::Durable,
         };
         self.writing = Some((id, sealed));
         Some(operation)
@@ -400,7 +400,7 @@ impl Log {
         } = sealed;
         self.durable_seq = sealed.last_seq;
         self.durable_frame = sealed.frame;
-        if self.settings.flush == FlushPolicy::Durable {
+        if self.settings.policy.flush == FlushPolicy::Durable {
             self.flushed_frame = sealed.frame;
         }
         self.durable_previous = sealed.crc;
@@ -411,7 +411,7 @@ impl Log {
         let (last, grown) = (self.segments.last(), self.grown());
         self.digest_due |= advanced || last.is_some_and(|it| it.end > it.digested + grown);
         self.durable_segment = segment;
-        if self.settings.flush != FlushPolicy::Durable {
+        if self.settings.policy.flush != FlushPolicy::Durable {
             self.unflushed.insert(segment);
         }
         if self.segments.last().is_some_and(|it| it.number == segment) {
