@@ -39,7 +39,7 @@ fn js_033_subject_and_body_must_agree() {
     }
     let body = json!({"stream_name": "B", "config": {}});
     let (_, number, _) = jetstream.refused("CONSUMER.CREATE.A.c", body);
-    assert_eq!(number, 10060);
+    assert_eq!(number, 10056);
     let body = json!({"stream_name": "B", "config": {}});
     let (code, number, _) = jetstream.refused("CONSUMER.CREATE.B.c", body);
     assert_eq!((code, number), (404, 10059));

@@ -61,7 +61,8 @@ const SHAPES: [(&str, &str); 39] = [
     (
         "stream",
         "config:@stream_config created:t state:@state domain?:s cluster?:@cluster \
-         mirror?:@source_info sources?:[@source_info] alternates?:[*] ts:t",
+         mirror?:@source_info sources?:[@source_info] alternates?:[*] ramjet_durability?:s \
+         ts:t",
     ),
     ("stream_create", "+stream did_create?:b"),
     ("stream_update", "+stream"),
