@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::ids::SYSTEM_ACCOUNT;
 pub use jetstream::{JetStreamAccountLimits, JetStreamLimits, JetStreamOptions, StoreCipher};
-pub use leafnodes::{LeafOptions, RemoteOptions};
+pub use leafnodes::{CompressionMode, LeafOptions, RemoteOptions};
 pub use listeners::{
     CookieNames, HandshakeFirst, OcspCacheOptions, OcspMode, OcspOptions, OcspPeerOptions,
     TlsOptions, WebSocketOptions,

@@ -10,6 +10,7 @@ pub mod dial;
 pub mod identity;
 pub mod proxy_protocol;
 pub mod rate;
+pub mod s2;
 pub mod settings;
 pub mod tls;
 #[expect(

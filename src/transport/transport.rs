@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use super::dial::{Dial, DialTls};
 use super::proxy_protocol::{self, ProxyHeaderError};
+use super::s2::level::Level;
+use super::s2::reader::S2Error;
+use super::s2::session::{S2Session, Scratch};
 use super::settings::{HANDSHAKE_TIMEOUT, PROXY_HEADER_TIMEOUT, TlsSettings, TransportSettings};
 use super::tls::{TlsError, TlsSession};
 use super::websocket::deflate::Deflate;
@@ -31,6 +34,8 @@ pub struct Codec {
     framed: Chunk,
     /// A chunk as one piece.
     gather: Vec<u8>,
+    /// Of compressed links.
+    s2: Scratch,
 }
 
 /// What a call of [`Transport::receive`] needs besides bytes.
@@ -87,6 +92,9 @@ pub enum TransportError {
     /// Frames without sense.
     #[error(transparent)]
     WebSocket(#[from] WebSocketError),
+    /// Not compressed as agreed.
+    #[error(transparent)]
+    S2(#[from] S2Error),
 }
 
 /// What has come of waiting for too long.
@@ -147,6 +155,8 @@ pub struct Transport {
     websocket: Option<Box<Session>>,
     /// What we ask for, where we have connected.
     dialed: Option<Box<Dial>>,
+    /// A link to another server is compressed.
+    s2: Option<Box<S2Session>>,
     /// Leaves next, as it is.
     wire: Vec<u8>,
     /// Leaves after that, sealed where there is TLS.
@@ -198,11 +208,34 @@ impl Transport {
             websocket_settings: websocket,
             websocket: None,
             dialed: None,
+            s2: None,
             wire: Vec::new(),
             frames: Vec::new(),
             ending: None,
             broken: false,
         }))
+    }
+
+    /// For a link whose protocol has begun, with nothing before it so far.
+    pub fn open() -> Box<Self> {
+        Box::new(Self {
+            listener: Listener::Leaf,
+            stage: Stage::Open,
+            policy: TlsPolicy::Never,
+            tls_first: false,
+            clear: false,
+            held: Vec::new(),
+            tls_settings: None,
+            tls: None,
+            websocket_settings: None,
+            websocket: None,
+            dialed: None,
+            s2: None,
+            wire: Vec::new(),
+            frames: Vec::new(),
+            ending: None,
+            broken: false,
+        })
     }
 
     /// For a connection that we have made. Its first bytes are ready to leave.
@@ -225,6 +258,7 @@ impl Transport {
             websocket_settings: None,
             websocket: None,
             dialed: Some(Box::new(dial)),
+            s2: None,
             wire,
             frames: Vec::new(),
             ending: None,
@@ -234,6 +268,87 @@ impl Transport {
             this.after_tls(&mut Progress::default());
         }
         Ok(this)
+    }
+
+    /// From here on all but `last`, which leaves first, is compressed, both ways.
+    pub fn compress(&mut self, level: Level, last: &[u8], codec: &mut Codec) {
+        if !last.is_empty() {
+            let mut chunk = Chunk::default();
+            chunk.bytes.extend_from_slice(last);
+            let mut framed = Chunk::default();
+            self.frame(Some(&mut chunk), None, codec, &mut framed);
+            let mut wire = Chunk::default();
+            match self.tls().is_some() {
+                true => self.seal(Some(&framed), false, codec, &mut wire),
+                false => wire.append(&mut framed),
+            }
+            for piece in wire.slices() {
+                self.wire.extend_from_slice(piece);
+            }
+        }
+        self.s2 = Some(Box::new(S2Session::new(level)));
+    }
+
+    /// How hard what leaves is compressed, if it is.
+    pub fn compression(&self) -> Option<Level> {
+        self.s2.as_ref().map(|it| it.writer.level())
+    }
+
+    /// Compresses so hard from now on.
+    pub fn set_compression(&mut self, level: Level) {
+        if let Some(s2) = &mut self.s2 {
+            s2.writer.set_level(level);
+        }
+    }
+
+    /// Does the WebSocket compress messages, so that nothing else need?
+    pub fn compresses_messages(&self) -> bool {
+        self.websocket.as_ref().is_some_and(|it| it.compresses())
+    }
+
+    /// Takes bytes that came in one piece with what ended the time without compression.
+    pub fn push_compressed(&mut self, bytes: &[u8]) {
+        if let Some(s2) = &mut self.s2 {
+            s2.reader.push(bytes);
+        }
+    }
+
+    /// Bytes that wait to be decompressed.
+    pub fn waiting(&self) -> usize {
+        self.s2.as_ref().map_or(0, |it| it.reader.waiting())
+    }
+
+    /// Appends what the next block that has come says, which may have `max` bytes, to `plain`;
+    /// false if there is none.
+    ///
+    /// # Errors
+    /// [`TransportError`]: nothing more may be taken.
+    pub fn next_block(
+        &mut self,
+        max: usize,
+        context: &mut Context<'_>,
+        plain: &mut Vec<u8>,
+    ) -> Result<bool, TransportError> {
+        let Some(s2) = &mut self.s2 else {
+            return Ok(false);
+        };
+        let Some(websocket) = &mut self.websocket else {
+            let outcome = s2.reader.next_block(max, plain);
+            return outcome.map_err(|error| self.fail(error));
+        };
+        let mut block = std::mem::take(&mut context.codec.decrypted);
+        block.clear();
+        let outcome = match s2.reader.next_block(max, &mut block) {
+            Ok(true) => {
+                let deflate = &mut context.codec.deflate;
+                let taken =
+                    websocket.receive(&block, context.bounds, deflate, plain, &mut self.frames);
+                taken.map(|()| true).map_err(TransportError::from)
+            }
+            other => other.map_err(TransportError::from),
+        };
+        context.codec.decrypted = block;
+        outcome.map_err(|error| self.fail(error))
     }
 
     /// Have we made the connection?
@@ -397,7 +512,10 @@ impl Transport {
             self.begin_tls(context.now)?;
             progress.tls_began = true;
         }
-        let outcome = self.decode(bytes, context, plain, &mut progress);
+        let outcome = match self.s2.is_some() {
+            false => self.decode(bytes, context, plain, &mut progress),
+            true => self.take_compressed(bytes, context, &mut progress),
+        };
         outcome.map_err(|error| self.fail(error))?;
         Ok(progress)
     }
@@ -440,6 +558,25 @@ impl Transport {
         let outcome = self
             .decrypt(bytes, &mut decrypted, progress)
             .and_then(|()| self.unwrap(&decrypted, context, plain, progress));
+        context.codec.decrypted = decrypted;
+        outcome
+    }
+
+    /// Bytes of a compressed link: TLS is outside of that, a WebSocket inside, as in stock.
+    fn take_compressed(
+        &mut self,
+        bytes: &[u8],
+        context: &mut Context<'_>,
+        progress: &mut Progress,
+    ) -> Result<(), TransportError> {
+        if self.tls.is_none() {
+            self.push_compressed(bytes);
+            return Ok(());
+        }
+        let mut decrypted = std::mem::take(&mut context.codec.decrypted);
+        decrypted.clear();
+        let outcome = self.decrypt(bytes, &mut decrypted, progress);
+        self.push_compressed(&decrypted);
         context.codec.decrypted = decrypted;
         outcome
     }
@@ -602,7 +739,19 @@ impl Transport {
         } else {
             self.ending.take()
         };
-        if self.tls().is_none() {
+        if self.s2.is_some() {
+            let mut framed = std::mem::take(&mut codec.framed);
+            framed.clear();
+            self.frame(chunk.as_deref_mut(), ending, codec, &mut framed);
+            if let Some(s2) = &mut self.s2 {
+                s2.pack(&mut framed, &mut codec.s2);
+            }
+            match self.tls().is_some() {
+                true => self.seal(Some(&framed), ending.is_some(), codec, &mut wire),
+                false => wire.append(&mut framed),
+            }
+            codec.framed = framed;
+        } else if self.tls().is_none() {
             self.frame(chunk.as_deref_mut(), ending, codec, &mut wire);
         } else if self.websocket.is_none() && self.frames.is_empty() {
             self.seal(chunk.as_deref(), ending.is_some(), codec, &mut wire);
