@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::dial::{Dial, DialTls};
 use super::proxy_protocol::{self, ProxyHeaderError};
-use super::s2::level::Level;
 use super::s2::reader::S2Error;
 use super::s2::session::{S2Session, Scratch};
 use super::settings::{HANDSHAKE_TIMEOUT, PROXY_HEADER_TIMEOUT, TlsSettings, TransportSettings};
@@ -16,7 +15,7 @@ use super::websocket::handshake::{self, REQUEST_MAX, Refusal, Upgraded};
 use super::websocket::session::{Bounds, Session, WebSocketError};
 use super::websocket::settings::{UPGRADE_TIMEOUT, WebSocketSettings};
 use super::websocket::upgrade::{Answer, Request};
-use crate::delivery::outbound::{Chunk, ChunkPool, Outbound};
+use crate::delivery::outbound::Chunk;
 use crate::ids::Listener;
 use crate::options::HandshakeFirst;
 use crate::time::Nanos;
@@ -27,15 +26,15 @@ const HANDSHAKE_RECORD: u8 = 0x16;
 /// What one shard's transports share: none of it outlives a call.
 #[derive(Debug, Default)]
 pub struct Codec {
-    deflate: Deflate,
+    pub(super) deflate: Deflate,
     /// Plaintext on its way from TLS to WebSocket.
-    decrypted: Vec<u8>,
+    pub(super) decrypted: Vec<u8>,
     /// Frames on their way from WebSocket to TLS.
-    framed: Chunk,
+    pub(super) framed: Chunk,
     /// A chunk as one piece.
-    gather: Vec<u8>,
+    pub(super) gather: Vec<u8>,
     /// Of compressed links.
-    s2: Scratch,
+    pub(super) s2: Scratch,
 }
 
 /// What a call of [`Transport::receive`] needs besides bytes.
@@ -122,7 +121,7 @@ enum TlsPolicy {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     /// A PROXY header may come.
     Proxy,
     /// The first byte decides on TLS.
@@ -141,30 +140,30 @@ enum Stage {
 #[derive(Debug)]
 pub struct Transport {
     listener: Listener,
-    stage: Stage,
+    pub(super) stage: Stage,
     policy: TlsPolicy,
     /// INFO waits for TLS (CORE-83).
     tls_first: bool,
     /// Output may leave as it is: TLS has not begun.
-    clear: bool,
+    pub(super) clear: bool,
     /// Front of a PROXY header or HTTP request: bounded by what these may have.
     held: Vec<u8>,
     tls_settings: Option<Arc<TlsSettings>>,
-    tls: Option<Box<TlsSession>>,
+    pub(super) tls: Option<Box<TlsSession>>,
     websocket_settings: Option<Arc<WebSocketSettings>>,
-    websocket: Option<Box<Session>>,
+    pub(super) websocket: Option<Box<Session>>,
     /// What we ask for, where we have connected.
     dialed: Option<Box<Dial>>,
     /// A link to another server is compressed.
-    s2: Option<Box<S2Session>>,
+    pub(super) s2: Option<Box<S2Session>>,
     /// Leaves next, as it is.
-    wire: Vec<u8>,
+    pub(super) wire: Vec<u8>,
     /// Leaves after that, sealed where there is TLS.
-    frames: Vec<u8>,
+    pub(super) frames: Vec<u8>,
     /// The connection closes: the last bytes for TLS or WebSocket, after all other output.
-    ending: Option<(u16, &'static str)>,
+    pub(super) ending: Option<(u16, &'static str)>,
     /// TLS seals no more.
-    broken: bool,
+    pub(super) broken: bool,
 }
 
 impl Transport {
@@ -268,87 +267,6 @@ impl Transport {
             this.after_tls(&mut Progress::default());
         }
         Ok(this)
-    }
-
-    /// From here on all but `last`, which leaves first, is compressed, both ways.
-    pub fn compress(&mut self, level: Level, last: &[u8], codec: &mut Codec) {
-        if !last.is_empty() {
-            let mut chunk = Chunk::default();
-            chunk.bytes.extend_from_slice(last);
-            let mut framed = Chunk::default();
-            self.frame(Some(&mut chunk), None, codec, &mut framed);
-            let mut wire = Chunk::default();
-            match self.tls().is_some() {
-                true => self.seal(Some(&framed), false, codec, &mut wire),
-                false => wire.append(&mut framed),
-            }
-            for piece in wire.slices() {
-                self.wire.extend_from_slice(piece);
-            }
-        }
-        self.s2 = Some(Box::new(S2Session::new(level)));
-    }
-
-    /// How hard what leaves is compressed, if it is.
-    pub fn compression(&self) -> Option<Level> {
-        self.s2.as_ref().map(|it| it.writer.level())
-    }
-
-    /// Compresses so hard from now on.
-    pub fn set_compression(&mut self, level: Level) {
-        if let Some(s2) = &mut self.s2 {
-            s2.writer.set_level(level);
-        }
-    }
-
-    /// Does the WebSocket compress messages, so that nothing else need?
-    pub fn compresses_messages(&self) -> bool {
-        self.websocket.as_ref().is_some_and(|it| it.compresses())
-    }
-
-    /// Takes bytes that came in one piece with what ended the time without compression.
-    pub fn push_compressed(&mut self, bytes: &[u8]) {
-        if let Some(s2) = &mut self.s2 {
-            s2.reader.push(bytes);
-        }
-    }
-
-    /// Bytes that wait to be decompressed.
-    pub fn waiting(&self) -> usize {
-        self.s2.as_ref().map_or(0, |it| it.reader.waiting())
-    }
-
-    /// Appends what the next block that has come says, which may have `max` bytes, to `plain`;
-    /// false if there is none.
-    ///
-    /// # Errors
-    /// [`TransportError`]: nothing more may be taken.
-    pub fn next_block(
-        &mut self,
-        max: usize,
-        context: &mut Context<'_>,
-        plain: &mut Vec<u8>,
-    ) -> Result<bool, TransportError> {
-        let Some(s2) = &mut self.s2 else {
-            return Ok(false);
-        };
-        let Some(websocket) = &mut self.websocket else {
-            let outcome = s2.reader.next_block(max, plain);
-            return outcome.map_err(|error| self.fail(error));
-        };
-        let mut block = std::mem::take(&mut context.codec.decrypted);
-        block.clear();
-        let outcome = match s2.reader.next_block(max, &mut block) {
-            Ok(true) => {
-                let deflate = &mut context.codec.deflate;
-                let taken =
-                    websocket.receive(&block, context.bounds, deflate, plain, &mut self.frames);
-                taken.map(|()| true).map_err(TransportError::from)
-            }
-            other => other.map_err(TransportError::from),
-        };
-        context.codec.decrypted = block;
-        outcome.map_err(|error| self.fail(error))
     }
 
     /// Have we made the connection?
@@ -520,7 +438,7 @@ impl Transport {
         Ok(progress)
     }
 
-    fn fail(&mut self, error: impl Into<TransportError>) -> TransportError {
+    pub(super) fn fail(&mut self, error: impl Into<TransportError>) -> TransportError {
         self.stage = Stage::Failed;
         error.into()
     }
@@ -562,26 +480,7 @@ impl Transport {
         outcome
     }
 
-    /// Bytes of a compressed link: TLS is outside of that, a WebSocket inside, as in stock.
-    fn take_compressed(
-        &mut self,
-        bytes: &[u8],
-        context: &mut Context<'_>,
-        progress: &mut Progress,
-    ) -> Result<(), TransportError> {
-        if self.tls.is_none() {
-            self.push_compressed(bytes);
-            return Ok(());
-        }
-        let mut decrypted = std::mem::take(&mut context.codec.decrypted);
-        decrypted.clear();
-        let outcome = self.decrypt(bytes, &mut decrypted, progress);
-        self.push_compressed(&decrypted);
-        context.codec.decrypted = decrypted;
-        outcome
-    }
-
-    fn decrypt(
+    pub(super) fn decrypt(
         &mut self,
         bytes: &[u8],
         plain: &mut Vec<u8>,
@@ -689,122 +588,6 @@ impl Transport {
                 progress.opened = true;
                 Ok(Some(used))
             }
-        }
-    }
-
-    /// Leaves before all other output, sealed where there is TLS.
-    pub fn say(&mut self, bytes: &[u8]) {
-        self.frames.extend_from_slice(bytes);
-    }
-
-    /// Has it output of its own?
-    pub fn has_output(&self) -> bool {
-        !self.wire.is_empty() || !self.frames.is_empty() || self.ending.is_some()
-    }
-
-    /// The connection closes with this WebSocket status: after all other output the peer is told
-    /// so, as far as it can be.
-    pub fn end(&mut self, status: u16, text: &'static str) {
-        let tls = self.tls.as_ref().is_some_and(|it| !it.is_handshaking());
-        if tls || self.websocket.is_some() {
-            self.ending = Some((status, text));
-        }
-    }
-
-    /// Nothing but what is ready to leave will be sent any more.
-    pub fn discard(&mut self) {
-        self.ending = None;
-    }
-
-    /// What to send now, if anything and nothing is under way.
-    pub fn start_send(
-        &mut self,
-        outbound: &mut Outbound,
-        pool: &mut ChunkPool,
-        codec: &mut Codec,
-    ) -> Option<Box<Chunk>> {
-        if outbound.sending() {
-            return None;
-        }
-        let mut wire = pool.take();
-        wire.bytes.append(&mut self.wire);
-        let may_send = self.stage == Stage::Open || self.clear;
-        let mut chunk = if may_send {
-            outbound.start_send()
-        } else {
-            None
-        };
-        let ending = if outbound.waits() {
-            None
-        } else {
-            self.ending.take()
-        };
-        if self.s2.is_some() {
-            let mut framed = std::mem::take(&mut codec.framed);
-            framed.clear();
-            self.frame(chunk.as_deref_mut(), ending, codec, &mut framed);
-            if let Some(s2) = &mut self.s2 {
-                s2.pack(&mut framed, &mut codec.s2);
-            }
-            match self.tls().is_some() {
-                true => self.seal(Some(&framed), ending.is_some(), codec, &mut wire),
-                false => wire.append(&mut framed),
-            }
-            codec.framed = framed;
-        } else if self.tls().is_none() {
-            self.frame(chunk.as_deref_mut(), ending, codec, &mut wire);
-        } else if self.websocket.is_none() && self.frames.is_empty() {
-            self.seal(chunk.as_deref(), ending.is_some(), codec, &mut wire);
-        } else {
-            let mut framed = std::mem::take(&mut codec.framed);
-            framed.clear();
-            self.frame(chunk.as_deref_mut(), ending, codec, &mut framed);
-            self.seal(Some(&framed), ending.is_some(), codec, &mut wire);
-            codec.framed = framed;
-        }
-        if let Some(chunk) = chunk {
-            pool.put(chunk);
-        }
-        outbound.begin(wire.len());
-        if wire.is_empty() {
-            pool.put(wire);
-            return None;
-        }
-        Some(wire)
-    }
-
-    /// Appends what leaves now to `out`, in frames where there are any.
-    fn frame(
-        &mut self,
-        chunk: Option<&mut Chunk>,
-        ending: Option<(u16, &'static str)>,
-        codec: &mut Codec,
-        out: &mut Chunk,
-    ) {
-        out.bytes.append(&mut self.frames);
-        let Codec {
-            deflate, gather, ..
-        } = codec;
-        match (&mut self.websocket, chunk) {
-            (Some(websocket), Some(chunk)) => websocket.wrap(chunk, deflate, gather, out),
-            (None, Some(chunk)) => out.append(chunk),
-            (_, None) => {}
-        }
-        if let (Some(websocket), Some((status, text))) = (&mut self.websocket, ending) {
-            websocket.close(status, text, &mut out.bytes);
-        }
-    }
-
-    /// Seals `chunk` into `wire`, and says that it was the last if it is.
-    fn seal(&mut self, chunk: Option<&Chunk>, last: bool, codec: &mut Codec, wire: &mut Chunk) {
-        let Some(tls) = &mut self.tls else { return };
-        if let Some(chunk) = chunk.filter(|it| !it.is_empty())
-            && tls.seal(chunk, &mut codec.gather, &mut wire.bytes).is_err()
-        {
-            self.broken = true;
-        }
-        if last {
-            tls.close(&mut wire.bytes);
         }
     }
 
