@@ -323,7 +323,7 @@ fn features_to_come_are_named_inactive() {
     let configured = with_file(text, &["-c", "@", "-js", "-sd=/x"]).expect("valid");
     assert_eq!(
         configured.inactive_line().as_deref(),
-        Some("Accepted, not active yet: leafnodes, mqtt")
+        Some("Accepted, not active yet: mqtt")
     );
     let folder = configured.options.jetstream.store_dir.as_deref();
     assert_eq!(folder, Some(std::path::Path::new("/x")));

@@ -18,7 +18,7 @@ use super::handle::Shared;
 use super::operator::{Logins, OperatorError, Vouched, view};
 use super::stapling::{Stapled, Watch};
 use super::transports::Doors;
-use super::{identity, shards, start};
+use super::{identity, leafnodes, shards, start};
 use crate::accounts::registry::Accounts;
 use crate::auth::jwt::trust::AccountRefused;
 use crate::ids::{AccountId, ConnectionId};
@@ -33,6 +33,7 @@ use crate::options::Options;
 use crate::protocol::info::ServerInfo;
 use crate::shard::control::{Control, NewSettings};
 use crate::shard::identity::ServerIdentity;
+use crate::shard::leaf::settings::LeafSettings;
 use crate::shard::report::{ConnectionQuery, Figures, Query};
 use crate::shard::settings::Settings;
 
@@ -137,6 +138,11 @@ impl Reloader {
     /// What the server says of itself in INFO.
     pub(super) fn info(&self) -> Arc<ServerInfo> {
         Arc::clone(&self.lock().settings.info)
+    }
+
+    /// The options in force.
+    pub(super) fn options(&self) -> Arc<Options> {
+        Arc::clone(&self.lock().options)
     }
 
     /// The server as its answers and events name it.
@@ -267,7 +273,11 @@ impl Reloader {
             .iter()
             .filter_map(|key| before.find(key).or_else(|| accounts.find(key)));
         let ids: Arc<[AccountId]> = ids.collect();
-        let doors = Doors::unchanged(&current.settings);
+        let Ok(leaf) = leafnodes::settings(&options, &accounts, current.settings.leaf.port) else {
+            log::error!("Accounts not updated: a leaf node's user is of none of them");
+            return outcome;
+        };
+        let doors = (Doors::unchanged(&current.settings), leaf);
         let settings = self.settings(&current, &options, accounts, logins, doors);
         if self.hand_over(&settings, Some(ids)).is_err() {
             return outcome; // the server ends
@@ -327,7 +337,9 @@ impl Reloader {
             current.settings.transports.certificates(),
             doors.transports.certificates(),
         );
-        let settings = self.settings(current, &options, accounts, logins, doors);
+        let leaf = leafnodes::settings(&options, &accounts, current.settings.leaf.port)
+            .map_err(OperatorError::from)?;
+        let settings = self.settings(current, &options, accounts, logins, (doors, leaf));
         let program = self.program.get();
         let log = program
             .filter(|_| changes.log)
@@ -380,7 +392,7 @@ impl Reloader {
         options: &Options,
         accounts: Accounts,
         logins: Logins,
-        doors: Doors,
+        doors: (Doors, LeafSettings),
     ) -> Arc<Settings> {
         let mut info = (*current.settings.info).clone();
         identity::update(&mut info, options, &logins.client, self.port);

@@ -20,7 +20,7 @@ use super::system::requests::Requests;
 use super::system::services::{self, Service};
 use super::system::traces::Traces;
 use super::transports::{Doors, listen_websocket};
-use super::{identity, shards};
+use super::{identity, leafnodes, remotes, shards};
 use crate::accounts::registry::Accounts;
 use crate::ids::{Listener, SYSTEM_ACCOUNT};
 use crate::io::probe::{self, ProbeError};
@@ -36,6 +36,7 @@ use crate::protocol::info::ServerInfo;
 use crate::shard::budget::output_share;
 use crate::shard::identity::{ServerIdentity, Told};
 use crate::shard::jetstream::disk::Stores;
+use crate::shard::leaf::settings::LeafSettings;
 use crate::shard::rates::RateTable;
 use crate::shard::settings::Settings;
 
@@ -204,6 +205,8 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     let (listener, client_address) = listen(&options.host, options.port)?;
     let websocket = listen_websocket(&options)?;
     let websocket_address = websocket.as_ref().map(|(_, address)| *address);
+    let leaf = leafnodes::listen_leafnodes(&options.leafnodes)?;
+    let leaf_address = leaf.as_ref().map(|(_, address)| *address);
     let mut doors = Doors::new(&options, websocket_address)?;
     let stapled = std::mem::take(&mut doors.stapled);
     let keys = Arc::new(identity::ServerKeys::new());
@@ -218,6 +221,9 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         false => Ok(None),
     };
     let folder = folder.map_err(|cause| StartError::Shard { shard: 0, cause })?;
+    let leaf_port = leaf_address.map_or(0, |it| it.port());
+    let leaf_settings =
+        leafnodes::settings(&options, &accounts, leaf_port).map_err(OperatorError::from)?;
     let mut settings = settings(
         None,
         &options,
@@ -225,7 +231,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         Arc::clone(&info),
         accounts,
         logins,
-        doors,
+        (doors, leaf_settings),
     );
     let stores = folder.clone().map(|it| it as Arc<dyn Stores>);
     settings.jetstream = super::jetstream::settings::of(&options, &settings.accounts, stores);
@@ -275,6 +281,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         judges: None,
         client_address,
         websocket_address,
+        leaf_address,
         monitor_address: monitor.as_ref().map(|(_, address)| *address),
         lame_duck,
     };
@@ -301,6 +308,10 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     }
     let mut listeners = vec![(Listener::Client, listener)];
     listeners.extend(websocket.map(|(listener, _)| (Listener::WebSocket, listener)));
+    if let Some((listener, address)) = leaf {
+        log::info!("Listening for leafnode connections on {address}");
+        listeners.push((Listener::Leaf, listener));
+    }
     let epoch = Instant::now();
     for (shard, parts) in ends.into_iter().enumerate() {
         let cpu = pin.then(|| cpus[shard % cpus.len()]);
@@ -317,6 +328,8 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         .map_err(|cause| StartError::Shard { shard, cause })?;
         handle.threads.push(thread);
     }
+    remotes::solicit(&handle.reloader.options(), &handle.shared)
+        .map_err(|cause| StartError::Shard { shard: 0, cause })?;
     handle.shared.ready.store(true, Ordering::Release);
     handle.reloader.watch(stapled);
     Ok(handle)
@@ -388,7 +401,7 @@ pub(super) fn settings(
     info: Arc<ServerInfo>,
     accounts: Arc<Accounts>,
     logins: Logins,
-    doors: Doors,
+    (doors, leaf): (Doors, LeafSettings),
 ) -> Settings {
     let sequence = before.map_or_else(Arc::default, |it| it.identity.sequence());
     let told = Told {
@@ -406,6 +419,7 @@ pub(super) fn settings(
         identity: ServerIdentity::new(&info, told, sequence),
         number: before.map_or(0, |it| it.number + 1),
         info,
+        leaf,
         output_share: options.memory_limit.map(|it| output_share(it, shards)),
         websocket_authenticator: logins.websocket,
         transports: doors.transports,

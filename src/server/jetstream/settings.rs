@@ -64,6 +64,7 @@ pub(in crate::server) fn of(
     });
     Some(Arc::new(JetStreamSettings {
         domain: jetstream.domain.clone().unwrap_or_default(),
+        long_replies: options.feature_flags.get("js_ack_fc_v2") == Some(&true),
         strict: jetstream.strict,
         server,
         accounts: tiers.collect(),

@@ -80,12 +80,14 @@ impl Core {
         let accounts = std::sync::Arc::clone(&self.local.settings.accounts);
         let domain = format!("$JS.{}.API.>", settings.domain);
         for account in accounts.iter() {
-            let interest = &mut self.tables.of(account.id).interest;
-            if !settings.domain.is_empty() && !interest.has_handler(domain.as_bytes()) {
-                interest.add_handler(domain.as_bytes(), Handler::Domain);
-            }
-            if !interest.has_handler(API) {
-                interest.add_handler(API, Handler::Api);
+            let domain = (!settings.domain.is_empty()).then_some(domain.as_bytes());
+            let domain = domain.map(|it| (it, Handler::Domain));
+            for (pattern, handler) in domain.into_iter().chain([(API, Handler::Api)]) {
+                self.change_interest(account.id, pattern, None, |interest| {
+                    if !interest.has_handler(pattern) {
+                        interest.add_handler(pattern, handler);
+                    }
+                });
             }
         }
     }

@@ -79,6 +79,7 @@ impl Rig {
         let tiers = accounts.iter().map(|it| (it.id, Default::default()));
         let jetstream = JetStreamSettings {
             domain: String::new(),
+            long_replies: false,
             strict: true,
             server: ServerLimits::default(),
             accounts: tiers.collect(),

@@ -15,6 +15,8 @@ use super::disk::Stores;
 pub struct JetStreamSettings {
     /// Its domain; empty without one.
     pub domain: String,
+    /// Reply subjects of messages name domain and account, too (JS-195).
+    pub long_replies: bool,
     /// Requests with unknown fields are refused (JS-3).
     pub strict: bool,
     /// What the server has for all.
