@@ -201,7 +201,10 @@ pub(super) fn with_status(status: u16, health: &Health) -> Value {
 }
 
 fn failed(Failure(status, word, errors): Failure, details: bool) -> (u16, Health) {
-    let first = errors.first().map(|it| it.error.clone()).unwrap_or_default();
+    let first = errors
+        .first()
+        .map(|it| it.error.clone())
+        .unwrap_or_default();
     if details {
         log::warn!("Healthcheck failed: {} errors", errors.len());
     } else {

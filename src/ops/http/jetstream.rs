@@ -31,11 +31,7 @@ pub(super) struct Gathered {
 
 impl Gathered {
     /// Asks all shards; `None` if JetStream is off.
-    pub fn ask(
-        facts: &ServerFacts,
-        figures: &dyn Figures,
-        query: JetStreamQuery,
-    ) -> Option<Self> {
+    pub fn ask(facts: &ServerFacts, figures: &dyn Figures, query: JetStreamQuery) -> Option<Self> {
         if !facts.options.jetstream.enabled {
             return None;
         }

@@ -51,10 +51,7 @@ pub(super) fn add(facts: &ServerFacts, figures: &dyn Figures, metrics: &mut Metr
         ("total_streams", total.streams as f64),
         ("total_consumers", total.consumers as f64),
         ("total_messages", total.messages as f64),
-        (
-            "total_message_bytes",
-            (total.memory + total.storage) as f64,
-        ),
+        ("total_message_bytes", (total.memory + total.storage) as f64),
         ("max_memory", limits.max_memory as f64),
         ("max_storage", limits.max_storage as f64),
         ("api_requests", total.requests as f64),

@@ -122,7 +122,10 @@ impl Requests {
             && tags
                 .iter()
                 .all(|tag| facts.options.tags.contains(&tag.to_lowercase()))
-            && fits("domain", facts.options.jetstream.domain.as_deref().unwrap_or(""))
+            && fits(
+                "domain",
+                facts.options.jetstream.domain.as_deref().unwrap_or(""),
+            )
     }
 
     /// A question about the server, with some of its options fixed.
