@@ -66,6 +66,12 @@ pub struct RemoteOptions {
     pub nkey: Option<String>,
     /// TLS is asked for.
     pub tls: Option<TlsOptions>,
+    /// Over a WebSocket, messages may be compressed.
+    pub websocket_compression: bool,
+    /// Over a WebSocket, the hub is asked to take frames without masks.
+    pub websocket_no_masking: bool,
+    /// Only `urls` are used, whatever others the hub names.
+    pub ignore_discovered: bool,
     /// This server is the hub of the link.
     pub hub: bool,
     /// What is not taken.

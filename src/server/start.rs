@@ -20,7 +20,7 @@ use super::system::requests::Requests;
 use super::system::services::{self, Service};
 use super::system::traces::Traces;
 use super::transports::{Doors, listen_websocket};
-use super::{identity, leafnodes, shards};
+use super::{identity, leafnodes, remotes, shards};
 use crate::accounts::registry::Accounts;
 use crate::ids::{Listener, SYSTEM_ACCOUNT};
 use crate::io::probe::{self, ProbeError};
@@ -326,7 +326,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         .map_err(|cause| StartError::Shard { shard, cause })?;
         handle.threads.push(thread);
     }
-    leafnodes::solicit(&handle.reloader.options().leafnodes, &handle.shared)
+    remotes::solicit(&handle.reloader.options(), &handle.shared)
         .map_err(|cause| StartError::Shard { shard: 0, cause })?;
     handle.shared.ready.store(true, Ordering::Release);
     handle.reloader.watch(stapled);

@@ -6,6 +6,7 @@
 //! socket and no clock; what must be known of the world is in [`settings`].
 
 pub mod chain;
+pub mod dial;
 pub mod identity;
 pub mod proxy_protocol;
 pub mod rate;

@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::dial::{Dial, DialTls};
 use super::proxy_protocol::{self, ProxyHeaderError};
 use super::settings::{HANDSHAKE_TIMEOUT, PROXY_HEADER_TIMEOUT, TlsSettings, TransportSettings};
 use super::tls::{TlsError, TlsSession};
@@ -11,6 +12,7 @@ use super::websocket::deflate::Deflate;
 use super::websocket::handshake::{self, REQUEST_MAX, Refusal, Upgraded};
 use super::websocket::session::{Bounds, Session, WebSocketError};
 use super::websocket::settings::{UPGRADE_TIMEOUT, WebSocketSettings};
+use super::websocket::upgrade::{Answer, Request};
 use crate::delivery::outbound::{Chunk, ChunkPool, Outbound};
 use crate::ids::Listener;
 use crate::options::HandshakeFirst;
@@ -79,6 +81,9 @@ pub enum TransportError {
     /// Not upgraded.
     #[error("websocket handshake error")]
     Refused(Refusal),
+    /// The server we connected to does not upgrade.
+    #[error("{0}")]
+    NotUpgraded(&'static str),
     /// Frames without sense.
     #[error(transparent)]
     WebSocket(#[from] WebSocketError),
@@ -140,6 +145,8 @@ pub struct Transport {
     tls: Option<Box<TlsSession>>,
     websocket_settings: Option<Arc<WebSocketSettings>>,
     websocket: Option<Box<Session>>,
+    /// What we ask for, where we have connected.
+    dialed: Option<Box<Dial>>,
     /// Leaves next, as it is.
     wire: Vec<u8>,
     /// Leaves after that, sealed where there is TLS.
@@ -190,11 +197,71 @@ impl Transport {
             tls: None,
             websocket_settings: websocket,
             websocket: None,
+            dialed: None,
             wire: Vec::new(),
             frames: Vec::new(),
             ending: None,
             broken: false,
         }))
+    }
+
+    /// For a connection that we have made. Its first bytes are ready to leave.
+    ///
+    /// # Errors
+    /// None with settings that were checked.
+    pub fn dial(dial: Dial) -> Result<Box<Self>, TransportError> {
+        let mut wire = Vec::new();
+        let session = |it: &DialTls| TlsSession::dial(&it.config, it.name.clone(), &mut wire);
+        let tls = dial.tls.as_ref().map(session).transpose()?.map(Box::new);
+        let mut this = Box::new(Self {
+            listener: Listener::Leaf,
+            stage: Stage::Handshake,
+            policy: TlsPolicy::Never,
+            tls_first: true,
+            clear: false,
+            held: Vec::new(),
+            tls_settings: None,
+            tls,
+            websocket_settings: None,
+            websocket: None,
+            dialed: Some(Box::new(dial)),
+            wire,
+            frames: Vec::new(),
+            ending: None,
+            broken: false,
+        });
+        if this.tls.is_none() {
+            this.after_tls(&mut Progress::default());
+        }
+        Ok(this)
+    }
+
+    /// Have we made the connection?
+    pub fn is_dialed(&self) -> bool {
+        self.dialed.is_some()
+    }
+
+    /// Does a WebSocket come, or is it here?
+    fn has_websocket(&self) -> bool {
+        self.websocket_settings.is_some() || self.request().is_some()
+    }
+
+    fn request(&self) -> Option<&Request> {
+        self.dialed.as_ref().and_then(|it| it.websocket.as_ref())
+    }
+
+    /// TLS is settled: what comes next?
+    fn after_tls(&mut self, progress: &mut Progress) {
+        if !self.has_websocket() {
+            self.stage = Stage::Open;
+            progress.opened = true;
+            return;
+        }
+        self.stage = Stage::Request;
+        if let Some(request) = self.request() {
+            let bytes = request.bytes();
+            self.frames.extend_from_slice(&bytes);
+        }
     }
 
     /// Does INFO leave at once, in clear?
@@ -245,6 +312,12 @@ impl Transport {
     pub fn patience(&self) -> Duration {
         if let Some(websocket) = &self.websocket_settings {
             return websocket.handshake_timeout.unwrap_or(UPGRADE_TIMEOUT);
+        }
+        if let Some(dialed) = &self.dialed {
+            return match &dialed.tls {
+                Some(tls) if self.stage == Stage::Handshake => tls.timeout,
+                _ => HANDSHAKE_TIMEOUT,
+            };
         }
         let tls = self.tls_settings.as_ref();
         match tls.map(|it| it.handshake_first) {
@@ -359,7 +432,7 @@ impl Transport {
         if self.tls.is_none() {
             return self.unwrap(bytes, context, plain, progress);
         }
-        if self.websocket_settings.is_none() {
+        if !self.has_websocket() {
             return self.decrypt(bytes, plain, progress);
         }
         let mut decrypted = std::mem::take(&mut context.codec.decrypted);
@@ -377,7 +450,7 @@ impl Transport {
         plain: &mut Vec<u8>,
         progress: &mut Progress,
     ) -> Result<(), TransportError> {
-        let (Some(tls), Some(settings)) = (&mut self.tls, &self.tls_settings) else {
+        let Some(tls) = &mut self.tls else {
             return Ok(());
         };
         let silent = self.wire.len();
@@ -391,27 +464,42 @@ impl Transport {
         if self.stage != Stage::Handshake || tls.is_handshaking() {
             return Ok(());
         }
-        if !settings.admits(tls.peer_certificates()) {
+        let certificates = tls.peer_certificates();
+        let dialed = self.dialed.as_ref().and_then(|it| it.tls.as_ref());
+        let admitted = self
+            .tls_settings
+            .as_ref()
+            .is_none_or(|it| it.admits(certificates))
+            && dialed.is_none_or(|it| it.admits(certificates));
+        if !admitted {
             return Err(TransportError::NotPinned);
         }
-        if self.websocket_settings.is_some() {
-            self.stage = Stage::Request;
-        } else {
-            self.stage = Stage::Open;
-            progress.opened = true;
-        }
+        self.after_tls(progress);
         Ok(())
     }
 
     /// Bytes without TLS: a request, then frames.
     fn unwrap(
         &mut self,
-        mut bytes: &[u8],
+        bytes: &[u8],
         context: &mut Context<'_>,
         plain: &mut Vec<u8>,
         progress: &mut Progress,
     ) -> Result<(), TransportError> {
-        if self.stage == Stage::Request {
+        let answer: Vec<u8>;
+        let mut bytes = bytes;
+        if self.stage == Stage::Request && self.dialed.is_some() {
+            // An answer and what may follow it at once: no more than one of them is kept.
+            if self.held.len() > REQUEST_MAX {
+                return Err(TransportError::NotUpgraded("invalid websocket connection"));
+            }
+            self.held.extend_from_slice(bytes);
+            let Some(used) = self.answered(progress)? else {
+                return Ok(());
+            };
+            answer = std::mem::take(&mut self.held);
+            bytes = answer.get(used..).unwrap_or_default();
+        } else if self.stage == Stage::Request {
             let Some(settings) = &self.websocket_settings else {
                 return Ok(());
             };
@@ -443,6 +531,28 @@ impl Transport {
         let deflate = &mut context.codec.deflate;
         websocket.receive(bytes, context.bounds, deflate, plain, &mut self.frames)?;
         Ok(())
+    }
+
+    /// Reads the server's answer to our request; how long it is once it is whole.
+    fn answered(&mut self, progress: &mut Progress) -> Result<Option<usize>, TransportError> {
+        let Some(request) = self.request() else {
+            return Ok(None);
+        };
+        match request.answer(&self.held) {
+            Answer::More => Ok(None),
+            Answer::Refused(why) => Err(TransportError::NotUpgraded(why)),
+            Answer::Agreed {
+                used,
+                compress,
+                masked,
+            } => {
+                let seed = masked.then_some(request.seed);
+                self.websocket = Some(Box::new(Session::dialed(compress, seed)));
+                self.stage = Stage::Open;
+                progress.opened = true;
+                Ok(Some(used))
+            }
+        }
     }
 
     /// Leaves before all other output, sealed where there is TLS.
@@ -526,7 +636,7 @@ impl Transport {
         let Codec {
             deflate, gather, ..
         } = codec;
-        match (&self.websocket, chunk) {
+        match (&mut self.websocket, chunk) {
             (Some(websocket), Some(chunk)) => websocket.wrap(chunk, deflate, gather, out),
             (None, Some(chunk)) => out.append(chunk),
             (_, None) => {}

@@ -143,7 +143,12 @@ fn remote(report: &mut Report, map: &Map) -> RemoteOptions {
             "account" | "local" => remote.account = text(),
             "creds" | "credentials" => remote.credentials = Some(text().into()),
             "nkey" | "seed" => remote.nkey = Some(text()).filter(|it| !it.is_empty()),
-            "tls" => remote.tls = tls::read_unchecked(report, value),
+            "tls" => remote.tls = tls::read_remote(report, value),
+            "ws_compress" | "ws_compression" | "websocket_compress" | "websocket_compression" => {
+                remote.websocket_compression = on;
+            }
+            "ws_no_masking" | "websocket_no_masking" => remote.websocket_no_masking = on,
+            "ignore_discovered_servers" => remote.ignore_discovered = on,
             "hub" => remote.hub = on,
             "deny_imports" | "deny_import" => remote.deny_imports = list(),
             "deny_exports" | "deny_export" => remote.deny_exports = list(),

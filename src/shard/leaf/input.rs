@@ -43,7 +43,8 @@ impl Core {
             (LeafOp::Err { text }, _) => self.leaf_error(index, text),
             (LeafOp::Connect { json }, LeafStage::AwaitsConnect) => self.leaf_connect(index, json),
             (LeafOp::Info { json }, _) => self.leaf_info(index, json),
-            (LeafOp::Connect { .. }, _) | (_, LeafStage::AwaitsConnect | LeafStage::AwaitsInfo) => {
+            (LeafOp::Connect { .. }, _)
+            | (_, LeafStage::AwaitsConnect | LeafStage::AwaitsInfo | LeafStage::AwaitsTls) => {
                 self.send_error(index, crate::protocol::error_text::AUTHORIZATION_VIOLATION);
                 self.close(index, CloseReason::ProtocolViolation);
             }

@@ -8,6 +8,6 @@ mod publish;
 pub mod settings;
 mod solicit;
 
-pub use crate::connection::leaf::Solicited;
+pub use crate::connection::leaf::{LinkNews, Solicited};
 pub use accept::LinkIdentity;
 pub(super) use deliver::LinkChoices;
