@@ -230,7 +230,7 @@ fn js_244_limits_of_a_token() {
 fn js_244_tokens_have_tiers() {
     let tier =
         |disk: u64| json!({"disk_storage": disk, "mem_storage": -1, "streams": 2, "consumer": -1});
-    let (trust, mut jetstream) =
+    let (_, mut jetstream) =
         with_token(&json!({"tiered_limits": {"R1": tier(2000), "R3": tier(3000)}}));
     jetstream.stream("S", &["s"], json!({"max_bytes": 1000}));
     jetstream.publish("s", "hello");
@@ -271,7 +271,6 @@ fn js_244_tokens_have_tiers() {
         "no JetStream default or applicable tiered limit present",
     );
     assert_eq!((code, number, text.as_str()), expected);
-    drop(trust);
 }
 
 #[test]
