@@ -10,6 +10,7 @@ use crate::protocol::leaf::info::{LeafInfo, SubjectLists};
 use crate::routing::links::Origin;
 use crate::routing::subject::pattern_subset;
 use crate::transport::dial::{Dial, DialTls};
+use crate::transport::s2::level::Mode;
 use crate::transport::websocket::upgrade::Request;
 
 /// What never passes a leaf link: each side has its own JetStream (TOPO-51).
@@ -24,6 +25,8 @@ pub enum LeafStage {
     AwaitsInfo,
     /// It is here, and TLS comes next.
     AwaitsTls,
+    /// We have said how we compress, and their INFO comes again.
+    AwaitsCompressed,
     /// They connected: their CONNECT comes next.
     AwaitsConnect,
     /// Our CONNECT is out; the INFO that answers it comes next.
@@ -62,6 +65,8 @@ pub struct Solicited {
     pub tls_first: bool,
     /// All goes through a WebSocket, whose TLS comes first, too.
     pub websocket: Option<Request>,
+    /// How the link may be compressed.
+    pub compression: Mode,
 }
 
 impl Solicited {
@@ -126,6 +131,14 @@ pub struct Leaf {
     pub wants_tls: bool,
     /// Its certificate is somebody else's.
     pub wrong_name: bool,
+    /// How it is compressed, as monitoring shows it (TOPO-57).
+    pub compression: &'static str,
+    /// What was agreed on, while the level depends on round trips.
+    pub adapts: Option<Mode>,
+    /// Nothing more is said about compression.
+    pub negotiated: bool,
+    /// Compression begins with the next byte that comes.
+    pub switches: bool,
     /// The first INFO, while TLS begins.
     pub greeting: Option<Box<LeafInfo>>,
 }
@@ -150,6 +163,10 @@ impl Leaf {
             delay: None,
             wants_tls: false,
             wrong_name: false,
+            compression: "not supported",
+            adapts: None,
+            negotiated: false,
+            switches: false,
             greeting: None,
         }
     }
@@ -287,6 +304,7 @@ mod tests {
             tls: None,
             tls_first: false,
             websocket: None,
+            compression: Mode::default(),
         }
     }
 

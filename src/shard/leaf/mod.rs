@@ -1,6 +1,7 @@
 //! Leaf nodes: links to other servers over which accounts' interest and messages pass (TOPO-8..57).
 
 mod accept;
+mod compression;
 mod deliver;
 mod input;
 mod interest;

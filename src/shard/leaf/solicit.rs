@@ -85,7 +85,7 @@ impl Core {
             return;
         };
         if leaf.solicited.is_none() {
-            return; // theirs is of no consequence here
+            return self.leaf_chose(index, &info);
         }
         if let Some(solicited) = &leaf.solicited {
             let places = match solicited.websocket {
@@ -103,6 +103,7 @@ impl Core {
         }
         match leaf.stage {
             LeafStage::AwaitsInfo => self.leaf_greeted(index, info),
+            LeafStage::AwaitsCompressed => self.leaf_answer(index, info),
             LeafStage::AwaitsAnswer if info.connect_info => {
                 leaf.account = info.remote_account;
                 self.leaf_opened(index);
@@ -146,7 +147,7 @@ impl Core {
             return;
         };
         if let Some(info) = leaf.greeting.take() {
-            return self.leaf_answer(index, *info);
+            return self.leaf_secured(index, *info);
         }
         let patience = leaf.solicited.as_ref().map(|it| it.first_info_timeout);
         connection.deadlines.auth = now + patience.unwrap_or(ANSWER_MAX);
@@ -188,8 +189,21 @@ impl Core {
                     .debug(index, || "The hub requires TLS: connecting again".into());
                 self.close(index, CloseReason::TlsHandshakeError);
             }
-            None => self.leaf_answer(index, info),
+            None => self.leaf_secured(index, info),
         }
+    }
+
+    /// The first INFO is here, and TLS where it is to be.
+    fn leaf_secured(&mut self, index: u32, info: LeafInfo) {
+        if self.leaf_chooses(index, &info) {
+            let now = self.local.now;
+            if let Some(connection) = self.local.connections.at(index) {
+                connection.deadlines.auth = now + ANSWER_MAX;
+                self.local.arm(index);
+            }
+            return;
+        }
+        self.leaf_answer(index, info);
     }
 
     /// Sends CONNECT.
@@ -209,6 +223,7 @@ impl Core {
             return;
         };
         leaf.stage = LeafStage::AwaitsAnswer;
+        let compression = leaf.compression;
         leaf.server = match info.server_name.as_str() {
             "" => info.server_id.clone(),
             _ => info.server_name,
@@ -245,6 +260,7 @@ impl Core {
             cluster: settings.leaf.cluster.clone(),
             headers,
             jetstream: settings.info.jetstream,
+            compress_mode: compression.to_owned(),
             deny_pub: solicited.deny_imports.clone(),
             isolate: solicited.request_isolation,
             remote_account: solicited.account.clone(),

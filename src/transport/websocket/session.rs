@@ -85,6 +85,11 @@ impl Session {
         }
     }
 
+    /// Are messages compressed?
+    pub fn compresses(&self) -> bool {
+        self.compress
+    }
+
     /// Masks the frames from `start` on, if we must.
     fn mask_from(&mut self, start: usize, out: &mut Vec<u8>) {
         if let Some(masks) = &mut self.masks {
