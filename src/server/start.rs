@@ -234,7 +234,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         (doors, leaf_settings),
     );
     let stores = folder.clone().map(|it| it as Arc<dyn Stores>);
-    settings.jetstream = super::jetstream::settings::of(&options, &settings.accounts, stores);
+    settings.jetstream = super::jetstream::settings::of(&options, &settings.accounts, stores, None);
     let settings = Arc::new(settings);
     let (to_services, messages) = services::queue();
     let (posts, ends) = shards::wire(shards, options.client.max_connections, to_services)
@@ -412,9 +412,9 @@ pub(super) fn settings(
         jetstream: options.jetstream.enabled,
         domain: options.jetstream.domain.as_deref(),
     };
-    let jetstream = before.and_then(|it| it.jetstream.as_ref());
+    let jetstream = before.and_then(|it| it.jetstream.as_deref());
     let stores = jetstream.and_then(|it| it.stores.clone());
-    let jetstream = super::jetstream::settings::of(options, &accounts, stores);
+    let jetstream = super::jetstream::settings::of(options, &accounts, stores, jetstream);
     Settings {
         identity: ServerIdentity::new(&info, told, sequence),
         number: before.map_or(0, |it| it.number + 1),

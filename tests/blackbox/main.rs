@@ -23,6 +23,7 @@ mod hostile;
 mod hostile_scale;
 mod https;
 mod imports;
+mod jetstream_accounts;
 mod jetstream_ack;
 mod jetstream_api;
 mod jetstream_config;
