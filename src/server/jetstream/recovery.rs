@@ -9,12 +9,13 @@ use super::folder::{Found, StoreFolder};
 use crate::accounts::registry::Accounts;
 use crate::ids::{AccountId, ShardId};
 use crate::io::Socket;
+use crate::io::disk::StoreDirectory;
 use crate::jetstream::store::{FlushPolicy, Report, Store};
 use crate::jetstream::stream::config::StreamConfig;
 use crate::ops::http::facts::UnrecoveredStream;
 use crate::shard::control::{Control, Post};
 use crate::shard::jetstream::Command;
-use crate::shard::jetstream::disk::{OpenedStore, Record, stream_record};
+use crate::shard::jetstream::disk::{OpenedStore, Record, is_unfinished, stream_record};
 use crate::time::WallTime;
 
 /// Time between two lines about a stream that takes long.
@@ -62,10 +63,13 @@ pub(in crate::server) fn run(
             opened,
         }) = restored
         else {
-            unrecovered.push(UnrecoveredStream {
-                account: found.account,
-                stream: found.stream,
-            });
+            // One that was only begun is removed, and no loss.
+            if found.path.exists() {
+                unrecovered.push(UnrecoveredStream {
+                    account: found.account,
+                    stream: found.stream,
+                });
+            }
             continue;
         };
         let owner = ShardId((next % posts.len()) as u8);
@@ -154,6 +158,17 @@ fn restore(found: &Found, folder: &StoreFolder, accounts: &Accounts) -> Option<R
             return None;
         }
     };
+    if is_unfinished(&store) {
+        drop(store);
+        log::info!("  Stream '{account} > {stream}' was being restored from a backup: removed");
+        if let Err(error) = StoreDirectory::at(&found.path).remove() {
+            log::warn!(
+                "JetStream: {} is not removed: {error}",
+                found.path.display()
+            );
+        }
+        return None;
+    }
     tell(found, &store, &report);
     let Some(record) = stream_record(&store) else {
         log::error!("  Stream '{account} > {stream}' has no configuration that can be read");

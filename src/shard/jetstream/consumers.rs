@@ -104,11 +104,6 @@ impl Core {
             Endpoint::ConsumerPause => self.js_pause(request, subject, key),
             Endpoint::ConsumerUnpin => self.js_unpin(request, subject, key),
             Endpoint::ConsumerReset => self.js_reset(request, subject, key),
-            Endpoint::StreamSnapshot => match key {
-                None => Err(errors::STREAM_NOT_FOUND),
-                Some(_) => Err(errors::stream_snapshot("not supported by this server")),
-            },
-            Endpoint::StreamRestore => Err(errors::stream_restore("not supported by this server")),
             _ => Ok(()),
         }
     }
@@ -159,15 +154,7 @@ impl Core {
         let mut asked: ConsumerCreateRequest = decoded.map_err(errors::invalid_json)?;
         fit_subject(&mut asked, &subject)?;
         let key = key.ok_or(errors::STREAM_NOT_FOUND)?;
-        let (server, account) = self.js_limits(request.account);
-        let local = &mut self.local;
-        let jetstream = &self.jetstream;
-        let hosted = jetstream.streams.at(key);
-        let hosted = hosted.ok_or(errors::STREAM_NOT_FOUND)?;
-        let beside = Beside(jetstream, key);
-        let name = || name_of(local.random());
-        let stream = hosted.stream.config();
-        let wanted = create_consumer(asked, stream, (&server, &account), &beside, name)?;
+        let wanted = self.js_wished_consumer(key, asked)?;
         let consumer = match wanted {
             ConsumerCreation::New(name, config) => {
                 self.js_host_consumer(key, &name, *config, None)?
@@ -183,6 +170,33 @@ impl Core {
         let body = to_json(&Response::new(subject.endpoint, info));
         self.js_answer_once_kept(key, request, body);
         Ok(())
+    }
+
+    fn js_wished_consumer(
+        &mut self,
+        key: StreamKey,
+        asked: ConsumerCreateRequest,
+    ) -> Result<ConsumerCreation, ApiError> {
+        let hosted = self.jetstream.streams.at(key);
+        let hosted = hosted.ok_or(errors::STREAM_NOT_FOUND)?;
+        let (server, account) = self.js_limits(hosted.account);
+        let local = &mut self.local;
+        let beside = Beside(&self.jetstream, key);
+        let name = || name_of(local.random());
+        let stream = hosted.stream.config();
+        create_consumer(asked, stream, (&server, &account), &beside, name)
+    }
+
+    /// Judges a consumer of a copy: its name and its configuration.
+    pub(super) fn js_judge_consumer(
+        &mut self,
+        key: StreamKey,
+        asked: ConsumerCreateRequest,
+    ) -> Result<(String, ConsumerConfig), ApiError> {
+        match self.js_wished_consumer(key, asked)? {
+            ConsumerCreation::New(name, config) => Ok((name, *config)),
+            ConsumerCreation::Update(..) => Err(errors::CONSUMER_NAME_EXIST),
+        }
     }
 
     fn js_surroundings(&self, key: StreamKey, config: &ConsumerConfig) -> Surroundings {

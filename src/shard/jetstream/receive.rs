@@ -84,6 +84,8 @@ impl Core {
                     consumer.request(turn, reply.unwrap_or_default(), body);
                 });
             }
+            Receiver::SnapshotAck(key, id) => self.js_snapshot_confirmed(key, id),
+            Receiver::Restore(key) => self.js_restore_piece(key, message),
             Receiver::Flow(key) => {
                 let (header, _) = split(message);
                 self.js_with_consumer(key, |consumer, turn| {
