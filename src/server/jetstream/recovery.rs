@@ -158,9 +158,9 @@ fn restore(found: &Found, folder: &StoreFolder, accounts: &Accounts) -> Option<R
             return None;
         }
     };
-    if is_unfinished(&store) {
+    if is_unfinished(&store) || was_never_made(&store, &report) {
         drop(store);
-        log::info!("  Stream '{account} > {stream}' was being restored from a backup: removed");
+        log::info!("  Stream '{account} > {stream}' was only begun: removed");
         if let Err(error) = StoreDirectory::at(&found.path).remove() {
             log::warn!(
                 "JetStream: {} is not removed: {error}",
@@ -185,6 +185,16 @@ fn restore(found: &Found, folder: &StoreFolder, accounts: &Accounts) -> Option<R
         record,
         opened: OpenedStore { store, path },
     })
+}
+
+/// Is there nothing in it, and never was? Its maker has not been told of it then.
+fn was_never_made(store: &Store, report: &Report) -> bool {
+    store.states().next().is_none()
+        && store.last_seq() == 0
+        && report.gaps.is_empty()
+        && report.missing_segments.is_empty()
+        && report.unreadable_files.is_empty()
+        && (report.damaged_records, report.unreadable_checkpoints) == (0, 0)
 }
 
 /// Names what was lost.

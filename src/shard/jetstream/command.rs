@@ -85,6 +85,10 @@ pub enum Command {
         /// When that was decided.
         created: WallTime,
     },
+    /// To where a request was published, behind the answer: send this back to that shard.
+    Return(ShardId, Box<Command>),
+    /// To the owner: a copy of a stream may be sent, its number says which.
+    BeginSnapshot(u32, u32),
     /// To shard 0: the stream is made of its copy.
     Restored(AccountId, Box<str>),
     /// To the owner: this is the stream's configuration now; answer.

@@ -10,7 +10,7 @@ use minlz::s2::Encoder;
 use crate::jetstream::api::decode::{decode, is_empty};
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::request::SnapshotRequest;
-use crate::jetstream::api::response::{Response, Snapshotting};
+use crate::jetstream::api::response::{Response, Snapshotting, StreamState};
 use crate::jetstream::api::subjects::{ApiSubject, Endpoint};
 use crate::jetstream::snapshot::archive::{Entry, MAGIC};
 use crate::jetstream::snapshot::contents::{SavedConsumer, write_front};
@@ -23,7 +23,7 @@ use crate::time::{Nanos, WallTime};
 use crate::transport::s2::level::Level as Compression;
 use crate::transport::s2::writer::Writer;
 
-use super::command::Request;
+use super::command::{Command, Request};
 use super::copies::Copied;
 use super::hosted::StreamKey;
 use super::send::Outgoing;
@@ -70,6 +70,10 @@ pub(super) struct Snapshot {
     encoder: Box<Encoder>,
     plain: Vec<u8>,
     packed: Vec<u8>,
+    /// As the request was told.
+    state: StreamState,
+    /// The request has its answer.
+    begun: bool,
     /// The receiver was there.
     heard: bool,
     /// Until when what is awaited must have come.
@@ -119,9 +123,6 @@ impl Core {
             state: info.state.clone(),
         };
         self.js_answer_json(request, &Response::new(Endpoint::StreamSnapshot, content));
-        let told = Copied::SnapshotCreate(&info.state);
-        self.js_tell_of_copy(request, subject.stream, told);
-
         let bounded = |asked: i64, usual: i64, (least, most): (i64, i64)| {
             let asked = if asked == 0 { usual } else { asked };
             asked.clamp(least, most) as usize
@@ -154,6 +155,8 @@ impl Core {
             encoder: Box::new(Encoder::new()),
             plain,
             packed: Vec::new(),
+            state: info.state,
+            begun: false,
             heard: false,
             due: self.local.now + INTEREST_WAIT,
             started: self.local.wall,
@@ -161,8 +164,27 @@ impl Core {
         if let Some(hosted) = self.jetstream.streams.at_mut(key) {
             hosted.snapshots.push(snapshot);
         }
-        self.jetstream.touch(key);
+        // The answer comes before the first piece.
+        let begin = Command::BeginSnapshot(key, id);
+        let begin = Command::Return(self.local.id, Box::new(begin));
+        self.js_command(request.home, begin);
         Ok(())
+    }
+
+    /// The request for a copy has its answer: the pieces follow.
+    pub(super) fn js_begin_snapshot(&mut self, key: StreamKey, id: u32) {
+        let due = self.local.now + INTEREST_WAIT;
+        let hosted = self.jetstream.streams.at_mut(key);
+        let Some(hosted) = hosted else { return };
+        let name = hosted.stream.config().name.clone();
+        let mut all = hosted.snapshots.iter_mut();
+        let Some(snapshot) = all.find(|it| it.id == id) else {
+            return;
+        };
+        (snapshot.begun, snapshot.due) = (true, due);
+        let (request, state) = (snapshot.request.clone(), snapshot.state.clone());
+        self.js_tell_of_copy(&request, &name, Copied::SnapshotCreate(&state));
+        self.jetstream.touch(key);
     }
 
     /// Consumers as copies have them. Those of mirrors and sources are made anew by whoever needs
@@ -226,6 +248,9 @@ impl Core {
     }
 
     fn js_send_pieces(&mut self, key: StreamKey, snapshot: &mut Snapshot) -> Next {
+        if !snapshot.begun {
+            return Next::Wait;
+        }
         let account = snapshot.request.account;
         let interest = &mut self.tables.of(account).interest;
         let is_heard = !interest.lookup(&snapshot.deliver).is_nobody();

@@ -76,6 +76,8 @@ impl Core {
                 config,
                 created,
             } => self.js_make_restored(request, *config, created),
+            Command::Return(to, command) => self.js_command(to, *command),
+            Command::BeginSnapshot(key, id) => self.js_begin_snapshot(key, id),
             Command::Restored(account, name) => {
                 self.jetstream.registry.end_restore(account, &name);
             }
