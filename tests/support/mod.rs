@@ -6,6 +6,7 @@
 pub mod client;
 pub mod directory;
 pub mod http;
+pub mod hub;
 pub mod jetstream;
 pub mod responder;
 pub mod server;
