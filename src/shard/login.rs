@@ -408,6 +408,7 @@ impl Core {
     fn pay(&mut self, index: u32, owed: Owed) {
         match owed {
             Owed::Ok => self.send_ok(index),
+            Owed::Link => self.leaf_let_in(index),
             Owed::Pong => {
                 self.send(index, encode::PONG);
                 self.local.trace_out(index, "PONG", None);
