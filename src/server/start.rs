@@ -234,14 +234,15 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         (doors, leaf_settings),
     );
     let stores = folder.clone().map(|it| it as Arc<dyn Stores>);
-    settings.jetstream = super::jetstream::settings::of(&options, &settings.accounts, stores);
+    settings.jetstream = super::jetstream::settings::of(&options, &settings.accounts, stores, None);
     let settings = Arc::new(settings);
     let (to_services, messages) = services::queue();
     let (posts, ends) = shards::wire(shards, options.client.max_connections, to_services)
         .map_err(|cause| StartError::Shard { shard: 0, cause })?;
-    if let Some(folder) = &folder {
-        recovery::run(folder, &settings.accounts, &posts);
-    }
+    let unrecovered = match &folder {
+        Some(folder) => recovery::run(folder, &settings.accounts, &posts),
+        None => Vec::new(),
+    };
     let lame_duck = LameDuck {
         duration: options.lame_duck_duration,
         grace: options.lame_duck_grace_period,
@@ -259,6 +260,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         http_port: monitor.as_ref().map_or(0, |(_, address)| address.port()),
         shards,
         feature_flags,
+        unrecovered: unrecovered.into(),
         start,
         config_load: start,
     }));
@@ -407,10 +409,12 @@ pub(super) fn settings(
         tags: &options.tags,
         metadata: &options.metadata,
         feature_flags: &identity::feature_flags(options),
+        jetstream: options.jetstream.enabled,
+        domain: options.jetstream.domain.as_deref(),
     };
-    let jetstream = before.and_then(|it| it.jetstream.as_ref());
+    let jetstream = before.and_then(|it| it.jetstream.as_deref());
     let stores = jetstream.and_then(|it| it.stores.clone());
-    let jetstream = super::jetstream::settings::of(options, &accounts, stores);
+    let jetstream = super::jetstream::settings::of(options, &accounts, stores, jetstream);
     Settings {
         identity: ServerIdentity::new(&info, told, sequence),
         number: before.map_or(0, |it| it.number + 1),

@@ -83,6 +83,8 @@ impl Rig {
             strict: true,
             server: ServerLimits::default(),
             accounts: tiers.collect(),
+            usages: Default::default(),
+            usage: Arc::default(),
             sync_interval: Span::from(Duration::from_secs(1)),
             flush,
             max_buffered_size: MOST,

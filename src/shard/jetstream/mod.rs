@@ -7,6 +7,7 @@
 mod acks;
 mod advise;
 mod api;
+mod audit;
 mod command;
 mod consumers;
 mod deliver;
@@ -21,6 +22,7 @@ mod presence;
 mod pressure;
 mod receive;
 mod registry;
+pub mod report;
 mod send;
 pub mod settings;
 mod start;

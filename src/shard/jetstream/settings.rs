@@ -7,6 +7,7 @@ use crate::ids::AccountId;
 use crate::jetstream::api::values::Span;
 use crate::jetstream::limits::{AccountTiers, ServerLimits};
 use crate::jetstream::store::FlushPolicy;
+use crate::jetstream::usage::Usage;
 
 use super::disk::Stores;
 
@@ -23,6 +24,10 @@ pub struct JetStreamSettings {
     pub server: ServerLimits,
     /// What accounts with JetStream may have.
     pub accounts: BTreeMap<AccountId, AccountTiers>,
+    /// What the streams of accounts use; of those that had JetStream once, too.
+    pub usages: BTreeMap<AccountId, Arc<Usage>>,
+    /// What all streams use.
+    pub usage: Arc<Usage>,
     /// How long after it was written a message may not be on its disk yet; zero: not at all.
     pub sync_interval: Span,
     /// What an acknowledgement promises, unless a stream is told otherwise.
