@@ -324,3 +324,47 @@ fn js_011_js_242_requests_are_audited() {
         }
     }
 }
+
+/// JS-9: where too many requests wait all of them are dropped, and the system account hears of it.
+#[test]
+fn js_009_js_242_too_many_requests_are_dropped() {
+    let config = |key: &str| {
+        format!(
+            "jetstream {{ store_dir: \"@DIR@/store\", {key}: 1 }}\n\
+             accounts {{\n\
+               A: {{ users: [{{user: a, password: a}}], jetstream: enabled }}\n\
+               S: {{ users: [{{user: s, password: s}}] }}\n}}\nsystem_account: S\n"
+        )
+    };
+    for (key, kept, dropped) in [
+        ("request_queue_limit", None, "STREAM.CREATE.S"),
+        ("info_queue_limit", Some("STREAM.CREATE.S"), "STREAM.INFO.S"),
+    ] {
+        let mut jetstream = JetStream::with_config(&config(key), A);
+        let mut system = jetstream
+            .server
+            .client_with(r#"{"user": "s", "pass": "s"}"#);
+        system.quietly("SUB $JS.EVENT.ADVISORY.API.LIMIT_REACHED 1\r\n");
+        let body = json!({"name": "S", "subjects": ["s"]}).to_string();
+        if let Some(kept) = kept {
+            jetstream.done(kept, &body);
+        }
+        let request = format!("PUB $JS.API.{dropped} nowhere {}\r\n{body}\r\n", body.len());
+        jetstream.client.quietly(request);
+        let event = system.message();
+        let event: Value = serde_json::from_slice(&event.payload).expect("JSON");
+        let kind = "io.nats.jetstream.advisory.v1.api_limit_reached";
+        assert_eq!(
+            (&event["type"], &event["dropped"]),
+            (&json!(kind), &json!(1))
+        );
+        for field in ["server", "id", "timestamp"] {
+            assert!(event[field].is_string(), "{event}");
+        }
+        // With one limit for both nothing is answered any more.
+        if kept.is_some() {
+            let names = jetstream.ask("STREAM.DELETE.S", "");
+            assert_eq!(names["success"], true);
+        }
+    }
+}

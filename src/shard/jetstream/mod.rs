@@ -22,6 +22,7 @@ mod presence;
 mod pressure;
 mod receive;
 mod registry;
+mod requests;
 mod send;
 pub mod settings;
 mod start;
