@@ -1,9 +1,11 @@
 //! Sections 18 and 19 of JetStream: what accounts may use, by configuration and by token, and events
 //! of the API.
 
+use crate::support::directory::TempDir;
 use crate::support::jetstream::JetStream;
 use crate::support::server::Server;
 use crate::support::signer::{Trust, credentials};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 const A: &str = r#"{"user": "a", "pass": "a"}"#;
@@ -367,4 +369,34 @@ fn js_009_js_242_too_many_requests_are_dropped() {
             assert_eq!(names["success"], true);
         }
     }
+}
+
+/// Accounts whose tokens are kept apart are there with their streams before anybody asks for them.
+#[test]
+fn js_244_streams_of_accounts_that_come_later_are_restored() {
+    let kept = TempDir::new();
+    let path = kept.path().to_str().expect("text");
+    let trust = Trust::new();
+    let limits = json!({"disk_storage": -1, "mem_storage": -1, "streams": -1, "consumer": -1});
+    let token = trust.account_token(&json!({"nats": {"limits": limits}}));
+    let config = trust.directory(&token, "").replace("@DIR@", path);
+    let config = config.replace("type: full", "type: cache")
+        + &format!("jetstream {{ store_dir: \"{path}/store\" }}\n");
+    let mut jetstream = log_in(&trust, Server::with_config(&config));
+    jetstream.stream("S", &["s"], json!({}));
+    jetstream.consumer(
+        "S",
+        "c",
+        json!({"durable_name": "c", "ack_policy": "explicit"}),
+    );
+    jetstream.publish("s", "hello");
+    jetstream.server.signal(Signal::TERM);
+    jetstream.server.exited();
+
+    let mut jetstream = log_in(&trust, Server::with_config(&config));
+    let info = jetstream.done("STREAM.INFO.S", "");
+    assert_eq!(info["state"]["messages"], 1);
+    assert_eq!(jetstream.publish("s", "again"), 2);
+    let got = jetstream.pull("S", "c", json!({"batch": 2}), 2);
+    assert_eq!(got[0].text(), "hello");
 }
