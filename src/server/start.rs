@@ -242,9 +242,10 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     let (to_services, messages) = services::queue();
     let (posts, ends) = shards::wire(shards, options.client.max_connections, to_services)
         .map_err(|cause| StartError::Shard { shard: 0, cause })?;
-    if let Some(folder) = &folder {
-        recovery::run(folder, &settings.accounts, &posts);
-    }
+    let unrecovered = match &folder {
+        Some(folder) => recovery::run(folder, &settings.accounts, &posts),
+        None => Vec::new(),
+    };
     let lame_duck = LameDuck {
         duration: options.lame_duck_duration,
         grace: options.lame_duck_grace_period,
@@ -262,6 +263,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         http_port: monitor.as_ref().map_or(0, |(_, address)| address.port()),
         shards,
         feature_flags,
+        unrecovered: unrecovered.into(),
         start,
         config_load: start,
     }));
@@ -410,6 +412,8 @@ pub(super) fn settings(
         tags: &options.tags,
         metadata: &options.metadata,
         feature_flags: &identity::feature_flags(options),
+        jetstream: options.jetstream.enabled,
+        domain: options.jetstream.domain.as_deref(),
     };
     let jetstream = before.and_then(|it| it.jetstream.as_deref());
     let stores = jetstream.and_then(|it| it.stores.clone());

@@ -22,7 +22,11 @@ mod presence;
 mod pressure;
 mod receive;
 mod registry;
+<<<<<<< HEAD
 mod requests;
+=======
+pub mod report;
+>>>>>>> main
 mod send;
 pub mod settings;
 mod start;
