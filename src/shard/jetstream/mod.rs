@@ -22,11 +22,8 @@ mod presence;
 mod pressure;
 mod receive;
 mod registry;
-<<<<<<< HEAD
-mod requests;
-=======
 pub mod report;
->>>>>>> main
+mod requests;
 mod send;
 pub mod settings;
 mod start;
