@@ -187,7 +187,15 @@ impl Builder {
 
 fn start(options: Options) -> Result<ServerHandle, StartError> {
     check(&options)?;
-    let (vouched, source) = Vouched::new(&options)?;
+    let folder = match options.jetstream.enabled {
+        true => StoreFolder::new(&options.jetstream).map(Arc::new).map(Some),
+        false => Ok(None),
+    };
+    let folder = folder.map_err(|cause| StartError::Shard { shard: 0, cause })?;
+    let (mut vouched, source) = Vouched::new(&options)?;
+    if let Some(folder) = &folder {
+        vouched.load_those(&folder.accounts(), &source);
+    }
     let (accounts, logins) = view(&Accounts::default(), &options, &vouched)?;
     let accounts = Arc::new(accounts);
     let cpus = executor::allowed_cpus();
@@ -216,11 +224,6 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         &logins.client,
         client_address.port(),
     ));
-    let folder = match options.jetstream.enabled {
-        true => StoreFolder::new(&options.jetstream).map(Arc::new).map(Some),
-        false => Ok(None),
-    };
-    let folder = folder.map_err(|cause| StartError::Shard { shard: 0, cause })?;
     let leaf_port = leaf_address.map_or(0, |it| it.port());
     let leaf_settings =
         leafnodes::settings(&options, &accounts, leaf_port).map_err(OperatorError::from)?;

@@ -29,6 +29,7 @@ mod jetstream_api;
 mod jetstream_config;
 mod jetstream_consumer;
 mod jetstream_direct;
+mod jetstream_events;
 mod jetstream_monitoring;
 mod jetstream_priority;
 mod jetstream_pull;

@@ -23,6 +23,7 @@ mod pressure;
 mod receive;
 mod registry;
 pub mod report;
+mod requests;
 mod send;
 pub mod settings;
 mod start;
