@@ -36,6 +36,7 @@ mod jetstream_pull;
 mod jetstream_push;
 mod lame_duck;
 mod leaf_chaos;
+mod leaf_doors;
 mod leaf_remotes;
 mod leafnodes;
 mod limits;
