@@ -38,6 +38,7 @@ mod lame_duck;
 mod leaf_chaos;
 mod leaf_doors;
 mod leaf_remotes;
+mod leaf_slow;
 mod leafnodes;
 mod limits;
 mod logging;
