@@ -54,7 +54,9 @@ fn core_061_a_stuck_leaf_is_closed_and_the_others_miss_nothing() {
          leafnodes { listen: \"127.0.0.1:-1\" }",
     );
     let before = server.resident_size();
-    let _stuck: Vec<Client> = (0..4).map(|at| link(&server, &format!("stuck{at}"))).collect();
+    let _stuck: Vec<Client> = (0..4)
+        .map(|at| link(&server, &format!("stuck{at}")))
+        .collect();
     let mut good = link(&server, "good");
     let mut local = server.client();
     local.quietly("SUB all.> 1\r\n");
@@ -69,7 +71,11 @@ fn core_061_a_stuck_leaf_is_closed_and_the_others_miss_nothing() {
     }
     publisher.ask("");
     // One that is stuck has cost its pending bytes and its deadline, not each message a wait.
-    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        began.elapsed()
+    );
     let grown = server.resident_size().saturating_sub(before);
     assert!(grown < 200 << 20, "{grown}");
     for _ in 0..2 {
@@ -104,4 +110,22 @@ fn core_061_a_slow_leaf_that_moves_is_waited_for() {
         assert_eq!(taken(&mut slow), format!("all.{number}"));
     }
     publisher.ask("");
+}
+
+#[test]
+fn topo_048_a_link_has_a_write_deadline_of_its_own() {
+    for more in ["", "write_timeout: retry", "write_timeout: close"] {
+        let server = Server::with_config(&format!(
+            "leafnodes {{ listen: \"127.0.0.1:-1\", write_deadline: \"200ms\", {more} }}"
+        ));
+        let _stuck = link(&server, "stuck");
+        let mut publisher = server.client();
+        let payload = "x".repeat(PAYLOAD);
+        for number in 0..400 {
+            publisher.send(format!("PUB all.{number} {PAYLOAD}\r\n{payload}\r\n"));
+        }
+        publisher.ask("");
+        server.logged("Slow Consumer Detected: WriteDeadline of 200ms exceeded");
+        server.logged("Leafnode connection closed: Slow Consumer (Write Deadline)");
+    }
 }
