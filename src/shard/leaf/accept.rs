@@ -80,6 +80,7 @@ impl Core {
             client_id: connection.cid.0,
             cluster: own.cluster.clone(),
             domain: server.domain.clone(),
+            ip: format!("{}:{}", own.host, own.port),
             leafnode_urls: Some(own.urls.clone()),
             ws_connect_urls: Some(server.ws_connect_urls.clone()).filter(|it| !it.is_empty()),
             info_on_connect: true,
@@ -104,10 +105,9 @@ impl Core {
             info.nonce = String::from_utf8_lossy(&connection.nonce).into_owned();
             info.compression = match &connection.leaf {
                 // Again, after both agreed.
-                Some(leaf) if leaf.negotiated && leaf.adapts.is_none() => leaf.compression,
-                _ => compression,
-            }
-            .to_owned();
+                Some(leaf) if leaf.negotiated && leaf.adapts.is_none() => leaf.compression.to_string(),
+                _ => compression.to_owned(),
+            };
         }
         let line = info.line();
         self.send(index, &line);
@@ -144,7 +144,9 @@ impl Core {
         connection.keep_alive.rtt = Some(now.since(connection.start_at));
         connection.limits.headers = !settings.limits.no_header_support && connect.headers;
         if let Some(leaf) = &mut connection.leaf {
-            leaf.negotiated = true;
+            if !std::mem::replace(&mut leaf.negotiated, true) && !connect.compress_mode.is_empty() {
+                leaf.compression = connect.compress_mode.into();
+            }
             leaf.spoke = connect.is_hub;
             leaf.server = connect.name;
             leaf.domain = connect.domain;

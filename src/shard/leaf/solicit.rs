@@ -223,7 +223,7 @@ impl Core {
             return;
         };
         leaf.stage = LeafStage::AwaitsAnswer;
-        let compression = leaf.compression;
+        let compression = leaf.compression.to_string();
         leaf.server = match info.server_name.as_str() {
             "" => info.server_id.clone(),
             _ => info.server_name,
@@ -260,7 +260,7 @@ impl Core {
             cluster: settings.leaf.cluster.clone(),
             headers,
             jetstream: settings.info.jetstream,
-            compress_mode: compression.to_owned(),
+            compress_mode: compression,
             deny_pub: solicited.deny_imports.clone(),
             isolate: solicited.request_isolation,
             remote_account: solicited.account.clone(),
