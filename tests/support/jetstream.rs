@@ -31,6 +31,13 @@ impl JetStream {
 
     #[track_caller]
     fn of(server: Server, options: &str) -> Self {
+        let client = server.open();
+        Self::through(server, client, options)
+    }
+
+    /// With a client of the server that has yet to say who it is.
+    #[track_caller]
+    pub fn through(server: Server, mut client: Client, options: &str) -> Self {
         let mut options: Value = serde_json::from_str(options).expect("JSON");
         for (key, value) in [
             ("verbose", false),
@@ -39,7 +46,7 @@ impl JetStream {
         ] {
             options[key] = json!(value);
         }
-        let mut client = server.client_with(&options.to_string());
+        client.connect(&options.to_string());
         client.quietly("SUB answer.> 1\r\n");
         Self {
             server,
@@ -218,6 +225,12 @@ impl JetStream {
     pub fn ack(&mut self, message: &Message, with: &str) {
         let answer = self.request(&message.reply, "", with);
         assert_eq!((answer.status(), answer.payload.len()), (None, 0));
+    }
+
+    /// From now on another client asks.
+    #[track_caller]
+    pub fn switch(self, options: &str) -> Self {
+        Self::of(self.server, options)
     }
 
     /// Deletes every stream.
