@@ -5,13 +5,7 @@ use crate::routing::subject::pattern_subset;
 /// Requests without a domain, and what is kept in buckets.
 const OF_CLIENTS: &[&[u8]] = &[b"$JS.API.>", b"$KV.>", b"$OBJ.>"];
 /// In the system account also what servers of one JetStream say to each other.
-const OF_SERVERS: &[&[u8]] = &[
-    b"$JSC.>",
-    b"$NRG.>",
-    b"$JS.API.>",
-    b"$KV.>",
-    b"$OBJ.>",
-];
+const OF_SERVERS: &[&[u8]] = &[b"$JSC.>", b"$NRG.>", b"$JS.API.>", b"$KV.>", b"$OBJ.>"];
 
 /// What is kept on this side of one link.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +109,13 @@ mod tests {
             for subject in [&b"$JS.API.INFO"[..], b"$KV.b.k", b"$OBJ.b"] {
                 assert!(wall.denies(subject) && wall.keeps(subject));
             }
-            for subject in [&b"$JS.edge.API.INFO"[..], b"$JS.ACK.x", b"$KV", b"a", b"$NRG.V"] {
+            for subject in [
+                &b"$JS.edge.API.INFO"[..],
+                b"$JS.ACK.x",
+                b"$KV",
+                b"a",
+                b"$NRG.V",
+            ] {
                 assert!(!wall.keeps(subject));
             }
         }

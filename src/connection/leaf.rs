@@ -237,6 +237,14 @@ impl Leaf {
         self.cluster = cluster;
     }
 
+    /// The server over there with its cluster, as log lines name it.
+    pub fn decorated(&self) -> String {
+        match self.cluster.as_str() {
+            "" => self.server.clone(),
+            cluster => format!("{}/{cluster}", self.server),
+        }
+    }
+
     /// May a message go over, as far as this side decides without the user's permissions?
     pub fn may_send(&self, subject: &[u8]) -> bool {
         let allowed = |it: &Permissions| it.can_publish(subject);
@@ -260,7 +268,10 @@ impl Leaf {
             return true;
         }
         !self.wall.hides(pattern, self.spoke)
-            && self.permissions.as_ref().is_none_or(|it| it.may_want(pattern))
+            && self
+                .permissions
+                .as_ref()
+                .is_none_or(|it| it.may_want(pattern))
             && (self.solicited.is_some() || user.is_none_or(|it| it.may_bring(pattern)))
     }
 }

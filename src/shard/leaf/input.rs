@@ -6,8 +6,8 @@ use crate::protocol::leaf::op::LeafOp;
 use crate::protocol::leaf::parser::{self, LeafProgress};
 use crate::shard::core::Core;
 use crate::shard::effects::Level;
-use crate::shard::leaf::interest::loop_text;
 use crate::shard::input::Step;
+use crate::shard::leaf::interest::loop_text;
 
 impl Core {
     /// Takes one operation off the front of `input` and carries it out.
