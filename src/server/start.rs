@@ -277,6 +277,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
             client_address.port(),
             websocket_address,
             vouched,
+            folder,
         )),
         shared,
         threads: Vec::with_capacity(shards),

@@ -3,7 +3,7 @@
 
 use crate::support::directory::TempDir;
 use crate::support::jetstream::JetStream;
-use crate::support::server::Server;
+use crate::support::server::{Server, beyond_stock};
 use crate::support::signer::{Trust, credentials};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -356,10 +356,10 @@ fn js_009_js_242_too_many_requests_are_dropped() {
         let event = system.message();
         let event: Value = serde_json::from_slice(&event.payload).expect("JSON");
         let kind = "io.nats.jetstream.advisory.v1.api_limit_reached";
-        assert_eq!(
-            (&event["type"], &event["dropped"]),
-            (&json!(kind), &json!(1))
-        );
+        assert_eq!(event["type"], kind);
+        // One of stock's workers may have been quicker.
+        let dropped = event["dropped"].as_u64().expect("a number");
+        assert!(dropped == 1 || dropped == 0 && !beyond_stock(), "{event}");
         for field in ["server", "id", "timestamp"] {
             assert!(event[field].is_string(), "{event}");
         }
@@ -399,4 +399,26 @@ fn js_244_streams_of_accounts_that_come_later_are_restored() {
     assert_eq!(jetstream.publish("s", "again"), 2);
     let got = jetstream.pull("S", "c", json!({"batch": 2}), 2);
     assert_eq!(got[0].text(), "hello");
+}
+
+#[test]
+fn js_244_a_reload_restores_the_streams_of_its_accounts() {
+    let kept = TempDir::new();
+    let path = kept.path().to_str().expect("text");
+    let added = "C: { users: [{user: b2, password: b}], jetstream: enabled }";
+    let config = |more: &str| config("enabled", more).replace("@DIR@", path);
+    let options = r#"{"user": "b2", "pass": "b"}"#;
+    let mut jetstream = JetStream::with_config(&config(added), options);
+    jetstream.stream("S", &["s"], json!({}));
+    jetstream.publish("s", "hello");
+    jetstream.server.signal(Signal::TERM);
+    jetstream.server.exited();
+
+    let mut jetstream = JetStream::with_config(&config(""), A);
+    assert_eq!(jetstream.refused("STREAM.INFO.S", "").1, 10059);
+    jetstream.server.reload(&config(added));
+    let mut jetstream = jetstream.switch(options);
+    let info = jetstream.done("STREAM.INFO.S", "");
+    assert_eq!(info["state"]["messages"], 1);
+    assert_eq!(jetstream.publish("s", "again"), 2);
 }

@@ -35,6 +35,8 @@ mod jetstream_priority;
 mod jetstream_pull;
 mod jetstream_push;
 mod lame_duck;
+mod leaf_chaos;
+mod leaf_remotes;
 mod leafnodes;
 mod limits;
 mod logging;
