@@ -6,5 +6,6 @@ pub mod consumer;
 #[cfg(test)]
 mod golden_tests;
 pub mod limits;
+pub mod replicate;
 pub mod store;
 pub mod stream;

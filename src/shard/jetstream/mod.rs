@@ -21,6 +21,7 @@ mod presence;
 mod pressure;
 mod receive;
 mod registry;
+mod replicate;
 mod send;
 pub mod settings;
 mod start;
