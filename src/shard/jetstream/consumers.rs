@@ -190,6 +190,8 @@ impl Core {
         let mut asked: ConsumerCreateRequest = decoded.map_err(errors::invalid_json)?;
         fit_subject(&mut asked, &subject)?;
         let key = key.ok_or(errors::STREAM_NOT_FOUND)?;
+        // Who is there decides what may change.
+        self.js_watch_interest();
         let identity = self.js_fit_for_copies(request, &mut asked, key)?;
         let (server, account) = self.js_limits(request.account);
         let local = &mut self.local;

@@ -37,6 +37,8 @@ impl Core {
         if change != InterestChange::None {
             let peers = &mut self.local.peers;
             peers.broadcast_interest(account, pattern, None, 1);
+            // What copies a stream is a receiver, too: its consumer may wait on a shard that sleeps.
+            self.js_interest_changed();
         }
         number
     }
@@ -52,6 +54,7 @@ impl Core {
         if change != InterestChange::None {
             let peers = &mut self.local.peers;
             peers.broadcast_interest(gone.account, &gone.pattern, None, 0);
+            self.js_interest_changed();
         }
     }
 

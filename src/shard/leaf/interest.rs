@@ -232,6 +232,8 @@ impl Core {
         if let Some(connection) = self.local.connections.at(index) {
             connection.interest_mark = peers.interest_sent();
         }
+        // A push consumer may wait for it on a shard that sleeps.
+        self.js_interest_changed();
     }
 
     /// Our own loop detection came back (TOPO-32).
