@@ -13,8 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::SYSTEM_ACCOUNT;
-pub use jetstream::{JetStreamAccountLimits, JetStreamLimits, JetStreamOptions, StoreCipher};
-pub use leafnodes::{LeafOptions, RemoteOptions};
+pub use jetstream::{
+    AccountTiers, JetStreamAccountLimits, JetStreamLimits, JetStreamOptions, StoreCipher,
+};
+pub use leafnodes::{CompressionMode, LeafOptions, RemoteOptions};
 pub use listeners::{
     CookieNames, HandshakeFirst, OcspCacheOptions, OcspMode, OcspOptions, OcspPeerOptions,
     TlsOptions, WebSocketOptions,
@@ -300,7 +302,7 @@ pub struct AccountOptions {
     /// Where messages that others trace are told of (AUTH-40).
     pub trace: Option<TraceOptions>,
     /// What of JetStream it may use; nothing if `None` (JS-244).
-    pub jetstream: Option<JetStreamAccountLimits>,
+    pub jetstream: Option<AccountTiers>,
 }
 
 /// `msg_trace` of an account (AUTH-40).

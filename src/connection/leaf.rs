@@ -6,9 +6,12 @@ use nkeys::KeyPair;
 
 use crate::auth::permissions::Permissions;
 use crate::options::{PermissionsOptions, SubjectPermission};
-use crate::protocol::leaf::info::SubjectLists;
+use crate::protocol::leaf::info::{LeafInfo, SubjectLists};
 use crate::routing::links::Origin;
 use crate::routing::subject::pattern_subset;
+use crate::transport::dial::{Dial, DialTls};
+use crate::transport::s2::level::Mode;
+use crate::transport::websocket::upgrade::Request;
 
 /// What never passes a leaf link: each side has its own JetStream (TOPO-51).
 const JETSTREAM: [&[u8]; 3] = [b"$JS.API.>", b"$KV.>", b"$OBJ.>"];
@@ -20,6 +23,10 @@ pub const LOOP_DETECTION: &[u8] = b"$LDS.";
 pub enum LeafStage {
     /// We connected and wait for the first INFO.
     AwaitsInfo,
+    /// It is here, and TLS comes next.
+    AwaitsTls,
+    /// We have said how we compress, and their INFO comes again.
+    AwaitsCompressed,
     /// They connected: their CONNECT comes next.
     AwaitsConnect,
     /// Our CONNECT is out; the INFO that answers it comes next.
@@ -52,6 +59,42 @@ pub struct Solicited {
     pub request_isolation: bool,
     /// Time the first INFO may take.
     pub first_info_timeout: Duration,
+    /// TLS with the hub, if that was asked for.
+    pub tls: Option<DialTls>,
+    /// It comes before the first INFO.
+    pub tls_first: bool,
+    /// All goes through a WebSocket, whose TLS comes first, too.
+    pub websocket: Option<Request>,
+    /// How the link may be compressed.
+    pub compression: Mode,
+}
+
+impl Solicited {
+    /// What comes before the first INFO, if anything does.
+    pub fn opening(&self) -> Option<Dial> {
+        let tls = self.tls.clone();
+        let dial = Dial {
+            tls: tls.filter(|_| self.tls_first || self.websocket.is_some()),
+            websocket: self.websocket.clone(),
+        };
+        (dial.tls.is_some() || dial.websocket.is_some()).then_some(dial)
+    }
+}
+
+/// What whoever has made a link is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkNews {
+    /// The hub names places to connect to, `host:port`.
+    Places(Vec<String>),
+    /// It has ended.
+    Ended {
+        /// Time to wait before the next one, where it is not the usual one.
+        delay: Option<Duration>,
+        /// The hub wants TLS, which was not expected.
+        wants_tls: bool,
+        /// Its certificate is somebody else's.
+        wrong_name: bool,
+    },
 }
 
 /// A leaf link.
@@ -84,6 +127,20 @@ pub struct Leaf {
     pub stamp: u64,
     /// Time to wait before the next connection, where it is not the usual one.
     pub delay: Option<Duration>,
+    /// The hub wants TLS, which we had not expected.
+    pub wants_tls: bool,
+    /// Its certificate is somebody else's.
+    pub wrong_name: bool,
+    /// How it is compressed, as monitoring shows it (TOPO-57).
+    pub compression: &'static str,
+    /// What was agreed on, while the level depends on round trips.
+    pub adapts: Option<Mode>,
+    /// Nothing more is said about compression.
+    pub negotiated: bool,
+    /// Compression begins with the next byte that comes.
+    pub switches: bool,
+    /// The first INFO, while TLS begins.
+    pub greeting: Option<Box<LeafInfo>>,
 }
 
 impl Leaf {
@@ -104,6 +161,13 @@ impl Leaf {
             refused: None,
             stamp: 0,
             delay: None,
+            wants_tls: false,
+            wrong_name: false,
+            compression: "not supported",
+            adapts: None,
+            negotiated: false,
+            switches: false,
+            greeting: None,
         }
     }
 
@@ -237,6 +301,10 @@ mod tests {
             isolated: false,
             request_isolation: false,
             first_info_timeout: Duration::from_secs(1),
+            tls: None,
+            tls_first: false,
+            websocket: None,
+            compression: Mode::default(),
         }
     }
 

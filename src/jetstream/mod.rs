@@ -9,3 +9,4 @@ pub mod limits;
 pub mod replicate;
 pub mod store;
 pub mod stream;
+pub mod usage;

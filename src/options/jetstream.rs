@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use crate::jetstream::api::response::AccountLimits as JetStreamAccountLimits;
+pub use crate::jetstream::limits::AccountTiers;
 use crate::jetstream::limits::DEFAULT_MAX_CONSUMERS;
 
 /// JetStream of the server.

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::transport::s2::level::Mode as CompressionMode;
+
 use super::{TlsOptions, UserOptions};
 
 /// The `leafnodes` block (TOPO-48).
@@ -30,6 +32,8 @@ pub struct LeafOptions {
     pub reconnect: Duration,
     /// Time an attempt may take.
     pub dial_timeout: Duration,
+    /// How links may be compressed that others make.
+    pub compression: CompressionMode,
     /// Servers this one connects to.
     pub remotes: Vec<RemoteOptions>,
 }
@@ -48,6 +52,7 @@ impl Default for LeafOptions {
             isolate: false,
             reconnect: Duration::from_secs(1),
             dial_timeout: Duration::from_secs(1),
+            compression: CompressionMode::default(),
             remotes: Vec::new(),
         }
     }
@@ -66,6 +71,12 @@ pub struct RemoteOptions {
     pub nkey: Option<String>,
     /// TLS is asked for.
     pub tls: Option<TlsOptions>,
+    /// Over a WebSocket, messages may be compressed.
+    pub websocket_compression: bool,
+    /// Over a WebSocket, the hub is asked to take frames without masks.
+    pub websocket_no_masking: bool,
+    /// Only `urls` are used, whatever others the hub names.
+    pub ignore_discovered: bool,
     /// This server is the hub of the link.
     pub hub: bool,
     /// What is not taken.
@@ -82,6 +93,8 @@ pub struct RemoteOptions {
     pub first_info_timeout: Option<Duration>,
     /// Time an attempt may take.
     pub dial_timeout: Option<Duration>,
+    /// How the link may be compressed.
+    pub compression: CompressionMode,
     /// Not in use.
     pub disabled: bool,
 }

@@ -10,6 +10,7 @@ mod leafnodes;
 mod operator;
 mod peers;
 mod reload;
+mod remotes;
 pub mod run;
 mod shards;
 mod stapling;

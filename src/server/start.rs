@@ -20,7 +20,7 @@ use super::system::requests::Requests;
 use super::system::services::{self, Service};
 use super::system::traces::Traces;
 use super::transports::{Doors, listen_websocket};
-use super::{identity, leafnodes, shards};
+use super::{identity, leafnodes, remotes, shards};
 use crate::accounts::registry::Accounts;
 use crate::ids::{Listener, SYSTEM_ACCOUNT};
 use crate::io::probe::{self, ProbeError};
@@ -234,7 +234,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         (doors, leaf_settings),
     );
     let stores = folder.clone().map(|it| it as Arc<dyn Stores>);
-    settings.jetstream = super::jetstream::settings::of(&options, &settings.accounts, stores);
+    settings.jetstream = super::jetstream::settings::of(&options, &settings.accounts, stores, None);
     let settings = Arc::new(settings);
     let (to_services, messages) = services::queue();
     let (posts, ends) = shards::wire(shards, options.client.max_connections, to_services)
@@ -326,7 +326,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         .map_err(|cause| StartError::Shard { shard, cause })?;
         handle.threads.push(thread);
     }
-    leafnodes::solicit(&handle.reloader.options().leafnodes, &handle.shared)
+    remotes::solicit(&handle.reloader.options(), &handle.shared)
         .map_err(|cause| StartError::Shard { shard: 0, cause })?;
     handle.shared.ready.store(true, Ordering::Release);
     handle.reloader.watch(stapled);
@@ -408,9 +408,9 @@ pub(super) fn settings(
         metadata: &options.metadata,
         feature_flags: &identity::feature_flags(options),
     };
-    let jetstream = before.and_then(|it| it.jetstream.as_ref());
+    let jetstream = before.and_then(|it| it.jetstream.as_deref());
     let stores = jetstream.and_then(|it| it.stores.clone());
-    let jetstream = super::jetstream::settings::of(options, &accounts, stores);
+    let jetstream = super::jetstream::settings::of(options, &accounts, stores, jetstream);
     Settings {
         identity: ServerIdentity::new(&info, told, sequence),
         number: before.map_or(0, |it| it.number + 1),

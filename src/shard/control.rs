@@ -13,7 +13,7 @@ use crate::io::wake::Waker;
 use crate::shard::events::ServerEvent;
 use crate::shard::internal::InternalAction;
 use crate::shard::jetstream::Command;
-use crate::shard::leaf::LinkIdentity;
+use crate::shard::leaf::{LinkIdentity, LinkNews};
 use crate::shard::report::{Query, ShardReport};
 use crate::shard::requested::{ClientAction, ClientOutcome};
 use crate::shard::settings::Settings;
@@ -43,8 +43,8 @@ pub enum Control<S> {
         address: PeerAddress,
         /// What to say.
         with: Box<Solicited>,
-        /// Told when it has ended, and what to wait for before the next one if that is not usual.
-        ended: Sender<Option<Duration>>,
+        /// Told what becomes of it.
+        news: Sender<LinkNews>,
     },
     /// A server has connected to another shard: an older link of it is to end.
     LinkOpened(Box<LinkIdentity>, ConnectionId),

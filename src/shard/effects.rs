@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::auth::authenticate::PasswordCheck;
 use crate::ids::{AccountId, ConnectionId, ShardId, Slot, StoreId};
 use crate::jetstream::store::DiskOperation;
 use crate::shard::internal::{AccountSought, InternalMessage, PeerCheck, Question};
 use crate::shard::jetstream::Command;
-use crate::shard::leaf::LinkIdentity;
+use crate::shard::leaf::{LinkIdentity, LinkNews};
 
 /// Weight of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,9 +65,8 @@ pub enum Effect {
     Disk(StoreId, DiskOperation),
     /// Ask something of another shard about streams.
     JetStream(ShardId, Box<Command>),
-    /// A link that we had made has ended; the next one is to be made after this time, where it is
-    /// not the usual one.
-    LinkEnded(u32, Option<Duration>),
+    /// Tell whoever made the link to this remote.
+    LinkNews(u32, LinkNews),
     /// A server has connected: the other shards may have an older link of it.
     LinkOpened(Box<LinkIdentity>, ConnectionId),
     /// Write a line to the log.

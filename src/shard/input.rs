@@ -140,6 +140,10 @@ impl Core {
                     return whole;
                 }
                 Step::Closed => return whole,
+                Step::Compressed(used) => {
+                    self.compression_begins(index, &input[used..]);
+                    return whole;
+                }
             }
         }
         whole - input.len()
@@ -173,6 +177,10 @@ impl Core {
                 }
                 Step::Closed => {
                     *input = &[];
+                    return true;
+                }
+                Step::Compressed(_) => {
+                    self.compression_begins(index, std::mem::take(input));
                     return true;
                 }
             }
@@ -258,4 +266,6 @@ pub(super) enum Step {
     More(Option<usize>),
     /// The connection is closing: the rest has no meaning.
     Closed,
+    /// That many bytes were an operation, the rest is compressed.
+    Compressed(usize),
 }

@@ -146,7 +146,11 @@ impl Core {
         let Some(connection) = self.local.connections.at(index) else {
             return false;
         };
-        if connection.leaf.is_some() {
+        if let Some(leaf) = &connection.leaf {
+            // They may have to say first how they want to be compressed.
+            if !leaf.negotiated && first.eq_ignore_ascii_case(&b'I') {
+                return true;
+            }
             self.leaf_must_connect(index);
             return false;
         }
@@ -431,6 +435,9 @@ impl Core {
             keep_alive.rtt = keep_alive.sent_at.map(|sent_at| now.since(sent_at));
         }
         keep_alive.outstanding = 0;
+        if connection.leaf.is_some() {
+            self.leaf_adapts(index);
+        }
     }
 
     /// The PING timer of a connection went off (CORE-59, CORE-60).

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, SyncSender};
 use std::time::Duration;
 
-use crate::connection::leaf::Solicited;
+use crate::connection::leaf::{LinkNews, Solicited};
 use crate::ids::{AccountId, ConnectionId, Listener, PeerAddress, ShardId};
 use crate::io::wake::Waker;
 use crate::io::{Driver, Event};
@@ -101,7 +101,7 @@ pub struct Shard<D: Driver> {
     ending: Option<Nanos>,
     patience: Patience,
     /// Who made the links to other servers, by remote.
-    links: HashMap<u32, Sender<Option<Duration>>>,
+    links: HashMap<u32, Sender<LinkNews>>,
 }
 
 impl<D: Driver> Shard<D> {
@@ -418,8 +418,8 @@ impl<D: Driver> Shard<D> {
                 cid,
                 address,
                 with,
-                ended,
-            } => self.link(socket, (cid, address), with, ended),
+                news,
+            } => self.link(socket, (cid, address), with, news),
             Control::LinkOpened(identity, cid) => self.core.replace_link(&identity, cid),
             Control::Verified {
                 slot,
@@ -471,7 +471,7 @@ impl<D: Driver> Shard<D> {
         socket: D::Socket,
         (cid, address): (Option<ConnectionId>, PeerAddress),
         with: Box<Solicited>,
-        ended: Sender<Option<Duration>>,
+        news: Sender<LinkNews>,
     ) {
         let (shard, cid) = match (cid, &mut self.parts.admission) {
             (Some(cid), _) => (self.id, cid),
@@ -484,11 +484,11 @@ impl<D: Driver> Shard<D> {
                 cid: Some(cid),
                 address,
                 with,
-                ended,
+                news,
             });
             return;
         }
-        self.links.insert(with.remote, ended);
+        self.links.insert(with.remote, news);
         let connection = self.core.solicit(cid, address, *with);
         self.driver.attach(connection, socket);
     }
@@ -617,10 +617,14 @@ impl<D: Driver> Shard<D> {
                         self.core.answered(slot, asked, Err(why.into()));
                     }
                 }
-                Effect::LinkEnded(remote, delay) => {
+                Effect::LinkNews(remote, news) => {
+                    let ended = matches!(news, LinkNews::Ended { .. });
                     // Who made it may have ended: then nobody makes another.
-                    if let Some(ended) = self.links.remove(&remote) {
-                        let _ = ended.send(delay);
+                    if let Some(maker) = self.links.get(&remote) {
+                        let _ = maker.send(news);
+                    }
+                    if ended {
+                        self.links.remove(&remote);
                     }
                 }
                 Effect::LinkOpened(identity, cid) => {

@@ -60,11 +60,7 @@ impl TlsSettings {
 
     /// Is a peer with these certificates let in, as far as pins say?
     pub fn admits(&self, certificates: &[CertificateDer<'_>]) -> bool {
-        if self.pinned.is_empty() {
-            return true;
-        }
-        let hash = certificates.first().and_then(identity::public_key_hash);
-        hash.is_some_and(|hash| self.pinned.contains(&hash))
+        identity::is_pinned(&self.pinned, certificates)
     }
 }
 

@@ -9,6 +9,7 @@ pub mod http;
 pub mod jetstream;
 pub mod responder;
 pub mod server;
+pub mod shape;
 pub mod signer;
 pub mod tls;
 pub mod websocket;

@@ -8,7 +8,7 @@ use super::inactive::check::{Fields, block, flag, integer, storage_bytes, storag
 use super::report::{Report, strict_duration, type_in};
 use super::value::{Map, Node, Value};
 use crate::options::{
-    JetStreamAccountLimits, JetStreamLimits, JetStreamOptions, Options, StoreCipher,
+    AccountTiers, JetStreamAccountLimits, JetStreamLimits, JetStreamOptions, Options, StoreCipher,
 };
 use crate::routing::subject::is_valid_pattern;
 
@@ -301,16 +301,17 @@ pub fn default_domains(
 }
 
 /// `jetstream` of an account; `None` if it has none (JS-244).
-pub fn of_account(report: &mut Report, value: &Value) -> Option<JetStreamAccountLimits> {
+pub fn of_account(report: &mut Report, value: &Value) -> Option<AccountTiers> {
     let mut limits = JetStreamAccountLimits::default();
-    match &value.node {
+    let limits = match &value.node {
         Node::Bool(on) => on.then_some(limits),
         Node::Map(map) => {
             account_limits(report, map, &mut limits);
             Some(limits)
         }
         _ => word(report, value).then_some(limits),
-    }
+    };
+    limits.map(AccountTiers::One)
 }
 
 fn account_limits(report: &mut Report, map: &Map, limits: &mut JetStreamAccountLimits) {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use super::error::ProblemKind;
 use super::inactive::links;
 use super::report::Report;
 use super::value::{Map, Node, Value};
 use super::{duration, listen, tls};
-use crate::options::{LeafOptions, RemoteOptions, UserOptions};
+use crate::options::{CompressionMode, LeafOptions, RemoteOptions, UserOptions};
 
 /// Reads the block; what is wrong with it is noted.
 pub fn read(report: &mut Report, value: &Value) -> LeafOptions {
@@ -48,6 +49,7 @@ fn entry(report: &mut Report, key: &str, value: &Value, options: &mut LeafOption
             options.reconnect = time(value).unwrap_or(options.reconnect);
         }
         "dial_timeout" => options.dial_timeout = time(value).unwrap_or(options.dial_timeout),
+        "compression" => options.compression = compression(report, value),
         "authorization" => {
             if let Node::Map(map) = &value.node {
                 authorization(map, options);
@@ -64,6 +66,40 @@ fn entry(report: &mut Report, key: &str, value: &Value, options: &mut LeafOption
         }
         _ => {}
     }
+}
+
+/// A mode, a switch, or a block of a mode with its round trips (TOPO-41).
+fn compression(report: &mut Report, value: &Value) -> CompressionMode {
+    let mut mode = String::new();
+    let mut thresholds = Vec::new();
+    match &value.node {
+        Node::Bool(true) => return CompressionMode::default(),
+        Node::Bool(false) => return CompressionMode::Off,
+        Node::Map(map) => {
+            for (key, value) in map.iter() {
+                match String::from_utf8_lossy(key).to_lowercase().as_str() {
+                    "mode" => mode = value.text().unwrap_or_default().to_owned(),
+                    "rtt_thresholds" | "thresholds" | "rtts" | "rtt" => {
+                        let times = value.array().unwrap_or_default();
+                        let times = times.iter().filter_map(|it| it.text().ok());
+                        let times = times.filter_map(|it| duration::parse(it).ok());
+                        // What is negative counts as zero.
+                        let times = times.map(|it| u64::try_from(it).unwrap_or(0));
+                        thresholds = times.map(Duration::from_nanos).collect();
+                    }
+                    _ => {}
+                }
+            }
+        }
+        _ => mode = value.text().unwrap_or_default().to_owned(),
+    }
+    if mode.is_empty() {
+        return CompressionMode::default();
+    }
+    CompressionMode::parse(&mode, &thresholds).unwrap_or_else(|found| {
+        report.error(value, ProblemKind::TypeIn { text: "", found });
+        CompressionMode::default()
+    })
 }
 
 /// A time as a text, or seconds as a number.
@@ -143,7 +179,12 @@ fn remote(report: &mut Report, map: &Map) -> RemoteOptions {
             "account" | "local" => remote.account = text(),
             "creds" | "credentials" => remote.credentials = Some(text().into()),
             "nkey" | "seed" => remote.nkey = Some(text()).filter(|it| !it.is_empty()),
-            "tls" => remote.tls = tls::read_unchecked(report, value),
+            "tls" => remote.tls = tls::read_remote(report, value),
+            "ws_compress" | "ws_compression" | "websocket_compress" | "websocket_compression" => {
+                remote.websocket_compression = on;
+            }
+            "ws_no_masking" | "websocket_no_masking" => remote.websocket_no_masking = on,
+            "ignore_discovered_servers" => remote.ignore_discovered = on,
             "hub" => remote.hub = on,
             "deny_imports" | "deny_import" => remote.deny_imports = list(),
             "deny_exports" | "deny_export" => remote.deny_exports = list(),
@@ -152,6 +193,7 @@ fn remote(report: &mut Report, map: &Map) -> RemoteOptions {
             "request_isolation" => remote.request_isolation = on,
             "first_info_timeout" => remote.first_info_timeout = time(value),
             "dial_timeout" => remote.dial_timeout = time(value),
+            "compression" => remote.compression = compression(report, value),
             "disabled" => remote.disabled = on,
             _ => {}
         }

@@ -60,6 +60,9 @@ pub struct LeafInfo {
     pub domain: String,
     /// `host:port` of every leaf listener of its cluster; there, even if empty.
     pub leafnode_urls: Option<Vec<String>>,
+    /// `host:port` of every WebSocket listener of its cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ws_connect_urls: Option<Vec<String>>,
     /// Compression offered.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub compression: String,
@@ -168,6 +171,7 @@ impl LeafInfo {
                 "cluster" => self.cluster = value.string()?.unwrap_or_default(),
                 "domain" => self.domain = value.string()?.unwrap_or_default(),
                 "leafnode_urls" => self.leafnode_urls = strings(value)?,
+                "ws_connect_urls" => self.ws_connect_urls = strings(value)?,
                 "compression" => self.compression = value.string()?.unwrap_or_default(),
                 "connect_info" => self.connect_info = value.bool()?.unwrap_or_default(),
                 "info_on_connect" => self.info_on_connect = value.bool()?.unwrap_or_default(),

@@ -282,6 +282,7 @@ fn own(account: &TrustedAccount, cluster: Option<&str>) -> AccountOptions {
         name_tag: account.claims.standard.name.clone(),
         limits: account.claims.limits(),
         mappings,
+        jetstream: account.claims.jetstream(),
         imports: account
             .claims
             .body

@@ -9,7 +9,7 @@ use crate::jetstream::api::request::StreamConfigRequest;
 use crate::jetstream::api::response::typed_error;
 use crate::jetstream::api::subjects::{ApiSubject, Endpoint};
 use crate::jetstream::limits::{AccountTiers, ServerLimits, Streams, Surroundings};
-use crate::jetstream::stream::config::StreamConfig;
+use crate::jetstream::stream::config::{Storage, StreamConfig};
 use crate::jetstream::stream::create::{Creation, create_stream, update_stream};
 use crate::protocol::headers;
 use crate::routing::interest::Handler;
@@ -136,6 +136,7 @@ impl Core {
         }
         if ApiSubject::parse(subject).is_some() || self.js_is_system(message.account) {
             let (header, body) = split(message);
+            let client = self.js_audited(message);
             let request = Request {
                 account: message.account,
                 home: self.local.id,
@@ -143,6 +144,7 @@ impl Core {
                 reply: message.reply.map(Into::into),
                 header: header.into(),
                 body: body.into(),
+                client,
             };
             self.js_command(ShardId(0), Command::Ask(request));
         }
@@ -317,6 +319,10 @@ impl Core {
             return Default::default();
         };
         let tiers = settings.accounts.get(&account).cloned();
-        (settings.server, tiers.unwrap_or_default())
+        let mut server = settings.server;
+        let registry = &self.jetstream.registry;
+        server.reserved_memory = registry.reserved(Storage::Memory);
+        server.reserved_storage = registry.reserved(Storage::File);
+        (server, tiers.unwrap_or_default())
     }
 }

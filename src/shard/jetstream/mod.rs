@@ -7,6 +7,7 @@
 mod acks;
 mod advise;
 mod api;
+mod audit;
 mod command;
 mod consumers;
 mod deliver;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::ids::{AccountId, ShardId};
-use crate::jetstream::stream::config::StreamConfig;
+use crate::jetstream::stream::config::{Storage, StreamConfig};
 use crate::routing::subject;
 
 /// A stream as shard 0 knows it.
@@ -89,6 +89,13 @@ impl Registry {
         let owned = |at: usize| self.owned.get(at).copied().unwrap_or(0);
         let least = (0..shards).rev().min_by_key(|&at| owned(at));
         ShardId(least.unwrap_or(0) as u8)
+    }
+
+    /// Bytes there that streams of all accounts are promised.
+    pub fn reserved(&self, storage: Storage) -> i64 {
+        let all = self.streams.values().flat_map(BTreeMap::values);
+        let there = all.filter(|it| it.config.storage == storage);
+        there.fold(0, |sum, it| sum.saturating_add(it.config.max_bytes.max(0)))
     }
 
     /// A request has come.

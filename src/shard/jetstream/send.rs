@@ -98,10 +98,18 @@ impl Core {
 
     /// Answers a request, from where it was published.
     pub(super) fn js_answer(&mut self, request: &Request, answer: impl Into<Answer>) {
+        let answer = answer.into();
+        let audited = request.client.is_some().then(|| answer.body.clone());
+        self.js_reply(request, answer);
+        if let Some(body) = audited {
+            self.js_audit(request, &body);
+        }
+    }
+
+    fn js_reply(&mut self, request: &Request, answer: Answer) {
         let Some(reply) = &request.reply else {
             return;
         };
-        let answer = answer.into();
         if self.local.id != request.home {
             let answer = Command::Answer {
                 account: request.account,

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::connection::close_reason::CloseReason;
-use crate::connection::leaf::LeafStage;
+use crate::connection::leaf::{Leaf, LeafStage};
+use crate::ids::{AccountId, Listener};
 use crate::protocol::error_text;
 use crate::protocol::leaf::connect::LeafConnect;
 use crate::protocol::leaf::info::{LeafInfo, SERVER_PROTOCOL, SubjectLists};
@@ -26,9 +27,28 @@ pub struct LinkIdentity {
 }
 
 impl Core {
+    /// A server asked for a leaf link over a WebSocket. False where none are taken (TOPO-46).
+    pub(in crate::shard) fn becomes_leaf(&mut self, index: u32) -> bool {
+        let settings = Arc::clone(&self.local.settings);
+        if settings.leaf.port == 0 {
+            return false;
+        }
+        let Some(connection) = self.local.connections.at(index) else {
+            return false;
+        };
+        connection.listener = Listener::Leaf;
+        connection.leaf = Some(Box::new(Leaf::accepted(settings.leaf.isolate)));
+        self.join(index, AccountId::GLOBAL);
+        self.prepare(index);
+        self.local
+            .log(Level::Info, index, "Leafnode connection created");
+        true
+    }
+
     /// Sends the INFO of a leaf listener; `connected` for the second one, after CONNECT.
     pub(in crate::shard) fn send_leaf_info(&mut self, index: u32, connected: bool) {
         let settings = Arc::clone(&self.local.settings);
+        let compression = self.offered_compression(index);
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
@@ -61,6 +81,7 @@ impl Core {
             cluster: own.cluster.clone(),
             domain: server.domain.clone(),
             leafnode_urls: Some(own.urls.clone()),
+            ws_connect_urls: Some(server.ws_connect_urls.clone()).filter(|it| !it.is_empty()),
             info_on_connect: true,
             api_lvl: server.api_lvl,
             ..LeafInfo::default()
@@ -81,6 +102,12 @@ impl Core {
             }
         } else {
             info.nonce = String::from_utf8_lossy(&connection.nonce).into_owned();
+            info.compression = match &connection.leaf {
+                // Again, after both agreed.
+                Some(leaf) if leaf.negotiated && leaf.adapts.is_none() => leaf.compression,
+                _ => compression,
+            }
+            .to_owned();
         }
         let line = info.line();
         self.send(index, &line);
@@ -117,6 +144,7 @@ impl Core {
         connection.keep_alive.rtt = Some(now.since(connection.start_at));
         connection.limits.headers = !settings.limits.no_header_support && connect.headers;
         if let Some(leaf) = &mut connection.leaf {
+            leaf.negotiated = true;
             leaf.spoke = connect.is_hub;
             leaf.server = connect.name;
             leaf.domain = connect.domain;

@@ -17,7 +17,10 @@ impl Core {
         match parser::next_op(input, &connection.limits) {
             Ok(LeafProgress::Op { op, used }) => {
                 self.leaf_execute(index, &op);
-                Step::Used(used)
+                match matches!(op, LeafOp::Info { .. }) && self.leaf_switches(index) {
+                    true => Step::Compressed(used),
+                    false => Step::Used(used),
+                }
             }
             Ok(LeafProgress::Incomplete { needed }) => Step::More(needed),
             Err(error) => {
@@ -43,7 +46,14 @@ impl Core {
             (LeafOp::Err { text }, _) => self.leaf_error(index, text),
             (LeafOp::Connect { json }, LeafStage::AwaitsConnect) => self.leaf_connect(index, json),
             (LeafOp::Info { json }, _) => self.leaf_info(index, json),
-            (LeafOp::Connect { .. }, _) | (_, LeafStage::AwaitsConnect | LeafStage::AwaitsInfo) => {
+            (LeafOp::Connect { .. }, _)
+            | (
+                _,
+                LeafStage::AwaitsConnect
+                | LeafStage::AwaitsInfo
+                | LeafStage::AwaitsTls
+                | LeafStage::AwaitsCompressed,
+            ) => {
                 self.send_error(index, crate::protocol::error_text::AUTHORIZATION_VIOLATION);
                 self.close(index, CloseReason::ProtocolViolation);
             }

