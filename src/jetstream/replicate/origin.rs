@@ -560,6 +560,7 @@ impl Origin {
             name: self.source.name.clone(),
             external: self.source.external.clone(),
             lag: self.lag,
+            seq: self.position.seq,
             active: self.heard.map_or(Span(-1), |at| now.since(at).into()),
             error: self.error.clone(),
             filter_subject: self.source.filter_subject.clone(),
