@@ -137,6 +137,8 @@ pub struct Leaf {
     pub adapts: Option<Mode>,
     /// Nothing more is said about compression.
     pub negotiated: bool,
+    /// Shards that may have an older link of the same server, which must end first.
+    pub replacing: usize,
     /// Compression begins with the next byte that comes.
     pub switches: bool,
     /// The first INFO, while TLS begins.
@@ -166,6 +168,7 @@ impl Leaf {
             compression: "not supported",
             adapts: None,
             negotiated: false,
+            replacing: 0,
             switches: false,
             greeting: None,
         }

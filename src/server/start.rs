@@ -187,7 +187,15 @@ impl Builder {
 
 fn start(options: Options) -> Result<ServerHandle, StartError> {
     check(&options)?;
-    let (vouched, source) = Vouched::new(&options)?;
+    let folder = match options.jetstream.enabled {
+        true => StoreFolder::new(&options.jetstream).map(Arc::new).map(Some),
+        false => Ok(None),
+    };
+    let folder = folder.map_err(|cause| StartError::Shard { shard: 0, cause })?;
+    let (mut vouched, source) = Vouched::new(&options)?;
+    if let Some(folder) = &folder {
+        vouched.load_those(&folder.accounts(), &source);
+    }
     let (accounts, logins) = view(&Accounts::default(), &options, &vouched)?;
     let accounts = Arc::new(accounts);
     let cpus = executor::allowed_cpus();
@@ -216,11 +224,6 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         &logins.client,
         client_address.port(),
     ));
-    let folder = match options.jetstream.enabled {
-        true => StoreFolder::new(&options.jetstream).map(Arc::new).map(Some),
-        false => Ok(None),
-    };
-    let folder = folder.map_err(|cause| StartError::Shard { shard: 0, cause })?;
     let leaf_port = leaf_address.map_or(0, |it| it.port());
     let leaf_settings =
         leafnodes::settings(&options, &accounts, leaf_port).map_err(OperatorError::from)?;
@@ -239,9 +242,10 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     let (to_services, messages) = services::queue();
     let (posts, ends) = shards::wire(shards, options.client.max_connections, to_services)
         .map_err(|cause| StartError::Shard { shard: 0, cause })?;
-    if let Some(folder) = &folder {
-        recovery::run(folder, &settings.accounts, &posts);
-    }
+    let unrecovered = match &folder {
+        Some(folder) => recovery::run(folder, &settings.accounts, &posts),
+        None => Vec::new(),
+    };
     let lame_duck = LameDuck {
         duration: options.lame_duck_duration,
         grace: options.lame_duck_grace_period,
@@ -259,6 +263,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         http_port: monitor.as_ref().map_or(0, |(_, address)| address.port()),
         shards,
         feature_flags,
+        unrecovered: unrecovered.into(),
         start,
         config_load: start,
     }));
@@ -272,6 +277,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
             client_address.port(),
             websocket_address,
             vouched,
+            folder,
         )),
         shared,
         threads: Vec::with_capacity(shards),
@@ -407,6 +413,8 @@ pub(super) fn settings(
         tags: &options.tags,
         metadata: &options.metadata,
         feature_flags: &identity::feature_flags(options),
+        jetstream: options.jetstream.enabled,
+        domain: options.jetstream.domain.as_deref(),
     };
     let jetstream = before.and_then(|it| it.jetstream.as_deref());
     let stores = jetstream.and_then(|it| it.stores.clone());

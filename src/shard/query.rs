@@ -46,6 +46,7 @@ impl Core {
                     .map(|it| subscription(it, accounts.name(it.account), cid(it.connection)))
                     .collect();
             }
+            Query::JetStream(wanted) => report.jetstream = self.js_report(wanted),
             Query::Accounts => {
                 let accounts = &self.local.settings.accounts;
                 let tables = self.tables.iter();

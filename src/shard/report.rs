@@ -8,6 +8,7 @@ pub use crate::auth::certificate::ShownCertificate;
 use crate::connection::connection::Traffic;
 use crate::ids::{ConnectionId, Listener, PeerAddress, ShardId};
 use crate::routing::interest::RoutingStats;
+use crate::shard::jetstream::report::{JetStreamQuery, JetStreamReport};
 use crate::time::WallTime;
 
 /// A question put to every shard.
@@ -21,6 +22,8 @@ pub enum Query {
     Subscriptions,
     /// Counters and those of each account.
     Accounts,
+    /// Counters and streams.
+    JetStream(JetStreamQuery),
 }
 
 /// Which connections to report and how much of each.
@@ -149,6 +152,8 @@ pub struct ShardReport {
     pub subscriptions: Vec<SubscriptionReport>,
     /// Accounts that did something on this shard, if asked for; unordered.
     pub accounts: Vec<AccountReport>,
+    /// JetStream, if asked for.
+    pub jetstream: JetStreamReport,
 }
 
 /// One account on one shard.

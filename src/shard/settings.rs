@@ -64,6 +64,8 @@ impl Settings {
             tags: &[],
             metadata: &BTreeMap::new(),
             feature_flags: &BTreeMap::new(),
+            jetstream: false,
+            domain: None,
         };
         let info = Arc::new(ServerInfo::default());
         Self {

@@ -23,6 +23,8 @@ mod pressure;
 mod receive;
 mod registry;
 mod replicate;
+pub mod report;
+mod requests;
 mod send;
 pub mod settings;
 mod start;

@@ -108,6 +108,11 @@ impl Registry {
         self.requests.entry(account).or_default().errors += 1;
     }
 
+    /// Requests of every account that made any.
+    pub fn all_requests(&self) -> impl Iterator<Item = (AccountId, Requests)> {
+        self.requests.iter().map(|(account, it)| (*account, *it))
+    }
+
     pub fn requests(&self, account: AccountId) -> Requests {
         self.requests.get(&account).copied().unwrap_or_default()
     }

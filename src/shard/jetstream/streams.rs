@@ -41,7 +41,7 @@ impl Core {
     /// Carries out what a shard asks.
     pub(super) fn js_carry_out(&mut self, command: Command) {
         match command {
-            Command::Ask(request) => self.js_request(&request),
+            Command::Ask(request) => self.js_queue_request(request),
             Command::Create {
                 request,
                 config,

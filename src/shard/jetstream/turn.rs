@@ -50,9 +50,10 @@ impl Core {
             while let Some(command) = self.jetstream.commands.pop_front() {
                 self.js_carry_out(command);
             }
+            self.js_take_requests();
             self.js_watch_interest();
             let busy = std::mem::take(&mut self.jetstream.busy);
-            if busy.is_empty() {
+            if busy.is_empty() && self.jetstream.commands.is_empty() {
                 break;
             }
             for key in busy {

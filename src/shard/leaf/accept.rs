@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::connection::close_reason::CloseReason;
+use crate::connection::connection::{Holds, Owed};
 use crate::connection::leaf::{Leaf, LeafStage};
-use crate::ids::{AccountId, Listener};
+use crate::ids::{AccountId, Listener, Slot};
 use crate::protocol::error_text;
 use crate::protocol::leaf::connect::LeafConnect;
 use crate::protocol::leaf::info::{LeafInfo, SERVER_PROTOCOL, SubjectLists};
@@ -192,18 +193,60 @@ impl Core {
             remote_account: leaf.account.clone(),
             account: connection.tenant.name.to_string(),
         };
-        let (cid, interval) = (connection.cid, settings.limits.ping_interval);
+        let (cid, slot) = (connection.cid, connection.slot);
+        if identity.server.is_empty() || identity.remote_account.is_empty() {
+            return self.leaf_let_in(index);
+        }
+        self.replace_link(&identity, cid);
+        let others = self.local.peers.others().count();
+        if others == 0 {
+            return self.leaf_let_in(index);
+        }
+        // What an older link brought must be gone before this one hears what interest there is:
+        // its own would look like a loop to it.
+        if let Some(connection) = self.local.connections.at(index)
+            && let Some(leaf) = &mut connection.leaf
+        {
+            leaf.replacing = others;
+            connection.holds.add(Holds::VERIFY);
+        }
+        let news = Effect::LinkOpened(Box::new(identity), cid, slot);
+        self.local.effects.push(news);
+    }
+
+    /// Another shard has no older link of this server any more, and has said so to the others.
+    pub fn link_replaced(&mut self, slot: Slot) {
+        let Some(connection) = self.local.connections.of(slot) else {
+            return;
+        };
+        let Some(leaf) = &mut connection.leaf else {
+            return;
+        };
+        leaf.replacing = leaf.replacing.saturating_sub(1);
+        if leaf.replacing > 0 || connection.closing() || !connection.holds.remove(Holds::VERIFY) {
+            return;
+        }
+        if !connection.holds.any() {
+            self.local.ready.push(slot);
+        }
+        // What it said to us comes before the answer to this.
+        self.local.peers.broadcast_mark();
+        connection.interest_mark = self.local.peers.interest_sent();
+        self.after_barrier(slot.index, Owed::Link);
+    }
+
+    /// Answers CONNECT.
+    pub(in crate::shard) fn leaf_let_in(&mut self, index: u32) {
+        let interval = self.local.settings.limits.ping_interval;
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
         let first_ping = interval.min(crate::limits::FIRST_PING);
         connection.deadlines.ping = self.local.now + first_ping;
         if let Some(leaf) = &mut connection.leaf {
             leaf.stage = LeafStage::Open;
         }
         self.local.arm(index);
-        if !identity.server.is_empty() && !identity.remote_account.is_empty() {
-            self.replace_link(&identity, cid);
-            let news = Effect::LinkOpened(Box::new(identity), cid);
-            self.local.effects.push(news);
-        }
         self.send_leaf_info(index, true);
         self.announce_all(index);
     }
@@ -213,12 +256,12 @@ impl Core {
         let old = self.local.connections.iter().find(|it| {
             let same = |leaf: &crate::connection::leaf::Leaf| {
                 leaf.solicited.is_none()
-                    && leaf.stage == LeafStage::Open
                     && leaf.server == identity.server
                     && leaf.cluster == identity.cluster
                     && leaf.account == identity.remote_account
             };
             it.cid < by
+                && it.connected
                 && !it.closing()
                 && *it.tenant.name == *identity.account
                 && it.leaf.as_deref().is_some_and(same)
