@@ -28,6 +28,7 @@ mod jetstream_ack;
 mod jetstream_api;
 mod jetstream_config;
 mod jetstream_consumer;
+mod jetstream_copies;
 mod jetstream_direct;
 mod jetstream_events;
 mod jetstream_monitoring;
