@@ -87,6 +87,8 @@ pub enum Owed {
     Pong,
     /// The `+OK` of a verbose client.
     Ok,
+    /// The answer to a link's CONNECT, and our interest.
+    Link,
 }
 
 /// What a connection has sent or was sent.

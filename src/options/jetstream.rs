@@ -44,8 +44,8 @@ pub struct JetStreamOptions {
     pub max_buffered_size: u64,
     /// Requests that may wait (JS-9).
     pub request_queue_limit: usize,
-    /// Requests that only ask and may wait (JS-9).
-    pub info_queue_limit: usize,
+    /// Requests that only ask and may wait; as many as of the others if `None` (JS-9).
+    pub info_queue_limit: Option<usize>,
     /// Accounts without JetStream use that of a domain behind a leaf node.
     pub default_domains: BTreeMap<String, String>,
 }
@@ -74,7 +74,7 @@ impl Default for JetStreamOptions {
             max_buffered_msgs: 0,
             max_buffered_size: 0,
             request_queue_limit: QUEUE_LIMIT,
-            info_queue_limit: QUEUE_LIMIT,
+            info_queue_limit: None,
             default_domains: BTreeMap::new(),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::start::{StartError, listen};
 use crate::accounts::registry::Accounts;
 use crate::auth::authenticate::{AuthConfigError, Authenticator};
-use crate::options::{AuthOptions, LeafOptions, Options};
+use crate::options::{AuthOptions, LeafOptions, Options, WriteTimeoutPolicy};
 use crate::shard::leaf::settings::LeafSettings;
 
 /// Opens the leaf node listener, if there is to be one.
@@ -61,8 +61,16 @@ pub(super) fn settings(
         authenticator,
         auth_timeout: own.auth_timeout,
         min_version: own.min_version.clone(),
-        cluster: options.cluster_name.clone().unwrap_or_default(),
+        cluster: String::new(), // INFO has it
+        clustered: options.cluster_name.is_some(),
+        without_domain: {
+            let domains = options.jetstream.default_domains.iter();
+            let without = domains.filter(|(_, domain)| domain.is_empty());
+            without.map(|(account, _)| account.clone()).collect()
+        },
         isolate: own.isolate,
+        write_deadline: own.write_deadline,
+        closes_late: own.write_timeout == WriteTimeoutPolicy::Close,
         compression: own.compression.clone(),
     })
 }

@@ -15,6 +15,8 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::handle::Shared;
+use super::jetstream::folder::StoreFolder;
+use super::jetstream::recovery;
 use super::operator::{Logins, OperatorError, Vouched, view};
 use super::stapling::{Stapled, Watch};
 use super::transports::Doors;
@@ -86,6 +88,8 @@ pub struct Reloader {
     current: Mutex<Current>,
     /// What monitoring shows.
     facts: Arc<CurrentFacts>,
+    /// Where streams are kept.
+    folder: Option<Arc<StoreFolder>>,
     /// The port clients connect to.
     port: u16,
     /// Where WebSocket clients connect.
@@ -112,6 +116,7 @@ impl Reloader {
         port: u16,
         websocket: Option<SocketAddr>,
         vouched: Vouched,
+        folder: Option<Arc<StoreFolder>>,
     ) -> Self {
         let options = Arc::clone(&facts.now().options);
         Self {
@@ -123,6 +128,7 @@ impl Reloader {
                 watches: Vec::new(),
             }),
             facts,
+            folder,
             port,
             websocket,
             reloads: AtomicU64::new(0),
@@ -287,6 +293,7 @@ impl Reloader {
             trusted: vouched.accounts(),
             ..ServerFacts::clone(&self.facts.now())
         });
+        self.restore_streams(&before, &settings.accounts);
         current.settings = settings;
         current.vouched = vouched;
         for key in changed {
@@ -374,6 +381,7 @@ impl Reloader {
             config_load: shards::wall_time(),
             ..ServerFacts::clone(&self.facts.now())
         });
+        self.restore_streams(&current.settings.accounts, &settings.accounts);
         *current = Current {
             options,
             settings,
@@ -405,6 +413,22 @@ impl Reloader {
             logins,
             doors,
         ))
+    }
+
+    /// Restores the streams of accounts that were not known `before`.
+    fn restore_streams(&self, before: &Accounts, accounts: &Accounts) {
+        let Some(folder) = &self.folder else {
+            return;
+        };
+        let facts = self.facts.now();
+        let posts = &self.shared.shards.0;
+        let missing = recovery::late(folder, (before, accounts), posts, &facts.unrecovered);
+        if let Some(missing) = missing {
+            self.facts.replace(ServerFacts {
+                unrecovered: missing.into(),
+                ..ServerFacts::clone(&facts)
+            });
+        }
     }
 
     /// Gives the settings to the shards; returns when all run under them.

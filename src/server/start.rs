@@ -187,7 +187,15 @@ impl Builder {
 
 fn start(options: Options) -> Result<ServerHandle, StartError> {
     check(&options)?;
-    let (vouched, source) = Vouched::new(&options)?;
+    let folder = match options.jetstream.enabled {
+        true => StoreFolder::new(&options.jetstream).map(Arc::new).map(Some),
+        false => Ok(None),
+    };
+    let folder = folder.map_err(|cause| StartError::Shard { shard: 0, cause })?;
+    let (mut vouched, source) = Vouched::new(&options)?;
+    if let Some(folder) = &folder {
+        vouched.load_those(&folder.accounts(), &source);
+    }
     let (accounts, logins) = view(&Accounts::default(), &options, &vouched)?;
     let accounts = Arc::new(accounts);
     let cpus = executor::allowed_cpus();
@@ -216,11 +224,6 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         &logins.client,
         client_address.port(),
     ));
-    let folder = match options.jetstream.enabled {
-        true => StoreFolder::new(&options.jetstream).map(Arc::new).map(Some),
-        false => Ok(None),
-    };
-    let folder = folder.map_err(|cause| StartError::Shard { shard: 0, cause })?;
     let leaf_port = leaf_address.map_or(0, |it| it.port());
     let leaf_settings =
         leafnodes::settings(&options, &accounts, leaf_port).map_err(OperatorError::from)?;
@@ -274,6 +277,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
             client_address.port(),
             websocket_address,
             vouched,
+            folder,
         )),
         shared,
         threads: Vec::with_capacity(shards),
@@ -405,7 +409,7 @@ pub(super) fn settings(
 ) -> Settings {
     let sequence = before.map_or_else(Arc::default, |it| it.identity.sequence());
     let told = Told {
-        cluster: options.cluster_name.as_deref(),
+        cluster: Some(info.cluster.as_str()).filter(|it| !it.is_empty()),
         tags: &options.tags,
         metadata: &options.metadata,
         feature_flags: &identity::feature_flags(options),
@@ -418,8 +422,11 @@ pub(super) fn settings(
     Settings {
         identity: ServerIdentity::new(&info, told, sequence),
         number: before.map_or(0, |it| it.number + 1),
+        leaf: LeafSettings {
+            cluster: info.cluster.clone(),
+            ..leaf
+        },
         info,
-        leaf,
         output_share: options.memory_limit.map(|it| output_share(it, shards)),
         websocket_authenticator: logins.websocket,
         transports: doors.transports,

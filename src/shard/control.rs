@@ -47,7 +47,18 @@ pub enum Control<S> {
         news: Sender<LinkNews>,
     },
     /// A server has connected to another shard: an older link of it is to end.
-    LinkOpened(Box<LinkIdentity>, ConnectionId),
+    LinkOpened {
+        /// Who it is.
+        identity: Box<LinkIdentity>,
+        /// The new link.
+        cid: ConnectionId,
+        /// Its shard, which waits to hear that this was done.
+        from: ShardId,
+        /// Its place there.
+        slot: Slot,
+    },
+    /// An older link of the server at this place has ended here, if there was one.
+    LinkReplaced(Slot),
     /// A password has been checked.
     Verified {
         /// Connection it belongs to.

@@ -68,7 +68,7 @@ pub enum Effect {
     /// Tell whoever made the link to this remote.
     LinkNews(u32, LinkNews),
     /// A server has connected: the other shards may have an older link of it.
-    LinkOpened(Box<LinkIdentity>, ConnectionId),
+    LinkOpened(Box<LinkIdentity>, ConnectionId, Slot),
     /// Write a line to the log.
     Log(Level, String),
 }

@@ -9,6 +9,7 @@ use crate::auth::cache::VerdictCache;
 use crate::auth::responses::Responses;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, Holds, NEVER, Owed, PendingCheck, Phase};
+use crate::connection::leaf::LeafStage;
 use crate::ids::{AccountId, Listener, Slot};
 use crate::limits;
 use crate::protocol::{encode, error_text};
@@ -407,6 +408,7 @@ impl Core {
     fn pay(&mut self, index: u32, owed: Owed) {
         match owed {
             Owed::Ok => self.send_ok(index),
+            Owed::Link => self.leaf_let_in(index),
             Owed::Pong => {
                 self.send(index, encode::PONG);
                 self.local.trace_out(index, "PONG", None);
@@ -474,6 +476,11 @@ impl Core {
     pub(super) fn auth_due(&mut self, index: u32) {
         let connection = self.local.connections.at(index);
         let leaf = connection.and_then(|it| it.leaf.as_ref());
+        if leaf.is_some_and(|it| it.stage == LeafStage::AwaitsInfo) {
+            self.local
+                .log(Level::Error, index, "read error: no INFO came in time");
+            return self.close(index, CloseReason::ReadError);
+        }
         if leaf.is_some_and(|it| it.solicited.is_some()) {
             let text = "Stale Leaf Node Connection - Closing";
             self.local.debug(index, || text.into());

@@ -420,7 +420,16 @@ impl<D: Driver> Shard<D> {
                 with,
                 news,
             } => self.link(socket, (cid, address), with, news),
-            Control::LinkOpened(identity, cid) => self.core.replace_link(&identity, cid),
+            Control::LinkOpened {
+                identity,
+                cid,
+                from,
+                slot,
+            } => {
+                self.core.replace_link(&identity, cid);
+                self.parts.posts[usize::from(from.0)].send(Control::LinkReplaced(slot));
+            }
+            Control::LinkReplaced(slot) => self.core.link_replaced(slot),
             Control::Verified {
                 slot,
                 check,
@@ -627,10 +636,15 @@ impl<D: Driver> Shard<D> {
                         self.links.remove(&remote);
                     }
                 }
-                Effect::LinkOpened(identity, cid) => {
+                Effect::LinkOpened(identity, cid, slot) => {
                     for (at, post) in self.parts.posts.iter().enumerate() {
                         if at != usize::from(self.id.0) {
-                            post.send(Control::LinkOpened(identity.clone(), cid));
+                            post.send(Control::LinkOpened {
+                                identity: identity.clone(),
+                                cid,
+                                from: self.id,
+                                slot,
+                            });
                         }
                     }
                 }

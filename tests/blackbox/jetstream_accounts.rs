@@ -1,9 +1,11 @@
 //! Sections 18 and 19 of JetStream: what accounts may use, by configuration and by token, and events
 //! of the API.
 
+use crate::support::directory::TempDir;
 use crate::support::jetstream::JetStream;
-use crate::support::server::Server;
+use crate::support::server::{Server, beyond_stock};
 use crate::support::signer::{Trust, credentials};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 const A: &str = r#"{"user": "a", "pass": "a"}"#;
@@ -323,4 +325,100 @@ fn js_011_js_242_requests_are_audited() {
             assert!(event[field].is_string(), "{event}");
         }
     }
+}
+
+/// JS-9: where too many requests wait all of them are dropped, and the system account hears of it.
+#[test]
+fn js_009_js_242_too_many_requests_are_dropped() {
+    let config = |key: &str| {
+        format!(
+            "jetstream {{ store_dir: \"@DIR@/store\", {key}: 1 }}\n\
+             accounts {{\n\
+               A: {{ users: [{{user: a, password: a}}], jetstream: enabled }}\n\
+               S: {{ users: [{{user: s, password: s}}] }}\n}}\nsystem_account: S\n"
+        )
+    };
+    for (key, kept, dropped) in [
+        ("request_queue_limit", None, "STREAM.CREATE.S"),
+        ("info_queue_limit", Some("STREAM.CREATE.S"), "STREAM.INFO.S"),
+    ] {
+        let mut jetstream = JetStream::with_config(&config(key), A);
+        let mut system = jetstream
+            .server
+            .client_with(r#"{"user": "s", "pass": "s"}"#);
+        system.quietly("SUB $JS.EVENT.ADVISORY.API.LIMIT_REACHED 1\r\n");
+        let body = json!({"name": "S", "subjects": ["s"]}).to_string();
+        if let Some(kept) = kept {
+            jetstream.done(kept, &body);
+        }
+        let request = format!("PUB $JS.API.{dropped} nowhere {}\r\n{body}\r\n", body.len());
+        jetstream.client.quietly(request);
+        let event = system.message();
+        let event: Value = serde_json::from_slice(&event.payload).expect("JSON");
+        let kind = "io.nats.jetstream.advisory.v1.api_limit_reached";
+        assert_eq!(event["type"], kind);
+        // One of stock's workers may have been quicker.
+        let dropped = event["dropped"].as_u64().expect("a number");
+        assert!(dropped == 1 || dropped == 0 && !beyond_stock(), "{event}");
+        for field in ["server", "id", "timestamp"] {
+            assert!(event[field].is_string(), "{event}");
+        }
+        // With one limit for both nothing is answered any more.
+        if kept.is_some() {
+            let names = jetstream.ask("STREAM.DELETE.S", "");
+            assert_eq!(names["success"], true);
+        }
+    }
+}
+
+/// Accounts whose tokens are kept apart are there with their streams before anybody asks for them.
+#[test]
+fn js_244_streams_of_accounts_that_come_later_are_restored() {
+    let kept = TempDir::new();
+    let path = kept.path().to_str().expect("text");
+    let trust = Trust::new();
+    let limits = json!({"disk_storage": -1, "mem_storage": -1, "streams": -1, "consumer": -1});
+    let token = trust.account_token(&json!({"nats": {"limits": limits}}));
+    let config = trust.directory(&token, "").replace("@DIR@", path);
+    let config = config.replace("type: full", "type: cache")
+        + &format!("jetstream {{ store_dir: \"{path}/store\" }}\n");
+    let mut jetstream = log_in(&trust, Server::with_config(&config));
+    jetstream.stream("S", &["s"], json!({}));
+    jetstream.consumer(
+        "S",
+        "c",
+        json!({"durable_name": "c", "ack_policy": "explicit"}),
+    );
+    jetstream.publish("s", "hello");
+    jetstream.server.signal(Signal::TERM);
+    jetstream.server.exited();
+
+    let mut jetstream = log_in(&trust, Server::with_config(&config));
+    let info = jetstream.done("STREAM.INFO.S", "");
+    assert_eq!(info["state"]["messages"], 1);
+    assert_eq!(jetstream.publish("s", "again"), 2);
+    let got = jetstream.pull("S", "c", json!({"batch": 2}), 2);
+    assert_eq!(got[0].text(), "hello");
+}
+
+#[test]
+fn js_244_a_reload_restores_the_streams_of_its_accounts() {
+    let kept = TempDir::new();
+    let path = kept.path().to_str().expect("text");
+    let added = "C: { users: [{user: b2, password: b}], jetstream: enabled }";
+    let config = |more: &str| config("enabled", more).replace("@DIR@", path);
+    let options = r#"{"user": "b2", "pass": "b"}"#;
+    let mut jetstream = JetStream::with_config(&config(added), options);
+    jetstream.stream("S", &["s"], json!({}));
+    jetstream.publish("s", "hello");
+    jetstream.server.signal(Signal::TERM);
+    jetstream.server.exited();
+
+    let mut jetstream = JetStream::with_config(&config(""), A);
+    assert_eq!(jetstream.refused("STREAM.INFO.S", "").1, 10059);
+    jetstream.server.reload(&config(added));
+    let mut jetstream = jetstream.switch(options);
+    let info = jetstream.done("STREAM.INFO.S", "");
+    assert_eq!(info["state"]["messages"], 1);
+    assert_eq!(jetstream.publish("s", "again"), 2);
 }

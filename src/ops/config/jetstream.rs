@@ -75,10 +75,12 @@ fn entries(report: &mut Report, map: &Map, options: &mut JetStreamOptions) -> bo
                     .map_or(0, |it| usize::try_from(it).unwrap_or(0));
             }
             "request_queue_limit" => {
-                queue_limit(report, &name, value, &mut options.request_queue_limit);
+                if let Some(limit) = queue_limit(report, &name, value) {
+                    options.request_queue_limit = limit;
+                }
             }
             "info_queue_limit" => {
-                queue_limit(report, &name, value, &mut options.info_queue_limit);
+                options.info_queue_limit = queue_limit(report, &name, value);
             }
             other => match FOR_CLUSTERS
                 .iter()
@@ -212,14 +214,10 @@ fn duration(report: &mut Report, value: &Value, to: &mut Duration) {
     }
 }
 
-/// Below one is the default, as in stock.
-fn queue_limit(report: &mut Report, key: &str, value: &Value, to: &mut usize) {
-    if let Some(limit) = parseable_size(report, key, value)
-        && let Ok(limit) = usize::try_from(limit)
-        && limit > 0
-    {
-        *to = limit;
-    }
+/// Below one is none, as in stock.
+fn queue_limit(report: &mut Report, key: &str, value: &Value) -> Option<usize> {
+    let limit = parseable_size(report, key, value)?;
+    usize::try_from(limit).ok().filter(|&it| it > 0)
 }
 
 const FOR_CLUSTERS: Fields = &[

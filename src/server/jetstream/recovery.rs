@@ -54,6 +54,42 @@ pub(in crate::server) fn run(
             return Vec::new();
         }
     };
+    hand_out(found, folder, accounts, posts)
+}
+
+/// Restores what was left alone because its account was not known `before`. Returns what is still
+/// missing, if that has changed.
+pub(in crate::server) fn late(
+    folder: &StoreFolder,
+    (before, accounts): (&Accounts, &Accounts),
+    posts: &[Post<Socket>],
+    unrecovered: &[UnrecoveredStream],
+) -> Option<Vec<UnrecoveredStream>> {
+    let is_new = |it: &UnrecoveredStream| {
+        before.find(&it.account).is_none() && accounts.find(&it.account).is_some()
+    };
+    if !unrecovered.iter().any(is_new) {
+        return None;
+    }
+    let mut found = folder.streams().unwrap_or_default();
+    found.retain(|found| {
+        let same =
+            |it: &&UnrecoveredStream| (&it.account, &it.stream) == (&found.account, &found.stream);
+        unrecovered.iter().find(same).is_some_and(is_new)
+    });
+    let others = unrecovered.iter().filter(|it| !is_new(it)).cloned();
+    let mut missing: Vec<UnrecoveredStream> = others.collect();
+    missing.extend(hand_out(found, folder, accounts, posts));
+    Some(missing)
+}
+
+/// Opens these and hands them to the shards; returns those that cannot be read.
+fn hand_out(
+    found: Vec<Found>,
+    folder: &StoreFolder,
+    accounts: &Accounts,
+    posts: &[Post<Socket>],
+) -> Vec<UnrecoveredStream> {
     let mut unrecovered = Vec::new();
     let restored = restore_all(&found, folder, accounts);
     for (next, (found, restored)) in found.into_iter().zip(restored).enumerate() {

@@ -72,6 +72,10 @@ pub(in crate::server) fn of(
         domain: jetstream.domain.clone().unwrap_or_default(),
         long_replies: options.feature_flags.get("js_ack_fc_v2") == Some(&true),
         strict: jetstream.strict,
+        request_queue_limit: jetstream.request_queue_limit,
+        info_queue_limit: jetstream
+            .info_queue_limit
+            .unwrap_or(jetstream.request_queue_limit),
         server,
         accounts,
         usages,

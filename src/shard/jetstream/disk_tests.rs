@@ -80,6 +80,8 @@ impl Rig {
         let jetstream = JetStreamSettings {
             domain: String::new(),
             long_replies: false,
+            request_queue_limit: 1000,
+            info_queue_limit: 1000,
             strict: true,
             server: ServerLimits::default(),
             accounts: tiers.collect(),

@@ -259,7 +259,7 @@ impl Core {
                 let how = format!(" failed after {taken:?}: {}", error.description);
                 self.js_log_copy(Level::Warn, &request, ["Restore", &name, &how]);
                 self.js_drop_unfinished(key, request.account, &name);
-                self.js_answer(&request, &error_response(Endpoint::StreamCreate, error));
+                self.js_answer(&request, error_response(Endpoint::StreamCreate, error));
             }
         }
     }

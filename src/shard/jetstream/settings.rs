@@ -20,6 +20,10 @@ pub struct JetStreamSettings {
     pub long_replies: bool,
     /// Requests with unknown fields are refused (JS-3).
     pub strict: bool,
+    /// Requests that may wait (JS-9).
+    pub request_queue_limit: usize,
+    /// Requests that only ask and may wait.
+    pub info_queue_limit: usize,
     /// What the server has for all.
     pub server: ServerLimits,
     /// What accounts with JetStream may have.

@@ -50,9 +50,10 @@ impl Core {
             while let Some(command) = self.jetstream.commands.pop_front() {
                 self.js_carry_out(command);
             }
+            self.js_take_requests();
             self.js_watch_interest();
             let busy = std::mem::take(&mut self.jetstream.busy);
-            if busy.is_empty() {
+            if busy.is_empty() && self.jetstream.commands.is_empty() {
                 break;
             }
             for key in busy {
@@ -82,6 +83,7 @@ impl Core {
         again |= self.js_go_on_reading(key);
         again |= self.js_go_on_sending(key);
         again |= self.js_go_on_restoring(key);
+        again |= self.js_run_origins(key);
         self.js_keep_states(key);
         self.js_rescan(key);
         self.js_sync(key);
@@ -271,7 +273,7 @@ impl Core {
                 Effect::Acked(seq) => self.js_release(key, seq),
                 Effect::Persist => {
                     if let Some(it) = self.jetstream.consumers.at_mut(key) {
-                        it.unkept = true;
+                        it.unkept = it.is_kept();
                     }
                 }
                 Effect::Expired => self.js_drop_consumer(key),
@@ -346,7 +348,9 @@ impl Core {
         let due = hosted.stream.next_expiry().filter(|_| !is_restoring);
         let left = due.map(|due| Duration::from_nanos(due.0.saturating_sub(wall.0)));
         let trouble = hosted.stream.store().trouble().map(|_| TROUBLE);
-        let Some(left) = left.into_iter().chain(trouble).min() else {
+        let following = hosted.following.as_ref();
+        let origins = following.map(|it| it.replication().due().since(now));
+        let Some(left) = left.into_iter().chain(trouble).chain(origins).min() else {
             return;
         };
         let at = now + left.max(Duration::from_millis(1));

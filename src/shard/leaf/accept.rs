@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use crate::connection::close_reason::CloseReason;
+use crate::connection::connection::{Holds, Owed};
+use crate::connection::jetstream_wall::{JetStreamWall, Neighbours};
 use crate::connection::leaf::{Leaf, LeafStage};
-use crate::ids::{AccountId, Listener};
+use crate::ids::{AccountId, Listener, Slot};
 use crate::protocol::error_text;
 use crate::protocol::leaf::connect::LeafConnect;
 use crate::protocol::leaf::info::{LeafInfo, SERVER_PROTOCOL, SubjectLists};
 use crate::shard::core::Core;
 use crate::shard::effects::{Effect, Level};
-use crate::shard::leaf::settings::version_at_least;
+use crate::shard::leaf::settings::{lines_max, version_at_least};
 
 /// Who is at the other end of a link, so that a later one of the same server takes its place
 /// (TOPO-14).
@@ -37,6 +39,7 @@ impl Core {
             return false;
         };
         connection.listener = Listener::Leaf;
+        connection.limits.max_control_line = lines_max(&settings);
         connection.leaf = Some(Box::new(Leaf::accepted(settings.leaf.isolate)));
         self.join(index, AccountId::GLOBAL);
         self.prepare(index);
@@ -80,6 +83,7 @@ impl Core {
             client_id: connection.cid.0,
             cluster: own.cluster.clone(),
             domain: server.domain.clone(),
+            ip: format!("{}:{}", own.host, own.port),
             leafnode_urls: Some(own.urls.clone()),
             ws_connect_urls: Some(server.ws_connect_urls.clone()).filter(|it| !it.is_empty()),
             info_on_connect: true,
@@ -93,7 +97,10 @@ impl Core {
             let user = connection.user.as_ref();
             if let Some(permissions) = user.and_then(|user| user.permissions.as_ref()) {
                 let [publish, subscribe] = permissions.lists();
+                let answers = permissions.responses().is_some();
                 let lists = |(allow, deny): (Option<Vec<String>>, Vec<String>)| {
+                    // Nothing but answers: the list of answers is not told.
+                    let allow = allow.filter(|it| !it.is_empty() || !answers);
                     let some = allow.is_some() || !deny.is_empty();
                     some.then_some(SubjectLists { allow, deny })
                 };
@@ -104,10 +111,11 @@ impl Core {
             info.nonce = String::from_utf8_lossy(&connection.nonce).into_owned();
             info.compression = match &connection.leaf {
                 // Again, after both agreed.
-                Some(leaf) if leaf.negotiated && leaf.adapts.is_none() => leaf.compression,
-                _ => compression,
-            }
-            .to_owned();
+                Some(leaf) if leaf.negotiated && leaf.adapts.is_none() => {
+                    leaf.compression.to_string()
+                }
+                _ => compression.to_owned(),
+            };
         }
         let line = info.line();
         self.send(index, &line);
@@ -144,7 +152,9 @@ impl Core {
         connection.keep_alive.rtt = Some(now.since(connection.start_at));
         connection.limits.headers = !settings.limits.no_header_support && connect.headers;
         if let Some(leaf) = &mut connection.leaf {
-            leaf.negotiated = true;
+            if !std::mem::replace(&mut leaf.negotiated, true) && !connect.compress_mode.is_empty() {
+                leaf.compression = connect.compress_mode.into();
+            }
             leaf.spoke = connect.is_hub;
             leaf.server = connect.name;
             leaf.domain = connect.domain;
@@ -192,20 +202,95 @@ impl Core {
             remote_account: leaf.account.clone(),
             account: connection.tenant.name.to_string(),
         };
-        let (cid, interval) = (connection.cid, settings.limits.ping_interval);
+        let (cid, slot) = (connection.cid, connection.slot);
+        if identity.server.is_empty() || identity.remote_account.is_empty() {
+            return self.leaf_let_in(index);
+        }
+        self.replace_link(&identity, cid);
+        let others = self.local.peers.others().count();
+        if others == 0 {
+            return self.leaf_let_in(index);
+        }
+        // What an older link brought must be gone before this one hears what interest there is:
+        // its own would look like a loop to it.
+        if let Some(connection) = self.local.connections.at(index)
+            && let Some(leaf) = &mut connection.leaf
+        {
+            leaf.replacing = others;
+            connection.holds.add(Holds::VERIFY);
+        }
+        let news = Effect::LinkOpened(Box::new(identity), cid, slot);
+        self.local.effects.push(news);
+    }
+
+    /// Another shard has no older link of this server any more, and has said so to the others.
+    pub fn link_replaced(&mut self, slot: Slot) {
+        let Some(connection) = self.local.connections.of(slot) else {
+            return;
+        };
+        let Some(leaf) = &mut connection.leaf else {
+            return;
+        };
+        leaf.replacing = leaf.replacing.saturating_sub(1);
+        if leaf.replacing > 0 || connection.closing() || !connection.holds.remove(Holds::VERIFY) {
+            return;
+        }
+        if !connection.holds.any() {
+            self.local.ready.push(slot);
+        }
+        // What it said to us comes before the answer to this.
+        self.local.peers.broadcast_mark();
+        connection.interest_mark = self.local.peers.interest_sent();
+        self.after_barrier(slot.index, Owed::Link);
+    }
+
+    /// Answers CONNECT.
+    pub(in crate::shard) fn leaf_let_in(&mut self, index: u32) {
+        let interval = self.local.settings.limits.ping_interval;
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
         let first_ping = interval.min(crate::limits::FIRST_PING);
         connection.deadlines.ping = self.local.now + first_ping;
         if let Some(leaf) = &mut connection.leaf {
             leaf.stage = LeafStage::Open;
         }
         self.local.arm(index);
-        if !identity.server.is_empty() && !identity.remote_account.is_empty() {
-            self.replace_link(&identity, cid);
-            let news = Effect::LinkOpened(Box::new(identity), cid);
-            self.local.effects.push(news);
-        }
+        self.leaf_separates(index);
         self.send_leaf_info(index, true);
         self.announce_all(index);
+    }
+
+    /// Decides what of JetStream stays on this side of a link (TOPO-51..54).
+    pub(super) fn leaf_separates(&mut self, index: u32) {
+        let settings = Arc::clone(&self.local.settings);
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        let system = settings.accounts.system() == Some(connection.account);
+        let account = &connection.tenant.name;
+        let mut without_domain = settings.leaf.without_domain.iter();
+        let without_domain = without_domain.any(|it| **it == **account);
+        let Some(leaf) = &mut connection.leaf else {
+            return;
+        };
+        let (domain, remote_domain) = (settings.info.domain.as_str(), leaf.domain.as_str());
+        let text = match system {
+            true => format!("System account connected from {}", leaf.decorated()),
+            false => format!("JetStream using domains: local {domain:?}, remote {remote_domain:?}"),
+        };
+        leaf.wall = JetStreamWall::between(Neighbours {
+            domain,
+            remote_domain,
+            enabled: settings.info.jetstream,
+            system,
+            without_domain,
+        });
+        self.local.log(Level::Info, index, &text);
+        if system {
+            let text = "JetStream not extended, domains differ";
+            self.local.log(Level::Info, index, text);
+        }
     }
 
     /// Closes an older link of the same server in the same accounts.
@@ -213,12 +298,12 @@ impl Core {
         let old = self.local.connections.iter().find(|it| {
             let same = |leaf: &crate::connection::leaf::Leaf| {
                 leaf.solicited.is_none()
-                    && leaf.stage == LeafStage::Open
                     && leaf.server == identity.server
                     && leaf.cluster == identity.cluster
                     && leaf.account == identity.remote_account
             };
             it.cid < by
+                && it.connected
                 && !it.closing()
                 && *it.tenant.name == *identity.account
                 && it.leaf.as_deref().is_some_and(same)
