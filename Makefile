@@ -9,7 +9,7 @@ STOCK ?= .tools/stock/bin/nats-server
 WIREDIFF ?= ../shared/wirediff/wirediff.py
 WIREDIFF_PROFILES = default,small,nohdr,auth,token,bcrypt,nkey,subs,conns,ping,mon,mapping,accounts,a2_perm,a2_users,a2_own,a2_na_bare,a2_na_acct,a2_acc,a2_jwt,a2_rl,a2_cli,tls,tlsmix,a2_tls,a2_tlsv,a2_tlsm,a2_tlsf,a2_tlsa,a2_tls13,a2_tlsn,a2_proxy,a2_ws,a2_wso,a2_wsl,a2_wsc,a2_wsck,a2_wstk,a2_wsna,a2_wstls
 
-.PHONY: run build test fmt clippy doc unit interop bench bench-quick bench-micro soak wirediff loom hostile fuzz clean
+.PHONY: run build test fmt clippy doc unit interop bench bench-quick bench-micro soak wirediff loom hostile chaos fuzz clean
 
 run: ## Build the server and start it
 	$(CARGO) run --release -- -p $(PORT) -m $(MONITOR)
@@ -68,6 +68,9 @@ loom: ## Every interleaving of the mesh ring
 
 hostile: ## Ten thousands of hostile connections, as many as `ulimit -Hn` allows
 	$(CARGO) test --release --test blackbox hostile_scale -- --ignored --nocapture --test-threads=1
+
+chaos: ## Fifty breaks of a leaf link under load, in all ways
+	$(CARGO) test --test blackbox leaf_chaos -- --ignored --nocapture --test-threads=1
 
 # Sanitizer flags are nightly's; the variable lets the installed compiler take them.
 fuzz: ## Fuzz the parsers of clients, configurations and transports, a minute each

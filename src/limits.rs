@@ -109,6 +109,9 @@ pub const STORM_REST_MAX: u32 = 7;
 /// do at once, the others wait until those who stay have been served.
 pub const COMINGS_PER_TURN: usize = 4;
 
+/// Bytes that a compressed link may turn out to be in one turn: few bytes can stand for many.
+pub const DECOMPRESSED_PER_TURN: usize = 4 * 1024 * 1024;
+
 /// Room for one turn's plaintext that is kept: what one receive brings, several times over.
 pub const PLAIN_KEPT_MAX: usize = 256 * 1024;
 

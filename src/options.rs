@@ -4,6 +4,7 @@
 //! that embeds the server fills it by hand or through [`crate::Server::builder`].
 
 mod jetstream;
+mod leafnodes;
 mod listeners;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::SYSTEM_ACCOUNT;
-pub use jetstream::{JetStreamAccountLimits, JetStreamLimits, JetStreamOptions, StoreCipher};
+pub use jetstream::{
+    AccountTiers, JetStreamAccountLimits, JetStreamLimits, JetStreamOptions, StoreCipher,
+};
+pub use leafnodes::{CompressionMode, LeafOptions, RemoteOptions};
 pub use listeners::{
     CookieNames, HandshakeFirst, OcspCacheOptions, OcspMode, OcspOptions, OcspPeerOptions,
     TlsOptions, WebSocketOptions,
@@ -51,6 +55,8 @@ pub struct Options {
     pub websocket: WebSocketOptions,
     /// JetStream (CFG-65).
     pub jetstream: JetStreamOptions,
+    /// Links to other servers.
+    pub leafnodes: LeafOptions,
     /// Log output.
     pub log: LogOptions,
     /// Where the process id is written (CFG-32).
@@ -296,7 +302,7 @@ pub struct AccountOptions {
     /// Where messages that others trace are told of (AUTH-40).
     pub trace: Option<TraceOptions>,
     /// What of JetStream it may use; nothing if `None` (JS-244).
-    pub jetstream: Option<JetStreamAccountLimits>,
+    pub jetstream: Option<AccountTiers>,
 }
 
 /// `msg_trace` of an account (AUTH-40).
@@ -515,6 +521,7 @@ impl Default for Options {
             trusted_proxies: Vec::new(),
             websocket: WebSocketOptions::default(),
             jetstream: JetStreamOptions::default(),
+            leafnodes: LeafOptions::default(),
             log: LogOptions::default(),
             pid_file: None,
             ports_file_dir: None,

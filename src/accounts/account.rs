@@ -7,7 +7,7 @@ use super::export::{ServiceExport, StreamExport};
 use super::import::{ServiceImport, StreamImport};
 use super::mapping::Mappings;
 use crate::ids::AccountId;
-use crate::options::{AccountLimits, TraceOptions};
+use crate::options::{AccountLimits, AccountTiers, TraceOptions};
 
 /// An account as one view of the registry has it. Read only, shared by all shards.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub struct Account {
     pub service_imports: Vec<Arc<ServiceImport>>,
     /// Where what others trace is told.
     pub trace: Option<TraceOptions>,
+    /// What of JetStream it may use; nothing if `None` (JS-244).
+    pub jetstream: Option<AccountTiers>,
     /// What it uses now; the same from one view to the next.
     pub usage: Arc<Usage>,
 }
@@ -50,6 +52,7 @@ impl Account {
             stream_imports: Vec::new(),
             service_imports: Vec::new(),
             trace: None,
+            jetstream: None,
             usage: Arc::default(),
         }
     }

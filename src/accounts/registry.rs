@@ -173,6 +173,7 @@ impl Accounts {
                 account.name_tag = options.name_tag.as_str().into();
             }
             account.trace.clone_from(&options.trace);
+            account.jetstream.clone_from(&options.jetstream);
             account.mappings = Mappings::new(&options.mappings, cluster)?;
         }
         Ok(())

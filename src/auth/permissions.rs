@@ -132,6 +132,15 @@ impl Permissions {
         self.responses
     }
 
+    /// What may be published, and subscribed to: allowed, `None` for everything, and denied. As a
+    /// server at the other end of a link is told (TOPO-11).
+    pub fn lists(&self) -> [(Option<Vec<String>>, Vec<String>); 2] {
+        [&self.publish, &self.subscribe].map(|rules| {
+            let texts = |entries: &Entries| entries.list.iter().map(Entry::text).collect();
+            (rules.allow.as_ref().map(texts), texts(&rules.deny))
+        })
+    }
+
     /// As shown to the user itself (MON-56).
     pub fn describe(&self) -> serde_json::Value {
         let mut shown = json!({

@@ -4,5 +4,6 @@ pub mod close_reason;
 #[allow(clippy::module_inception)]
 pub mod connection;
 pub mod held;
+pub mod leaf;
 pub mod rate;
 pub mod registry;

@@ -8,3 +8,4 @@ mod golden_tests;
 pub mod limits;
 pub mod store;
 pub mod stream;
+pub mod usage;

@@ -1,6 +1,7 @@
 //! TLS settings from files and names. Everything that can be wrong with a `tls` block is found
 //! here, before a listener opens or a reload changes anything.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -178,14 +179,7 @@ pub fn load_stapled(
         config: Arc::new(config),
         timeout: options.timeout.unwrap_or(HANDSHAKE_TIMEOUT),
         handshake_first: options.handshake_first,
-        pinned: options
-            .pinned_certs
-            .iter()
-            .filter_map(|it| {
-                let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(it.as_bytes());
-                bytes.ok()?.try_into().ok()
-            })
-            .collect(),
+        pinned: pins(options),
         verify: options.verify,
         map: options.map,
         rate: (rate > 0).then(|| Arc::new(HandshakeRate::new(rate))),
@@ -197,8 +191,18 @@ pub fn load_stapled(
     }))
 }
 
+/// `pinned_certs` as bytes.
+pub fn pins(options: &TlsOptions) -> HashSet<[u8; 32]> {
+    let pins = options.pinned_certs.iter();
+    pins.filter_map(|it| {
+        let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(it.as_bytes());
+        bytes.ok()?.try_into().ok()
+    })
+    .collect()
+}
+
 /// Algorithms, as far as the block restricts them (CORE-80).
-fn provider(options: &TlsOptions) -> Result<CryptoProvider, TlsLoadError> {
+pub(super) fn provider(options: &TlsOptions) -> Result<CryptoProvider, TlsLoadError> {
     let mut provider = aws_lc_rs::default_provider();
     if !options.cipher_suites.is_empty() {
         provider.cipher_suites = suites(&options.cipher_suites, &provider.cipher_suites)?;
@@ -318,7 +322,7 @@ pub fn issuer(
     found.ok_or(TlsLoadError::NoIssuer)
 }
 
-fn certificates(
+pub(super) fn certificates(
     options: &TlsOptions,
     provider: &CryptoProvider,
 ) -> Result<Vec<Named>, TlsLoadError> {
@@ -384,8 +388,9 @@ fn certificate(pair: &PathPair, provider: &CryptoProvider) -> Result<Named, Pair
 
 /// A certificate with the host names it is for.
 #[derive(Debug)]
-struct Named {
-    key: Arc<CertifiedKey>,
+pub(super) struct Named {
+    /// Its chain and key.
+    pub key: Arc<CertifiedKey>,
     names: Vec<String>,
     /// It is shown with this or not at all.
     staple: Option<Arc<Staple>>,

@@ -23,8 +23,12 @@ impl Core {
             return;
         }
         let is_client = connection.is_client;
+        let is_leaf = connection.leaf.is_some();
         if is_client && self.local.settings.limits.max_closed_clients > 0 {
             self.remember(index, reason); // with its subscriptions, so before they go
+        }
+        if is_leaf {
+            self.leaf_closed(index);
         }
         self.drop_subscriptions(index);
         if let Some(slot) = self.local.connections.at(index).map(|it| it.slot) {
@@ -55,7 +59,10 @@ impl Core {
             }
         }
         // Closing already: an event that cannot be delivered to it must not close it again.
-        self.tell_disconnected(index, reason);
+        match is_leaf {
+            true => self.leaf_ended(index, reason),
+            false => self.tell_disconnected(index, reason),
+        }
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };

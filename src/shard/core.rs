@@ -13,6 +13,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, Holds, NEVER};
+use crate::connection::leaf::Leaf;
 use crate::connection::registry::{Connections, Subscriptions};
 use crate::delivery::outbound::{Chunk, ChunkPool};
 use crate::ids::{AccountId, ConnectionId, Listener, PeerAddress, ShardId, Slot, SubscriptionId};
@@ -62,6 +63,11 @@ pub struct Local {
     pub(super) trace_mark: Option<(ShardId, Box<[u8]>)>,
     /// The subject under which the message that another shard brings next is seen.
     pub(super) shown: Option<(ShardId, Box<[u8]>)>,
+    /// The message in hand came over a link from the cluster with that hash of its name; 0 if it
+    /// did not.
+    pub(super) from_cluster: u64,
+    /// Messages that were looked at for links.
+    pub(super) link_stamp: u64,
     pub(super) traces_begun: u64,
     pub(super) peers: Peers,
     pub(super) claims: Claims,
@@ -133,6 +139,8 @@ impl Core {
                 trace: None,
                 trace_mark: None,
                 shown: None,
+                from_cluster: 0,
+                link_stamp: 0,
                 traces_begun: 0,
                 peers: Peers::new(id, shards),
                 claims: Claims::default(),
@@ -219,6 +227,11 @@ impl Core {
             connection.transport = transport;
             connection.admitted = !refused;
             connection.is_client = false;
+            if listener == Listener::Leaf {
+                connection.admitted = false;
+                let leaf = Leaf::accepted(local.settings.leaf.isolate);
+                connection.leaf = Some(Box::new(leaf));
+            }
             connection
         });
         // Until it says who it is it is nobody's in particular.

@@ -186,8 +186,9 @@ impl Core {
             subscription: id,
             connection: INTERNAL,
         };
-        let table = self.tables.of(account);
-        let change = table.interest.insert_local(pattern, queue, member);
+        let change = self.change_interest(account, pattern, queue, |interest| {
+            interest.insert_local(pattern, queue, member)
+        });
         if change != InterestChange::None {
             self.interest_changed(INTERNAL, account, pattern, queue, change);
         }

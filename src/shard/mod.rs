@@ -18,6 +18,7 @@ pub mod internal;
 pub mod jetstream;
 mod lame_duck;
 mod latency;
+pub mod leaf;
 mod login;
 mod mapping;
 mod message_trace;

@@ -62,6 +62,7 @@ impl Core {
                     })
                     .collect();
             }
+            Query::JetStream(wanted) => report.jetstream = self.js_report(wanted),
             Query::Accounts => {
                 let accounts = &self.local.settings.accounts;
                 let tables = self.tables.iter();
@@ -96,7 +97,8 @@ impl Core {
     fn wanted_open(&self, wanted: &ConnectionQuery, report: &mut ShardReport) -> Vec<&Connection> {
         let (wall, now) = (self.local.wall, self.local.now);
         let mut found = Vec::new();
-        for connection in self.local.connections.iter().filter(|it| !it.closing()) {
+        let clients = |it: &&Connection| !it.closing() && it.leaf.is_none();
+        for connection in self.local.connections.iter().filter(clients) {
             let account = wanted.account.as_deref();
             let rank = rank(connection, wall, now);
             let in_account = account.is_none_or(|name| *connection.tenant.name == *name);

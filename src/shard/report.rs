@@ -8,6 +8,7 @@ pub use crate::auth::certificate::ShownCertificate;
 use crate::connection::connection::Traffic;
 use crate::ids::{AccountId, ConnectionId, Listener, PeerAddress, ShardId};
 use crate::routing::interest::RoutingStats;
+use crate::shard::jetstream::report::{JetStreamQuery, JetStreamReport};
 use crate::time::WallTime;
 
 /// A question put to every shard.
@@ -23,6 +24,8 @@ pub enum Query {
     Accounts,
     /// Counters and the requests to this account that wait for answers.
     Responses(AccountId),
+    /// Counters and streams.
+    JetStream(JetStreamQuery),
 }
 
 /// Which connections to report and how much of each.
@@ -151,6 +154,8 @@ pub struct ShardReport {
     pub subscriptions: Vec<SubscriptionReport>,
     /// Accounts that did something on this shard, if asked for; unordered.
     pub accounts: Vec<AccountReport>,
+    /// JetStream, if asked for.
+    pub jetstream: JetStreamReport,
     /// Requests that wait for answers, if asked for: at most [`RESPONSES_SHOWN`].
     pub responses: Vec<ResponseReport>,
 }

@@ -76,6 +76,9 @@ impl Core {
             .map_or(settings.limits.max_payload, |max| {
                 max.min(settings.limits.max_payload)
             });
+        if connection.leaf.is_some() {
+            return true; // links are counted for themselves
+        }
         // One that says CONNECT again has its place already.
         connection.counted = tenant.usage.enter(limits.max_connections.filter(|_| !same));
         if connection.counted {

@@ -1,11 +1,12 @@
 //! The loop of one shard: take all that has completed, think, then write once per peer.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{Sender, SyncSender};
 use std::time::Duration;
 
+use crate::connection::leaf::{LinkNews, Solicited};
 use crate::ids::{AccountId, ConnectionId, Listener, PeerAddress, ShardId};
 use crate::io::wake::Waker;
 use crate::io::{Driver, Event};
@@ -99,6 +100,8 @@ pub struct Shard<D: Driver> {
     taken: Vec<SyncSender<()>>,
     ending: Option<Nanos>,
     patience: Patience,
+    /// Who made the links to other servers, by remote.
+    links: HashMap<u32, Sender<LinkNews>>,
 }
 
 impl<D: Driver> Shard<D> {
@@ -120,6 +123,7 @@ impl<D: Driver> Shard<D> {
             taken: Vec::new(),
             ending: None,
             patience: Patience::default(),
+            links: HashMap::new(),
         }
     }
 
@@ -368,7 +372,13 @@ impl<D: Driver> Shard<D> {
         let Some(admission) = &mut self.parts.admission else {
             return;
         };
-        let (shard, cid, refused) = admission.admit(&self.parts.load);
+        let (shard, cid, refused) = match listener {
+            Listener::Leaf => {
+                let (shard, cid) = admission.admit_link(&self.parts.load);
+                (shard, cid, false)
+            }
+            _ => admission.admit(&self.parts.load),
+        };
         if shard == self.id {
             self.serve(socket, (cid, address, listener), refused);
         } else {
@@ -403,6 +413,23 @@ impl<D: Driver> Shard<D> {
             } => {
                 self.serve(socket, (cid, address, listener), refused);
             }
+            Control::Link {
+                socket,
+                cid,
+                address,
+                with,
+                news,
+            } => self.link(socket, (cid, address), with, news),
+            Control::LinkOpened {
+                identity,
+                cid,
+                from,
+                slot,
+            } => {
+                self.core.replace_link(&identity, cid);
+                self.parts.posts[usize::from(from.0)].send(Control::LinkReplaced(slot));
+            }
+            Control::LinkReplaced(slot) => self.core.link_replaced(slot),
             Control::Verified {
                 slot,
                 check,
@@ -445,6 +472,34 @@ impl<D: Driver> Shard<D> {
                 self.ending = Some(self.driver.now() + ENDING_MAX);
             }
         }
+    }
+
+    /// Takes on a connection to another server, or hands it to the shard that is to have it.
+    fn link(
+        &mut self,
+        socket: D::Socket,
+        (cid, address): (Option<ConnectionId>, PeerAddress),
+        with: Box<Solicited>,
+        news: Sender<LinkNews>,
+    ) {
+        let (shard, cid) = match (cid, &mut self.parts.admission) {
+            (Some(cid), _) => (self.id, cid),
+            (None, Some(admission)) => admission.admit_link(&self.parts.load),
+            (None, None) => return, // only shard 0 gives numbers
+        };
+        if shard != self.id {
+            self.parts.posts[usize::from(shard.0)].send(Control::Link {
+                socket,
+                cid: Some(cid),
+                address,
+                with,
+                news,
+            });
+            return;
+        }
+        self.links.insert(with.remote, news);
+        let connection = self.core.solicit(cid, address, *with);
+        self.driver.attach(connection, socket);
     }
 
     fn take_settings(&mut self, new: NewSettings) {
@@ -569,6 +624,28 @@ impl<D: Driver> Shard<D> {
                     if self.parts.services.try_send(mail).is_err() {
                         let why = "too many logins wait for the auth service";
                         self.core.answered(slot, asked, Err(why.into()));
+                    }
+                }
+                Effect::LinkNews(remote, news) => {
+                    let ended = matches!(news, LinkNews::Ended { .. });
+                    // Who made it may have ended: then nobody makes another.
+                    if let Some(maker) = self.links.get(&remote) {
+                        let _ = maker.send(news);
+                    }
+                    if ended {
+                        self.links.remove(&remote);
+                    }
+                }
+                Effect::LinkOpened(identity, cid, slot) => {
+                    for (at, post) in self.parts.posts.iter().enumerate() {
+                        if at != usize::from(self.id.0) {
+                            post.send(Control::LinkOpened {
+                                identity: identity.clone(),
+                                cid,
+                                from: self.id,
+                                slot,
+                            });
+                        }
                     }
                 }
                 Effect::Seek(sought) => {

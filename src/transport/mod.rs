@@ -6,9 +6,13 @@
 //! socket and no clock; what must be known of the world is in [`settings`].
 
 pub mod chain;
+mod compressed;
+pub mod dial;
 pub mod identity;
+mod output;
 pub mod proxy_protocol;
 pub mod rate;
+pub mod s2;
 pub mod settings;
 pub mod tls;
 #[expect(

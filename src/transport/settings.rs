@@ -60,11 +60,7 @@ impl TlsSettings {
 
     /// Is a peer with these certificates let in, as far as pins say?
     pub fn admits(&self, certificates: &[CertificateDer<'_>]) -> bool {
-        if self.pinned.is_empty() {
-            return true;
-        }
-        let hash = certificates.first().and_then(identity::public_key_hash);
-        hash.is_some_and(|hash| self.pinned.contains(&hash))
+        identity::is_pinned(&self.pinned, certificates)
     }
 }
 
@@ -79,6 +75,8 @@ pub struct TransportSettings {
     pub proxy_protocol: bool,
     /// WebSocket, if it is on.
     pub websocket: Option<Arc<WebSocketSettings>>,
+    /// TLS of the leaf node port.
+    pub leaf_tls: Option<Arc<TlsSettings>>,
     /// TLS of monitoring, which asks nobody for a certificate (MON-6).
     pub monitoring: Option<Arc<TlsSettings>>,
 }
@@ -95,6 +93,7 @@ impl TransportSettings {
         let tls = match listener {
             Listener::Client => self.tls.as_ref(),
             Listener::WebSocket => self.websocket.as_ref().and_then(|it| it.tls.as_ref()),
+            Listener::Leaf => self.leaf_tls.as_ref(),
         };
         tls.is_some_and(|it| it.map)
     }

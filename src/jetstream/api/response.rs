@@ -543,6 +543,20 @@ pub struct AccountLimits {
     pub max_bytes_required: bool,
 }
 
+impl AccountLimits {
+    /// What is shown where there are tiers.
+    pub const NOTHING: Self = Self {
+        max_memory: 0,
+        max_storage: 0,
+        max_streams: 0,
+        max_consumers: 0,
+        max_ack_pending: 0,
+        memory_max_stream_bytes: 0,
+        storage_max_stream_bytes: 0,
+        max_bytes_required: false,
+    };
+}
+
 impl Default for AccountLimits {
     /// No limits.
     fn default() -> Self {

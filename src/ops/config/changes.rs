@@ -50,6 +50,13 @@ pub fn between(old: &Options, new: &Options, port: u16) -> Result<Changes, NotRe
     fixed("NoHeaderSupport", old, new, |it| {
         it.client.no_header_support
     })?;
+    fixed("LeafNode", old, new, |it| {
+        let hidden = |it: &str| it.rsplit('@').next().unwrap_or_default().to_owned();
+        let remotes = it.leafnodes.remotes.iter();
+        let urls = remotes.map(|it| it.urls.iter().map(|url| hidden(url)).collect::<Vec<_>>());
+        let urls: Vec<_> = urls.collect();
+        format!("{}:{} {urls:?}", it.leafnodes.host, it.leafnodes.port)
+    })?;
     changes.time_format(old, new);
     changes.note(old, new, "max_connections", |it| {
         signed(it.client.max_connections)

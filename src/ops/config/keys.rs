@@ -13,8 +13,8 @@ use super::error::ProblemKind;
 use super::report::{Report, strict_duration, type_in};
 use super::value::{Map, Node, Value};
 use super::{
-    accounts, authorization, duration, inactive, jetstream, listen, mappings, operator, rates,
-    table, tls, websocket,
+    accounts, authorization, duration, inactive, jetstream, leafnodes, listen, mappings, operator,
+    rates, table, tls, websocket,
 };
 use crate::ids::{GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
 use crate::limits::SHARDS_MAX;
@@ -184,6 +184,7 @@ impl Keys<'_> {
             "jetstream" => jetstream::read(self.report, value, &mut options.jetstream),
             "store_dir" => jetstream::store_dir(self.report, value, &mut options.jetstream),
             "proxy_protocol" => options.proxy_protocol = value.boolean()?,
+            "leafnodes" | "leaf" => options.leafnodes = leafnodes::read(self.report, value),
             "websocket" | "ws" => options.websocket = websocket::read(self.report, value),
             "allow_non_tls" => options.allow_non_tls = value.boolean()?,
             "ocsp" => {
@@ -327,7 +328,6 @@ impl Keys<'_> {
                 }
             }
             "gateway" => inactive::links::gateway(report, value),
-            "leafnodes" => inactive::links::leafnodes(report, value),
             "mqtt" => inactive::listeners::mqtt(report, value),
             "prof_port" | "prof_block_rate" => noted = value.integer()? != 0,
             // Links are to come; what is said of them is kept.

@@ -159,7 +159,7 @@ pub const KEYS: &[Key] = &[
     // Other servers, other protocols, storage.
     dormant(&["cluster"]),
     dormant(&["gateway"]),
-    dormant(&["leafnodes", "leaf"]),
+    key(&["leafnodes", "leaf"], NONE, No),
     key(&["websocket", "ws"], NONE, No),
     dormant(&["mqtt"]),
     key(&["jetstream"], NONE, No),
@@ -212,6 +212,7 @@ mod tests {
         ("websocket", "{ port: 8080, no_tls: true }"),
         ("jetstream", "enabled"),
         ("store_dir", "d"),
+        ("leafnodes", "{ port: 7422 }"),
         ("listen", "127.0.0.1:4333"),
         ("port", "4333"),
         ("host", "127.0.0.1"),

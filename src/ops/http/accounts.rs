@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::account_detail::{self, TokenDetail};
 use super::facts::ServerFacts;
 use super::format;
+use super::jetstream;
 use super::query::{BadRequest, Parameters};
 use super::subsz::SublistStats;
 use crate::accounts::account::Account;
@@ -163,6 +164,13 @@ pub(super) fn account_info(
     if !system.is_empty() {
         imports.extend(system_imports(wanted, system));
     }
+    if facts.options.jetstream.enabled && !system.is_empty() && !is_system {
+        imports.push(json!({
+            "subject": "$JS.API.>", "account": system, "to": "$JS.API.>",
+            "local_subject": "$JS.API.>", "type": "service", "invalid": false, "share": true,
+            "tracking": false,
+        }));
+    }
     let report = of_accounts(figures).remove(wanted).unwrap_or_default();
     Ok(AccountInfo {
         account_name: wanted.into(),
@@ -170,7 +178,7 @@ pub(super) fn account_info(
         is_system,
         expired: trusted.is_some_and(|it| account_detail::is_expired(it, format::now())),
         complete: true,
-        jetstream_enabled: false,
+        jetstream_enabled: jetstream::is_enabled_for(facts, figures, wanted),
         leafnode_connections: 0,
         client_connections: report.figures.connections,
         subscriptions: report.figures.subscriptions + imported_services(facts, wanted).len() as u64,

@@ -36,10 +36,21 @@ pub struct ServerFacts {
     pub shards: usize,
     /// Feature flags in force.
     pub feature_flags: BTreeMap<String, bool>,
+    /// Streams that were there at the start and could not be read.
+    pub unrecovered: Arc<[UnrecoveredStream]>,
     /// When it started.
     pub start: WallTime,
     /// When its configuration was read last (CFG-96).
     pub config_load: WallTime,
+}
+
+/// A stream that was there and could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnrecoveredStream {
+    /// Its account's name.
+    pub account: String,
+    /// Its own.
+    pub stream: String,
 }
 
 /// The facts of now. A reload replaces them as a whole, so that no answer mixes two.

@@ -10,6 +10,7 @@ pub mod format;
 mod healthz;
 mod index;
 mod jetstream;
+mod jetstream_metrics;
 mod links;
 mod metrics;
 pub mod peers;

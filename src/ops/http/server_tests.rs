@@ -53,7 +53,7 @@ impl Fake {
             ..ShardReport::default()
         };
         match query {
-            Query::Counters | Query::Responses(_) => {}
+            Query::Counters | Query::Responses(_) | Query::JetStream(_) => {}
             Query::Connections(wanted) => {
                 let is = |wanted: &Option<Box<str>>, text: &str| {
                     wanted.as_deref().is_none_or(|wanted| wanted == text)
@@ -185,6 +185,7 @@ impl Site {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let address = listener.local_addr().expect("an address");
         let facts = ServerFacts {
+            unrecovered: Arc::default(),
             info: Arc::new(ServerInfo {
                 server_id: "NID".into(),
                 server_name: "wd".into(),

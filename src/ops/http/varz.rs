@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::facts::ServerFacts;
 use super::format::Number;
@@ -51,7 +52,7 @@ pub(super) struct Varz<'a> {
     leaf: Empty,
     mqtt: Empty,
     websocket: WebSocketVarz<'a>,
-    jetstream: Empty,
+    jetstream: Value,
     tls_timeout: Number,
     write_deadline: u64,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -148,6 +149,7 @@ pub(super) fn varz<'a>(
     counters: &Counters,
     requests: &'a BTreeMap<&'static str, u64>,
     cpu: f64,
+    jetstream: Value,
 ) -> Varz<'a> {
     let (info, options) = (&*facts.info, &*facts.options);
     let limits = &options.client;
@@ -184,7 +186,7 @@ pub(super) fn varz<'a>(
         leaf: Empty {},
         mqtt: Empty {},
         websocket: WebSocketVarz::of(facts),
-        jetstream: Empty {},
+        jetstream,
         tls_timeout: Number(
             options
                 .tls

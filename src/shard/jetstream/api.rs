@@ -9,7 +9,7 @@ use crate::jetstream::api::request::StreamConfigRequest;
 use crate::jetstream::api::response::typed_error;
 use crate::jetstream::api::subjects::{ApiSubject, Endpoint};
 use crate::jetstream::limits::{AccountTiers, ServerLimits, Streams, Surroundings};
-use crate::jetstream::stream::config::StreamConfig;
+use crate::jetstream::stream::config::{Storage, StreamConfig};
 use crate::jetstream::stream::create::{Creation, create_stream, update_stream};
 use crate::protocol::headers;
 use crate::routing::interest::Handler;
@@ -80,12 +80,14 @@ impl Core {
         let accounts = std::sync::Arc::clone(&self.local.settings.accounts);
         let domain = format!("$JS.{}.API.>", settings.domain);
         for account in accounts.iter() {
-            let interest = &mut self.tables.of(account.id).interest;
-            if !settings.domain.is_empty() && !interest.has_handler(domain.as_bytes()) {
-                interest.add_handler(domain.as_bytes(), Handler::Domain);
-            }
-            if !interest.has_handler(API) {
-                interest.add_handler(API, Handler::Api);
+            let domain = (!settings.domain.is_empty()).then_some(domain.as_bytes());
+            let domain = domain.map(|it| (it, Handler::Domain));
+            for (pattern, handler) in domain.into_iter().chain([(API, Handler::Api)]) {
+                self.change_interest(account.id, pattern, None, |interest| {
+                    if !interest.has_handler(pattern) {
+                        interest.add_handler(pattern, handler);
+                    }
+                });
             }
         }
     }
@@ -136,6 +138,7 @@ impl Core {
         }
         if ApiSubject::parse(subject).is_some() || self.js_is_system(message.account) {
             let (header, body) = split(message);
+            let client = self.js_audited(message);
             let request = Request {
                 account: message.account,
                 home: self.local.id,
@@ -143,6 +146,7 @@ impl Core {
                 reply: message.reply.map(Into::into),
                 header: header.into(),
                 body: body.into(),
+                client,
             };
             self.js_command(ShardId(0), Command::Ask(request));
         }
@@ -317,6 +321,10 @@ impl Core {
             return Default::default();
         };
         let tiers = settings.accounts.get(&account).cloned();
-        (settings.server, tiers.unwrap_or_default())
+        let mut server = settings.server;
+        let registry = &self.jetstream.registry;
+        server.reserved_memory = registry.reserved(Storage::Memory);
+        server.reserved_storage = registry.reserved(Storage::File);
+        (server, tiers.unwrap_or_default())
     }
 }

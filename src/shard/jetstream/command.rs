@@ -25,6 +25,8 @@ pub struct Request {
     pub header: Box<[u8]>,
     /// Its body.
     pub body: Box<[u8]>,
+    /// Who asked, where somebody wants to hear of all requests (JS-242).
+    pub client: Option<Box<serde_json::Value>>,
 }
 
 /// One shard asks another.
@@ -117,6 +119,8 @@ pub enum Command {
         /// Body.
         body: Box<[u8]>,
     },
+    /// To where a request was published: tell of this answer.
+    Audit(Box<Request>, Box<[u8]>),
     /// To all others: this shard has push consumers now, or none any more.
     Pushing {
         /// Which shard.

@@ -14,11 +14,13 @@ use crate::jetstream::api::response::{
 use crate::jetstream::api::subjects::{ApiSubject, Endpoint};
 use crate::jetstream::api::timestamp::Timestamp;
 use crate::jetstream::api::values::Span;
-use crate::jetstream::consumer::config::ConsumerConfig;
+use crate::jetstream::consumer::config::{AckPolicy, ConsumerConfig};
 use crate::jetstream::consumer::create::{
     ConsumerCreation, Consumers, create_consumer, fit_subject,
 };
-use crate::jetstream::consumer::{Consumer, Figures, Names, Settings, Surroundings};
+use crate::jetstream::consumer::{
+    Consumer, Figures, Names, Settings, Surroundings, account_hash, ack_patterns, flow_patterns,
+};
 use crate::jetstream::stream::config::{Retention, Storage};
 use crate::shard::core::Core;
 use crate::time::WallTime;
@@ -210,17 +212,19 @@ impl Core {
     ) -> Result<ConsumerKey, ApiError> {
         let (now, seed) = (self.js_now(), self.local.secret_random());
         let settings = Settings::new(&config, self.js_surroundings(key, &config));
-        let domain = self.local.settings.jetstream.as_ref();
-        let domain = domain.map(|it| it.domain.clone()).unwrap_or_default();
+        let jetstream = self.local.settings.jetstream.as_ref();
+        let domain = jetstream.map(|it| it.domain.clone()).unwrap_or_default();
+        let long_replies = jetstream.is_some_and(|it| it.long_replies);
         let hosted = self.jetstream.streams.at_mut(key);
         let hosted = hosted.ok_or(errors::STREAM_NOT_FOUND)?;
         let account = hosted.account;
+        let account_name = self.local.settings.accounts.name(account).to_string();
         let names = Names {
-            account: self.local.settings.accounts.name(account).to_string(),
+            account_hash: long_replies.then(|| account_hash(&account_name)),
+            account: account_name,
             stream: hosted.stream.config().name.clone(),
             consumer: name.to_owned(),
             domain,
-            account_hash: None,
         };
         let stream = names.stream.clone();
         let store = hosted.stream.store();
@@ -231,9 +235,10 @@ impl Core {
         });
         let consumer = match restored {
             Some(consumer) => consumer,
-            None => Consumer::new(names, settings, seed, now, store),
+            None => Consumer::new(names.clone(), settings, seed, now, store),
         };
         let is_push = config.is_push();
+        let (ack_policy, flow_control) = (config.ack_policy, config.flow_control);
         let number = self.jetstream.consumers.insert(Box::new(HostedConsumer {
             stream: key,
             name: name.into(),
@@ -250,24 +255,20 @@ impl Core {
         }));
         hosted.consumers.insert(name.into(), number);
         hosted.stream.watch(true);
-        let mut receivers = vec![
-            self.js_register(
-                account,
-                format!("$JS.ACK.{stream}.{name}.>").as_bytes(),
-                Receiver::Ack(number),
-            ),
-            self.js_register(
-                account,
-                format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}").as_bytes(),
-                Receiver::Next(number),
-            ),
-        ];
+        let next = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}");
+        let mut receivers = vec![(next, Receiver::Next(number))];
+        let acknowledged = !matches!(ack_policy, AckPolicy::None | AckPolicy::FlowControl);
+        for pattern in ack_patterns(&names).into_iter().filter(|_| acknowledged) {
+            receivers.push((pattern, Receiver::Ack(number)));
+        }
+        for pattern in flow_patterns(&names).into_iter().filter(|_| flow_control) {
+            receivers.push((pattern, Receiver::Flow(number)));
+        }
+        let receivers = receivers
+            .into_iter()
+            .map(|(pattern, receiver)| self.js_register(account, pattern.as_bytes(), receiver))
+            .collect();
         if is_push {
-            receivers.push(self.js_register(
-                account,
-                format!("$JS.FC.{stream}.{name}.>").as_bytes(),
-                Receiver::Flow(number),
-            ));
             self.js_begin_pushing(account, number);
         }
         if let Some(it) = self.jetstream.consumers.at_mut(number) {

@@ -7,6 +7,7 @@
 mod acks;
 mod advise;
 mod api;
+mod audit;
 mod command;
 mod consumers;
 mod deliver;
@@ -21,6 +22,8 @@ mod presence;
 mod pressure;
 mod receive;
 mod registry;
+pub mod report;
+mod requests;
 mod send;
 pub mod settings;
 mod start;

@@ -31,8 +31,9 @@ impl Core {
             pattern: pattern.into(),
             receiver,
         });
-        let interest = &mut self.tables.of(account).interest;
-        let change = interest.add_handler(pattern, Handler::JetStream(number));
+        let change = self.change_interest(account, pattern, None, |interest| {
+            interest.add_handler(pattern, Handler::JetStream(number))
+        });
         if change != InterestChange::None {
             let peers = &mut self.local.peers;
             peers.broadcast_interest(account, pattern, None, 1);
@@ -45,8 +46,9 @@ impl Core {
         let Some(gone) = self.jetstream.receivers.remove(number) else {
             return;
         };
-        let interest = &mut self.tables.of(gone.account).interest;
-        let change = interest.remove_handler(&gone.pattern, Handler::JetStream(number));
+        let change = self.change_interest(gone.account, &gone.pattern, None, |interest| {
+            interest.remove_handler(&gone.pattern, Handler::JetStream(number))
+        });
         if change != InterestChange::None {
             let peers = &mut self.local.peers;
             peers.broadcast_interest(gone.account, &gone.pattern, None, 0);

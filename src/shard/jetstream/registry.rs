@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::ids::{AccountId, ShardId};
-use crate::jetstream::stream::config::StreamConfig;
+use crate::jetstream::stream::config::{Storage, StreamConfig};
 use crate::routing::subject;
 
 /// A stream as shard 0 knows it.
@@ -91,6 +91,13 @@ impl Registry {
         ShardId(least.unwrap_or(0) as u8)
     }
 
+    /// Bytes there that streams of all accounts are promised.
+    pub fn reserved(&self, storage: Storage) -> i64 {
+        let all = self.streams.values().flat_map(BTreeMap::values);
+        let there = all.filter(|it| it.config.storage == storage);
+        there.fold(0, |sum, it| sum.saturating_add(it.config.max_bytes.max(0)))
+    }
+
     /// A request has come.
     pub fn requested(&mut self, account: AccountId) {
         self.requests.entry(account).or_default().total += 1;
@@ -99,6 +106,11 @@ impl Registry {
     /// A request was answered with an error.
     pub fn failed(&mut self, account: AccountId) {
         self.requests.entry(account).or_default().errors += 1;
+    }
+
+    /// Requests of every account that made any.
+    pub fn all_requests(&self) -> impl Iterator<Item = (AccountId, Requests)> {
+        self.requests.iter().map(|(account, it)| (*account, *it))
     }
 
     pub fn requests(&self, account: AccountId) -> Requests {

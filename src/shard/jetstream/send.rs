@@ -80,6 +80,11 @@ impl Core {
 
     /// Answers a request, from where it was published.
     pub(super) fn js_answer(&mut self, request: &Request, body: &[u8]) {
+        self.js_reply(request, body);
+        self.js_audit(request, body);
+    }
+
+    fn js_reply(&mut self, request: &Request, body: &[u8]) {
         let Some(reply) = &request.reply else {
             return;
         };

@@ -14,6 +14,7 @@ use super::hosted::{ConsumerKey, HostedConsumer, HostedStream, StreamKey};
 use super::lists::Gathers;
 use super::presence::Pushing;
 use super::registry::Registry;
+use super::requests::Requests;
 use super::send::Held;
 use super::start::Start;
 
@@ -119,6 +120,8 @@ pub struct JetStream {
     pub(super) timers: BinaryHeap<Reverse<(Nanos, Timer)>>,
     /// What this shard asks of itself.
     pub(super) commands: VecDeque<Command>,
+    /// Requests that nobody has looked at; only on shard 0.
+    pub(super) requests: Requests,
     /// Answers that wait until the other shards know of new interest.
     pub(super) held: VecDeque<Held>,
     /// Which streams there are; only on shard 0.
@@ -160,6 +163,6 @@ impl JetStream {
 
     /// Is there something to go on with at once?
     pub(in crate::shard) fn has_work(&self) -> bool {
-        !self.busy.is_empty() || !self.commands.is_empty()
+        !self.busy.is_empty() || !self.commands.is_empty() || !self.requests.is_empty()
     }
 }

@@ -1,6 +1,7 @@
 //! Streams of this shard: made, changed, told of, dropped.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -20,6 +21,7 @@ use crate::jetstream::store::{Filter, Store};
 use crate::jetstream::stream::Stream;
 use crate::jetstream::stream::config::{Storage, StreamConfig};
 use crate::jetstream::stream::create::update_stream;
+use crate::jetstream::usage::Share;
 use crate::shard::core::Core;
 use crate::shard::effects::Effect;
 use crate::time::WallTime;
@@ -39,7 +41,7 @@ impl Core {
     /// Carries out what a shard asks.
     pub(super) fn js_carry_out(&mut self, command: Command) {
         match command {
-            Command::Ask(request) => self.js_request(&request),
+            Command::Ask(request) => self.js_queue_request(request),
             Command::Create {
                 request,
                 config,
@@ -101,6 +103,7 @@ impl Core {
                     ..Outgoing::default()
                 });
             }
+            Command::Audit(request, body) => self.js_audit(&request, &body),
             Command::Pushing { shard, any } => self.js_pushes_elsewhere(shard, any),
             Command::Ready => self.js_shard_ready(),
             Command::Failed(account) => self.jetstream.registry.failed(account),
@@ -183,6 +186,9 @@ impl Core {
         let policy = self.js_policy(&config);
         let mut stream = Stream::new(config, created, store);
         stream.store_mut().set_policy(policy);
+        if let Some(share) = self.js_share(account, stream.config().storage) {
+            stream.share(share);
+        }
         let key = self.jetstream.streams.insert(Box::new(HostedStream {
             account,
             stream,
@@ -205,6 +211,14 @@ impl Core {
         self.jetstream.by_name.insert((account, name), key);
         self.js_receive_for(key);
         key
+    }
+
+    /// A stream's part in what its account and the server have.
+    fn js_share(&self, account: AccountId, storage: Storage) -> Option<Share> {
+        let settings = self.local.settings.jetstream.as_ref()?;
+        let usage = settings.usages.get(&account)?;
+        let (usage, all) = (Arc::clone(usage), Arc::clone(&settings.usage));
+        Some(Share::new(usage, all, storage))
     }
 
     fn js_ack_front(&self, name: &str) -> Bytes {

@@ -22,8 +22,6 @@ use super::state::Timer;
 const ROUNDS: usize = 8;
 /// Messages a consumer hands out in a turn before another one's turn comes.
 const MESSAGES: usize = 256;
-/// Of those, what it hands out before it is looked at whether that was enough.
-const PORTION: usize = 16;
 /// Time between two attempts to get on with a disk that failed.
 const TROUBLE: Duration = Duration::from_secs(2);
 
@@ -52,9 +50,10 @@ impl Core {
             while let Some(command) = self.jetstream.commands.pop_front() {
                 self.js_carry_out(command);
             }
+            self.js_take_requests();
             self.js_watch_interest();
             let busy = std::mem::take(&mut self.jetstream.busy);
-            if busy.is_empty() {
+            if busy.is_empty() && self.jetstream.commands.is_empty() {
                 break;
             }
             for key in busy {
@@ -71,6 +70,7 @@ impl Core {
         };
         hosted.busy = false;
         let keys: Vec<ConsumerKey> = hosted.consumers.values().copied().collect();
+        hosted.stream.count_usage();
         self.js_tell_gone(key, &keys);
         let mut again = false;
         for consumer in keys {
@@ -102,7 +102,11 @@ impl Core {
 
     /// Lets a consumer hand out its messages, a portion at a time. Says whether it has more to do.
     fn js_run_consumer(&mut self, key: ConsumerKey) -> bool {
-        for _ in 0..MESSAGES / PORTION {
+        let stream = self.jetstream.consumers.at(key).map(|it| it.stream);
+        let portion = stream.map_or(1, |it| self.js_portion(it));
+        let mut left = MESSAGES;
+        while left > 0 {
+            left = left.saturating_sub(portion);
             if self.js_is_held_back(key) {
                 return false;
             }
@@ -113,7 +117,7 @@ impl Core {
                 return false;
             }
             let mut run = Run::Idle;
-            self.js_call(key, |it, turn| run = it.run(turn, PORTION));
+            self.js_call(key, |it, turn| run = it.run(turn, portion));
             self.js_take_holds();
             let Some(it) = self.jetstream.consumers.at_mut(key) else {
                 return false;

@@ -52,6 +52,20 @@ pub fn read_unchecked(report: &mut Report, value: &Value) -> Option<TlsOptions> 
     Some(options)
 }
 
+/// As [`read_unchecked`], for a block of a server that this one connects to.
+pub fn read_remote(report: &mut Report, value: &Value) -> Option<TlsOptions> {
+    let Node::Map(map) = &value.node else {
+        return None;
+    };
+    let options = options(map);
+    if let Err(error) = listener::tls_client::load(&options) {
+        let found = error.to_string();
+        report.error(value, ProblemKind::TypeIn { text: "", found });
+        return None;
+    }
+    Some(options)
+}
+
 /// The values of a block that was checked.
 fn options(map: &Map) -> TlsOptions {
     let mut options = TlsOptions::default();

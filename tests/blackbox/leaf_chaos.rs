@@ -1,0 +1,267 @@
+//! A link that is cut, held, slowed and left dangling, over and over, with ten thousand
+//! subscriptions on either side and load on it: all interest is back within two seconds of the
+//! link's return, each time. `make chaos` does it fifty times.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::support::cable::Cable;
+use crate::support::client::Client;
+use crate::support::server::Server;
+
+/// Subscriptions whose interest must be back, in each direction.
+const SUBSCRIPTIONS: usize = 10_000;
+/// Time for that.
+const RETURN_MAX: Duration = Duration::from_secs(2);
+/// Time that pings take to find a half-open link, with `PINGS`.
+const DETECTION_MAX: Duration = Duration::from_millis(1500);
+const PINGS: &str = "ping_interval: \"400ms\"\nping_max: 2\n";
+
+/// A hub, a leaf of it, and the cable between them.
+pub struct Rig {
+    /// The hub.
+    pub hub: Server,
+    /// The leaf.
+    pub leaf: Server,
+    /// From the leaf to the hub.
+    pub cable: Cable,
+}
+
+/// Somebody with a stake in the link, besides those with plain subscriptions.
+pub trait Witness {
+    /// The link is about to break.
+    fn before_break(&mut self, rig: &Rig);
+    /// It is back, and so is all plain interest.
+    fn after_return(&mut self, rig: &Rig);
+}
+
+impl Rig {
+    /// Links of both sides' `more` words of configuration.
+    #[track_caller]
+    pub fn new(hub_more: &str, leaf_more: &str) -> Self {
+        const LINE: &str = "Listening for leafnode connections on ";
+        let hub = format!("{PINGS}{hub_more}\nleafnodes {{ listen: \"127.0.0.1:-1\" }}");
+        let hub = Server::with_config(&hub);
+        let line = hub.logged(LINE);
+        let address = line.rsplit(LINE).next().expect("an address").trim();
+        let cable = Cable::to(address.parse().expect("an address"));
+        let leaf = format!(
+            "{PINGS}{leaf_more}\nleafnodes {{ reconnect: \"200ms\", remotes [
+                {{ url: \"nats-leaf://{}\", ignore_discovered_servers: true }} ] }}",
+            cable.address()
+        );
+        let leaf = Server::with_config(&leaf);
+        Self { hub, leaf, cable }
+    }
+}
+
+/// Who subscribes to ten thousand subjects on one side, and is reached from the other.
+struct Many {
+    here: Client,
+    there: Client,
+    mark: u64,
+}
+
+impl Many {
+    fn new(here: &Server, there: &Server) -> Self {
+        let mut this = Self {
+            here: here.client(),
+            there: there.client(),
+            mark: 0,
+        };
+        let all: String = (0..SUBSCRIPTIONS)
+            .map(|number| format!("SUB many.{number} {number}\r\n"))
+            .collect();
+        this.here.quietly(all);
+        this
+    }
+
+    /// Publishes to every subject once, and a mark behind it. How many arrived, or `None` if not
+    /// even the mark did.
+    fn reached(&mut self) -> Option<usize> {
+        self.mark += 1;
+        let text = format!("{}", self.mark);
+        let mark = format!("MARK.{}", self.mark);
+        // What an earlier round published may still come.
+        self.here.ask(format!("SUB {mark} mark\r\n"));
+        let mut batch = String::with_capacity(SUBSCRIPTIONS * 32);
+        for number in 0..SUBSCRIPTIONS {
+            batch.push_str(&format!("PUB many.{number} {}\r\n{text}\r\n", text.len()));
+        }
+        self.there.quietly(batch);
+        // The mark's interest goes the same way as all other, so what came before it is here.
+        let until = Instant::now() + Duration::from_millis(300);
+        let mut reached = 0;
+        let mut marked = false;
+        while !marked && Instant::now() < until {
+            self.there.quietly(format!("PUB {mark} 0\r\n\r\n"));
+            let lines = self.here.ask("");
+            marked = lines.iter().any(|line| line.starts_with("MSG MARK."));
+            reached += lines.iter().filter(|line| **line == text).count();
+        }
+        self.here.ask("UNSUB mark\r\n");
+        marked.then_some(reached)
+    }
+
+    /// Answers the servers' pings.
+    fn stay(&mut self) {
+        self.here.ask("");
+        self.there.ask("");
+    }
+}
+
+/// Waits until every subject is reached in each direction; gives when the publishing that reached
+/// the last of them began.
+#[track_caller]
+fn all_reached(sides: &mut [Many], limit: Duration) -> Instant {
+    let deadline = Instant::now() + limit + RETURN_MAX;
+    let mut last = Instant::now();
+    let mut open: Vec<_> = (0..sides.len()).collect();
+    while !open.is_empty() {
+        open.retain(|&side| {
+            let began = Instant::now();
+            let reached = sides[side].reached();
+            let all = reached == Some(SUBSCRIPTIONS);
+            if all {
+                last = last.max(began);
+            }
+            assert!(
+                all || began < deadline,
+                "side {side}: {reached:?} of {SUBSCRIPTIONS} subjects reached"
+            );
+            !all
+        });
+        sides.iter_mut().for_each(Many::stay);
+    }
+    last
+}
+
+/// Lets time pass.
+fn rest(sides: &mut [Many], time: Duration) {
+    let until = Instant::now() + time;
+    while Instant::now() < until {
+        sides.iter_mut().for_each(Many::stay);
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Messages that cross the link all the time, both ways.
+struct Load {
+    over: Arc<AtomicBool>,
+    heard: Arc<AtomicU64>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    fn new(rig: &Rig) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let heard = Arc::new(AtomicU64::new(0));
+        let mut threads = Vec::new();
+        for (from, to) in [(&rig.hub, &rig.leaf), (&rig.leaf, &rig.hub)] {
+            let (mut from, mut to) = (from.client(), to.client());
+            let subject = format!("load.{}", threads.len());
+            to.quietly(format!("SUB {subject} 1\r\n"));
+            let [ended, listening] = [Arc::clone(&over), Arc::clone(&over)];
+            let batch = format!("PUB {subject} 100\r\n{}\r\n", "x".repeat(100)).repeat(100);
+            threads.push(thread::spawn(move || {
+                while !ended.load(Ordering::Relaxed) {
+                    from.ask(&batch);
+                    thread::sleep(Duration::from_millis(5));
+                }
+            }));
+            let heard = Arc::clone(&heard);
+            threads.push(thread::spawn(move || {
+                while !listening.load(Ordering::Relaxed) {
+                    let lines = to.ask("");
+                    heard.fetch_add(lines.len() as u64 / 2, Ordering::Relaxed);
+                    thread::sleep(Duration::from_millis(5));
+                }
+            }));
+        }
+        Self {
+            over,
+            heard,
+            threads,
+        }
+    }
+
+    fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    fn end(self) {
+        self.over.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().expect("the load runs to its end");
+        }
+    }
+}
+
+/// Breaks the link so many times, in all ways.
+pub fn chaos(rig: &Rig, breaks: usize, witnesses: &mut [&mut dyn Witness]) {
+    assert_eq!(breaks % 5, 0, "all ways, as often as each other");
+    let mut sides = [
+        Many::new(&rig.leaf, &rig.hub),
+        Many::new(&rig.hub, &rig.leaf),
+    ];
+    all_reached(&mut sides, RETURN_MAX);
+    let load = Load::new(rig);
+    for number in 0..breaks {
+        for witness in &mut *witnesses {
+            witness.before_break(rig);
+        }
+        let heard = load.heard();
+        // From when on it could be whole again, and how long it may take to find out.
+        let (limit, way) = match number % 5 {
+            0 => {
+                rig.cable.cut();
+                rest(&mut sides, Duration::from_millis(300));
+                (RETURN_MAX, "cut")
+            }
+            1 => {
+                rig.cable.dangle_near();
+                (RETURN_MAX + DETECTION_MAX, "left dangling at the leaf")
+            }
+            2 => {
+                rig.cable.hold();
+                rest(&mut sides, DETECTION_MAX);
+                rig.cable.cut();
+                (RETURN_MAX, "held until both ends gave up")
+            }
+            3 => {
+                rig.cable.dangle_far();
+                (RETURN_MAX, "left dangling at the hub")
+            }
+            _ => {
+                rig.cable.slow(Duration::from_millis(20));
+                rest(&mut sides, Duration::from_millis(200));
+                rig.cable.cut();
+                rest(&mut sides, Duration::from_millis(50));
+                (RETURN_MAX, "slowed, then cut")
+            }
+        };
+        rig.cable.mend();
+        let mended = Instant::now();
+        let took = all_reached(&mut sides, limit).saturating_duration_since(mended);
+        println!("break {number}, {way}: all interest back after {took:?}");
+        assert!(took <= limit, "break {number}, {way}: {took:?}");
+        for witness in &mut *witnesses {
+            witness.after_return(rig);
+        }
+        assert!(load.heard() > heard, "the load goes on");
+    }
+    load.end();
+}
+
+#[test]
+fn five_breaks() {
+    chaos(&Rig::new("", ""), 5, &mut []);
+}
+
+#[test]
+#[ignore = "takes minutes: make chaos"]
+fn fifty_breaks() {
+    chaos(&Rig::new("", ""), 50, &mut []);
+}
