@@ -70,6 +70,19 @@ fn check_served(config: &StreamConfig) -> Result<(), ApiError> {
     }
 }
 
+/// What is asked below a domain: names of leaf nodes' interest, too (TOPO-54).
+const IN_DOMAIN: [&str; 9] = [
+    "INFO",
+    "STREAM.>",
+    "CONSUMER.>",
+    "DIRECT.>",
+    "META.>",
+    "SERVER.>",
+    "ACCOUNT.>",
+    "$KV.>",
+    "$OBJ.>",
+];
+
 impl Core {
     /// Takes requests of the accounts there are now (JS-2). All are heard: one without JetStream is
     /// told so (JS-6).
@@ -78,11 +91,14 @@ impl Core {
             return;
         };
         let accounts = std::sync::Arc::clone(&self.local.settings.accounts);
-        let domain = format!("$JS.{}.API.>", settings.domain);
+        let domain = |rest: &&str| format!("$JS.{}.API.{rest}", settings.domain).into_bytes();
+        let domain: Vec<_> = match settings.domain.is_empty() {
+            true => Vec::new(),
+            false => IN_DOMAIN.iter().map(domain).collect(),
+        };
         for account in accounts.iter() {
-            let domain = (!settings.domain.is_empty()).then_some(domain.as_bytes());
-            let domain = domain.map(|it| (it, Handler::Domain));
-            for (pattern, handler) in domain.into_iter().chain([(API, Handler::Api)]) {
+            let domain = domain.iter().map(|it| (it.as_slice(), Handler::Domain));
+            for (pattern, handler) in domain.chain([(API, Handler::Api)]) {
                 self.change_interest(account.id, pattern, None, |interest| {
                     if !interest.has_handler(pattern) {
                         interest.add_handler(pattern, handler);
@@ -102,7 +118,7 @@ impl Core {
             return Routed::Nobody;
         };
         let mut subject = self.local.buffer();
-        if !rest.starts_with(b"$KV.") && !rest.starts_with(b"$O.") {
+        if !rest.starts_with(b"$KV.") && !rest.starts_with(b"$OBJ.") {
             subject.extend_from_slice(b"$JS.API.");
         }
         subject.extend_from_slice(rest);
