@@ -136,9 +136,14 @@ impl Core {
         if goes_to_its_stream(subject) {
             return Routed::Nobody;
         }
-        if ApiSubject::parse(subject).is_some() || self.js_is_system(message.account) {
+        let endpoint = ApiSubject::parse(subject).map(|it| it.endpoint);
+        if endpoint.is_some() || self.js_is_system(message.account) {
             let (header, body) = split(message);
-            let client = self.js_audited(message);
+            // The consumer itself hears of these.
+            let client = match endpoint {
+                Some(Endpoint::ConsumerReset) => None,
+                _ => self.js_audited(message),
+            };
             let request = Request {
                 account: message.account,
                 home: self.local.id,

@@ -84,7 +84,8 @@ impl Core {
         self.js_audit(request, body);
     }
 
-    fn js_reply(&mut self, request: &Request, body: &[u8]) {
+    /// The same, and nobody else is told of it.
+    pub(super) fn js_reply(&mut self, request: &Request, body: &[u8]) {
         let Some(reply) = &request.reply else {
             return;
         };
