@@ -30,6 +30,7 @@ mod jetstream_config;
 mod jetstream_consumer;
 mod jetstream_direct;
 mod jetstream_events;
+mod jetstream_leaf;
 mod jetstream_monitoring;
 mod jetstream_priority;
 mod jetstream_pull;
