@@ -34,6 +34,8 @@ pub struct Account {
     pub trace: Option<TraceOptions>,
     /// What of JetStream it may use; nothing if `None` (JS-244).
     pub jetstream: Option<AccountTiers>,
+    /// Its requests to JetStream pass links to other servers (JS-260).
+    pub jetstream_passes: bool,
     /// What it uses now; the same from one view to the next.
     pub usage: Arc<Usage>,
 }
@@ -53,6 +55,7 @@ impl Account {
             service_imports: Vec::new(),
             trace: None,
             jetstream: None,
+            jetstream_passes: false,
             usage: Arc::default(),
         }
     }
@@ -63,6 +66,7 @@ impl Account {
 #[derive(Debug, Default)]
 pub struct Usage {
     connections: AtomicU32,
+    links: AtomicU32,
     changes: AtomicU64,
 }
 
@@ -82,6 +86,21 @@ impl Usage {
     pub fn leave(&self) {
         self.connections.fetch_sub(1, Ordering::AcqRel);
         self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One more link to another server is open.
+    pub fn link(&self) {
+        self.links.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// One link less.
+    pub fn unlink(&self) {
+        self.links.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Is there a link to another server, where others may answer, too?
+    pub fn is_linked(&self) -> bool {
+        self.links.load(Ordering::Acquire) > 0
     }
 
     /// How often a connection came or went.

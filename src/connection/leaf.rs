@@ -111,6 +111,10 @@ pub struct Leaf {
     pub cluster: String,
     /// Its JetStream domain.
     pub domain: String,
+    /// Its account's requests to JetStream go over, too (JS-260).
+    pub jetstream_passes: bool,
+    /// It is counted among its account's links.
+    pub counted: bool,
     /// Account of the link over there.
     pub account: String,
     /// It says that it is a gateway of that name.
@@ -155,6 +159,8 @@ impl Leaf {
             server: String::new(),
             cluster: String::new(),
             domain: String::new(),
+            jetstream_passes: false,
+            counted: false,
             account: String::new(),
             gateway: String::new(),
             origin: Origin::default(),
@@ -240,7 +246,7 @@ impl Leaf {
 
     /// May a message go over, as far as this side decides without the user's permissions?
     pub fn may_send(&self, subject: &[u8]) -> bool {
-        !is_jetstream(subject)
+        !self.refuses_jetstream(subject)
             && self
                 .refused
                 .as_ref()
@@ -254,7 +260,12 @@ impl Leaf {
     /// May a message come in, where the other side has let us in?
     pub fn may_receive(&self, subject: &[u8]) -> bool {
         let permissions = self.permissions.as_ref();
-        !is_jetstream(subject) && permissions.is_none_or(|it| it.can_deliver(subject, None))
+        !self.refuses_jetstream(subject)
+            && permissions.is_none_or(|it| it.can_deliver(subject, None))
+    }
+
+    fn refuses_jetstream(&self, subject: &[u8]) -> bool {
+        !self.jetstream_passes && is_jetstream(subject)
     }
 
     /// May the other side be told of interest in a pattern?
@@ -264,7 +275,9 @@ impl Leaf {
         }
         let permissions = self.permissions.as_ref();
         permissions.is_none_or(|it| it.can_subscribe(pattern, queue))
-            && !(self.spoke && JETSTREAM.iter().any(|all| pattern_subset(pattern, all)))
+            && !(self.spoke
+                && !self.jetstream_passes
+                && JETSTREAM.iter().any(|all| pattern_subset(pattern, all)))
     }
 }
 

@@ -164,7 +164,7 @@ pub const KEYS: &[Key] = &[
     dormant(&["mqtt"]),
     key(&["jetstream"], NONE, No),
     key(&["store_dir", "storedir"], NONE, No),
-    dormant(&["default_js_domain"]),
+    key(&["default_js_domain"], NONE, No),
     key(&["connect_error_reports"], "3600", Inactive),
     key(&["reconnect_error_reports"], "1", Inactive),
     dormant(&["prof_port"]),

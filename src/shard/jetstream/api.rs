@@ -30,6 +30,17 @@ const NEXT: &[u8] = b"$JS.API.CONSUMER.MSG.NEXT.";
 const DIRECT: &[u8] = b"$JS.API.DIRECT.GET.";
 /// What the system account asks of clusters (JS-45..49).
 const OF_CLUSTERS: [&[u8]; 3] = [b"$JS.API.META.", b"$JS.API.SERVER.", b"$JS.API.ACCOUNT."];
+/// What of the API has a place under a domain.
+const IN_DOMAIN: [&[u8]; 6] = [
+    b"STREAM.",
+    b"CONSUMER.",
+    b"DIRECT.",
+    b"META.",
+    b"SERVER.",
+    b"ACCOUNT.",
+];
+/// What has, too, and is not below the API.
+const BESIDE_API: [&[u8]; 2] = [b"$KV.", b"$OBJ."];
 const SYSTEM_RESPONSE: &str = "io.nats.jetstream.api.v1.system_response";
 /// Level of the API a request needs (JS-7).
 pub(super) const REQUIRED_LEVEL: &[u8] = b"Nats-Required-Api-Level";
@@ -101,9 +112,13 @@ impl Core {
         let Some(rest) = message.destination().strip_prefix(prefix.as_bytes()) else {
             return Routed::Nobody;
         };
+        let below = |all: &[&[u8]]| all.iter().any(|it| rest.starts_with(it));
         let mut subject = self.local.buffer();
-        if !rest.starts_with(b"$KV.") && !rest.starts_with(b"$O.") {
+        if rest == b"INFO" || below(&IN_DOMAIN) {
             subject.extend_from_slice(b"$JS.API.");
+        } else if !below(&BESIDE_API) {
+            self.local.give_back(subject);
+            return Routed::Nobody;
         }
         subject.extend_from_slice(rest);
         let mut inner = Message {
@@ -192,6 +207,11 @@ impl Core {
             return Err(errors::REQUIRED_API_LEVEL);
         }
         if !self.js_enabled(request.account) {
+            // Somebody else may answer.
+            let account = self.local.settings.accounts.get(request.account);
+            if account.is_some_and(|it| it.usage.is_linked()) {
+                return Ok(());
+            }
             return Err(errors::NOT_ENABLED_FOR_ACCOUNT);
         }
         match subject.endpoint {
