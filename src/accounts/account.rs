@@ -34,8 +34,6 @@ pub struct Account {
     pub trace: Option<TraceOptions>,
     /// What of JetStream it may use; nothing if `None` (JS-244).
     pub jetstream: Option<AccountTiers>,
-    /// Its requests to JetStream pass links to other servers (JS-260).
-    pub jetstream_passes: bool,
     /// What it uses now; the same from one view to the next.
     pub usage: Arc<Usage>,
 }
@@ -55,7 +53,6 @@ impl Account {
             service_imports: Vec::new(),
             trace: None,
             jetstream: None,
-            jetstream_passes: false,
             usage: Arc::default(),
         }
     }

@@ -176,12 +176,11 @@ impl Accounts {
             account.trace.clone_from(&options.trace);
             account.jetstream.clone_from(&options.jetstream);
             let mut mappings = options.mappings.clone();
-            match all.jetstream.default_domains.get(&options.name) {
-                Some(domain) if domain.is_empty() => account.jetstream_passes = true,
-                Some(domain) if options.jetstream.is_none() => {
-                    mappings.extend(default_domain::mappings(domain));
-                }
-                _ => {}
+            if let Some(domain) = all.jetstream.default_domains.get(&options.name)
+                && !domain.is_empty()
+                && options.jetstream.is_none()
+            {
+                mappings.extend(default_domain::mappings(domain));
             }
             account.mappings = Mappings::new(&mappings, all.cluster_name.as_deref())?;
         }

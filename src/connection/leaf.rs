@@ -1,20 +1,19 @@
 //! A leaf link as its connection knows it: who is on the other side, and what may pass (TOPO-8..36).
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use nkeys::KeyPair;
 
+use super::jetstream_wall::JetStreamWall;
 use crate::auth::permissions::Permissions;
 use crate::options::{PermissionsOptions, SubjectPermission};
 use crate::protocol::leaf::info::{LeafInfo, SubjectLists};
 use crate::routing::links::Origin;
-use crate::routing::subject::pattern_subset;
 use crate::transport::dial::{Dial, DialTls};
 use crate::transport::s2::level::Mode;
 use crate::transport::websocket::upgrade::Request;
 
-/// What never passes a leaf link: each side has its own JetStream (TOPO-51).
-const JETSTREAM: [&[u8]; 3] = [b"$JS.API.>", b"$KV.>", b"$OBJ.>"];
 /// Front of the subjects by which loops are found (TOPO-32).
 pub const LOOP_DETECTION: &[u8] = b"$LDS.";
 
@@ -111,8 +110,6 @@ pub struct Leaf {
     pub cluster: String,
     /// Its JetStream domain.
     pub domain: String,
-    /// Its account's requests to JetStream go over, too (JS-260).
-    pub jetstream_passes: bool,
     /// It is counted among its account's links.
     pub counted: bool,
     /// Account of the link over there.
@@ -125,6 +122,8 @@ pub struct Leaf {
     pub isolated: bool,
     /// What the other side allows, where we connected.
     pub permissions: Option<Box<Permissions>>,
+    /// What of JetStream does not pass.
+    pub wall: JetStreamWall,
     /// What the other side does not want to be sent.
     refused: Option<Box<Permissions>>,
     /// The last message it was looked at for, so that it gets each once.
@@ -136,7 +135,7 @@ pub struct Leaf {
     /// Its certificate is somebody else's.
     pub wrong_name: bool,
     /// How it is compressed, as monitoring shows it (TOPO-57).
-    pub compression: &'static str,
+    pub compression: Cow<'static, str>,
     /// What was agreed on, while the level depends on round trips.
     pub adapts: Option<Mode>,
     /// Nothing more is said about compression.
@@ -159,19 +158,19 @@ impl Leaf {
             server: String::new(),
             cluster: String::new(),
             domain: String::new(),
-            jetstream_passes: false,
             counted: false,
             account: String::new(),
             gateway: String::new(),
             origin: Origin::default(),
             isolated,
             permissions: None,
+            wall: JetStreamWall::default(),
             refused: None,
             stamp: 0,
             delay: None,
             wants_tls: false,
             wrong_name: false,
-            compression: "not supported",
+            compression: "not supported".into(),
             adapts: None,
             negotiated: false,
             replacing: 0,
@@ -244,50 +243,43 @@ impl Leaf {
         self.cluster = cluster;
     }
 
-    /// May a message go over, as far as this side decides without the user's permissions?
-    pub fn may_send(&self, subject: &[u8]) -> bool {
-        !self.refuses_jetstream(subject)
-            && self
-                .refused
-                .as_ref()
-                .is_none_or(|it| it.can_publish(subject))
-            && self
-                .permissions
-                .as_ref()
-                .is_none_or(|it| it.can_publish(subject))
+    /// The server over there with its cluster, as log lines name it.
+    pub fn decorated(&self) -> String {
+        match self.cluster.as_str() {
+            "" => self.server.clone(),
+            cluster => format!("{}/{cluster}", self.server),
+        }
     }
 
-    /// May a message come in, where the other side has let us in?
+    /// May a message go over, as far as this side decides without the user's permissions?
+    pub fn may_send(&self, subject: &[u8]) -> bool {
+        let allowed = |it: &Permissions| it.can_publish(subject);
+        !self.wall.keeps(subject)
+            && self.refused.as_deref().is_none_or(allowed)
+            && self.permissions.as_deref().is_none_or(allowed)
+    }
+
+    /// May a message come in, as far as this side decides without the user's permissions?
     pub fn may_receive(&self, subject: &[u8]) -> bool {
         let permissions = self.permissions.as_ref();
-        !self.refuses_jetstream(subject)
+        // What a leaf node asks of its hub's JetStream is the hub's to answer.
+        !(self.spoke && self.wall.denies(subject))
             && permissions.is_none_or(|it| it.can_deliver(subject, None))
     }
 
-    fn refuses_jetstream(&self, subject: &[u8]) -> bool {
-        !self.jetstream_passes && is_jetstream(subject)
-    }
-
-    /// May the other side be told of interest in a pattern?
-    pub fn may_announce(&self, pattern: &[u8], queue: Option<&[u8]>) -> bool {
+    /// Is the other side to be told of interest in a pattern? `user`: the permissions it has here,
+    /// where it has connected.
+    pub fn may_announce(&self, pattern: &[u8], user: Option<&Permissions>) -> bool {
         if pattern.starts_with(LOOP_DETECTION) {
             return true;
         }
-        let permissions = self.permissions.as_ref();
-        permissions.is_none_or(|it| it.can_subscribe(pattern, queue))
-            && !(self.spoke
-                && !self.jetstream_passes
-                && JETSTREAM.iter().any(|all| pattern_subset(pattern, all)))
+        !self.wall.hides(pattern, self.spoke)
+            && self
+                .permissions
+                .as_ref()
+                .is_none_or(|it| it.may_want(pattern))
+            && (self.solicited.is_some() || user.is_none_or(|it| it.may_bring(pattern)))
     }
-}
-
-/// Is this one of the subjects that never pass (TOPO-51)?
-fn is_jetstream(subject: &[u8]) -> bool {
-    subject.first() == Some(&b'$')
-        && JETSTREAM.iter().any(|all| {
-            let prefix = &all[..all.len() - 1];
-            subject.len() > prefix.len() && subject.starts_with(prefix)
-        })
 }
 
 /// FNV-1a: the same on every shard, never 0.
@@ -339,17 +331,18 @@ mod tests {
         assert!(leaf.may_receive(b"a.1") && !leaf.may_receive(b"b.1"));
         assert!(leaf.may_send(b"b.1") && !leaf.may_send(b"a.1"));
         assert!(!leaf.may_receive(b"no.in"));
-        assert!(leaf.may_announce(b"a.*", None) && !leaf.may_announce(b">", None));
+        assert!(leaf.may_announce(b"a.*", None) && !leaf.may_announce(b"b.*", None));
+        // Wider than what is allowed: what comes is judged by itself.
+        assert!(leaf.may_announce(b">", None) && leaf.may_announce(b"*.1", None));
         assert!(leaf.may_announce(b"$LDS.x", None));
     }
 
     #[test]
-    fn topo_051_jetstream_stays_where_it_is() {
-        let leaf = Leaf::accepted(false);
-        for subject in [&b"$JS.API.INFO"[..], b"$KV.b.k", b"$OBJ.b"] {
-            assert!(!leaf.may_send(subject));
-        }
-        assert!(leaf.may_send(b"$JS.hub.API.INFO") && leaf.may_send(b"$JS.ACK.x"));
+    fn topo_051_a_hub_answers_what_its_leaf_asks() {
+        let mut hub = Leaf::accepted(false);
+        assert!(hub.may_receive(b"$JS.API.INFO") && !hub.may_send(b"$JS.API.INFO"));
+        hub.spoke = true;
+        assert!(!hub.may_receive(b"$JS.API.INFO"));
     }
 
     #[test]

@@ -61,7 +61,13 @@ pub(super) fn settings(
         authenticator,
         auth_timeout: own.auth_timeout,
         min_version: own.min_version.clone(),
-        cluster: options.cluster_name.clone().unwrap_or_default(),
+        cluster: String::new(), // INFO has it
+        clustered: options.cluster_name.is_some(),
+        without_domain: {
+            let domains = options.jetstream.default_domains.iter();
+            let without = domains.filter(|(_, domain)| domain.is_empty());
+            without.map(|(account, _)| account.clone()).collect()
+        },
         isolate: own.isolate,
         compression: own.compression.clone(),
     })

@@ -409,7 +409,7 @@ pub(super) fn settings(
 ) -> Settings {
     let sequence = before.map_or_else(Arc::default, |it| it.identity.sequence());
     let told = Told {
-        cluster: options.cluster_name.as_deref(),
+        cluster: Some(info.cluster.as_str()).filter(|it| !it.is_empty()),
         tags: &options.tags,
         metadata: &options.metadata,
         feature_flags: &identity::feature_flags(options),
@@ -422,8 +422,11 @@ pub(super) fn settings(
     Settings {
         identity: ServerIdentity::new(&info, told, sequence),
         number: before.map_or(0, |it| it.number + 1),
+        leaf: LeafSettings {
+            cluster: info.cluster.clone(),
+            ..leaf
+        },
         info,
-        leaf,
         output_share: options.memory_limit.map(|it| output_share(it, shards)),
         websocket_authenticator: logins.websocket,
         transports: doors.transports,

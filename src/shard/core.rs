@@ -31,6 +31,7 @@ use crate::shard::internal::InternalSubscriptions;
 use crate::shard::jetstream::JetStream;
 use crate::shard::jetstream::pace::is_consumer;
 use crate::shard::lame_duck::GradualClose;
+use crate::shard::leaf::settings::lines_max;
 use crate::shard::message_trace::Trace;
 use crate::shard::report::Counters;
 use crate::shard::services::Services;
@@ -211,7 +212,10 @@ impl Core {
         let local = &mut self.local;
         let (now, wall) = (local.now, local.wall);
         let limits = Limits {
-            max_control_line: local.settings.limits.max_control_line,
+            max_control_line: match listener {
+                Listener::Leaf => lines_max(&local.settings),
+                _ => local.settings.limits.max_control_line,
+            },
             max_payload: local.settings.limits.max_payload,
             headers: false,
         };

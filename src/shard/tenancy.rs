@@ -78,7 +78,6 @@ impl Core {
                 max.min(settings.limits.max_payload)
             });
         if let Some(leaf) = &mut connection.leaf {
-            leaf.jetstream_passes = tenant.jetstream_passes;
             if leaf.stage == LeafStage::Open {
                 self.count_link(index);
             }

@@ -13,7 +13,7 @@ pub struct JetStream {
     /// Who asks.
     pub client: Client,
     /// Where it is answered: nobody else is, on no server.
-    inbox: String,
+    pub inbox: String,
     /// Requests so far.
     asked: u64,
 }

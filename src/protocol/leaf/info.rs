@@ -58,6 +58,9 @@ pub struct LeafInfo {
     /// JetStream domain.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub domain: String,
+    /// `host:port` of the leaf listener.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub ip: String,
     /// `host:port` of every leaf listener of its cluster; there, even if empty.
     pub leafnode_urls: Option<Vec<String>>,
     /// `host:port` of every WebSocket listener of its cluster.

@@ -23,7 +23,7 @@ pub enum LeafOp<'a> {
     Ping,
     /// `PONG`.
     Pong,
-    /// `+OK`: ignored.
+    /// `+OK`, and what concerns no leaf link: ignored.
     Ok,
     /// `INFO <json>`; the text is not looked at yet.
     Info {

@@ -35,6 +35,9 @@ const NEED_LINE: LeafProgress<'static> = LeafProgress::Incomplete { needed: None
 enum Verb {
     Lmsg,
     Hmsg,
+    Pub,
+    Hpub,
+    Nothing,
     Subscribe,
     Unsubscribe,
     Ping,
@@ -45,11 +48,21 @@ enum Verb {
     Err,
 }
 
-const VERBS: [(&[u8], Verb); 10] = [
+/// Those of clients and routes are understood, too, as stock does: no server sends them here.
+const VERBS: [(&[u8], Verb); 19] = [
     (b"LMSG", Verb::Lmsg),
     (b"HMSG", Verb::Hmsg),
     (b"LS+", Verb::Subscribe),
     (b"LS-", Verb::Unsubscribe),
+    (b"RMSG", Verb::Lmsg),
+    (b"RS+", Verb::Subscribe),
+    (b"RS-", Verb::Unsubscribe),
+    (b"PUB", Verb::Pub),
+    (b"HPUB", Verb::Hpub),
+    (b"SUB", Verb::Subscribe),
+    (b"UNSUB", Verb::Unsubscribe),
+    (b"A+", Verb::Nothing),
+    (b"A-", Verb::Nothing),
     (b"PING", Verb::Ping),
     (b"PONG", Verb::Pong),
     (b"+OK", Verb::Ok),
@@ -126,6 +139,8 @@ fn with_arguments<'a>(
     let op = match verb {
         Verb::Lmsg => return message(input, Head::read::<false>(args)?, used, limits),
         Verb::Hmsg => return message(input, Head::read::<true>(args)?, used, limits),
+        Verb::Pub => return message(input, Head::published::<false>(args)?, used, limits),
+        Verb::Hpub => return message(input, Head::published::<true>(args)?, used, limits),
         Verb::Subscribe => subscribe(args)?,
         Verb::Unsubscribe => match trimmed(args) {
             [] => return Err(ProtocolError::BadArguments { verb: "LS-" }),
@@ -134,6 +149,7 @@ fn with_arguments<'a>(
         Verb::Connect => LeafOp::Connect { json: args },
         Verb::Info => LeafOp::Info { json: args },
         Verb::Err => LeafOp::Err { text: args },
+        Verb::Nothing => LeafOp::Ok,
         Verb::Ping | Verb::Pong | Verb::Ok => return Err(ProtocolError::UnknownOperation),
     };
     Ok(LeafProgress::Op { op, used })
@@ -159,8 +175,9 @@ fn subscribe(args: &[u8]) -> Result<LeafOp<'_>, ProtocolError> {
     let Some((weight, b"")) = token(rest) else {
         return Err(BAD);
     };
-    let weight = whole_size(weight).ok_or(BAD)?;
-    let weight = u32::try_from(weight).map_err(|_| BAD)?.max(1);
+    // What is no number counts as one member.
+    let weight = whole_size(weight).and_then(|it| u32::try_from(it).ok());
+    let weight = weight.unwrap_or(1).max(1);
     let key_len = args.len() - rest.len();
     Ok(LeafOp::Subscribe {
         subject,
@@ -199,6 +216,16 @@ struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
+    /// As a client says it: without queue names.
+    fn published<const HEADER: bool>(args: &'a [u8]) -> Result<Self, ProtocolError> {
+        let head = Self::read::<HEADER>(args)?;
+        let verb = if HEADER { "HPUB" } else { "PUB" };
+        match head.queues {
+            [] => Ok(head),
+            _ => Err(ProtocolError::BadArguments { verb }),
+        }
+    }
+
     /// Reads `subject [reply] [header] size`, or with `+ reply` or `|` before queue names.
     fn read<const HEADER: bool>(args: &'a [u8]) -> Result<Self, ProtocolError> {
         let bad = ProtocolError::BadArguments {

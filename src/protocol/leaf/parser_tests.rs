@@ -56,19 +56,43 @@ fn topo_026_interest() {
     check("ls+  a.b \r\nP", "+a.b [a.b] +1");
     check("LS+ a q 3\r\n", "+a q*3 [a q] +0");
     check("LS+ a q 0\r\n", "+a q*1 [a q] +0");
+    check("LS+ a q x\r\n", "+a q*1 [a q] +0");
     check("LS- a\r\n", "-[a] +0");
     check("LS- a q\r\n", "-[a q] +0");
-    for input in [
-        "LS+ a q\r\n",
-        "LS+ a q x\r\n",
-        "LS+ a q 1 z\r\n",
-        "LS+ \r\r\n",
-    ] {
+    for input in ["LS+ a q\r\n", "LS+ a q 1 z\r\n", "LS+ \r\r\n"] {
         check(input, r#"BadArguments { verb: "LS+" }"#);
     }
     check("LSX", "UnknownOperation");
-    check("SUB a 1\r\n", "UnknownOperation");
-    check("PUB a 1\r\n", "UnknownOperation");
+    check("MSG a 1 1\r\n", "UnknownOperation");
+}
+
+/// As stock reads them where a leaf node should not have sent them.
+#[test]
+fn topo_010_verbs_of_clients_and_routes() {
+    check("SUB a 1\r\n", r#"BadArguments { verb: "LS+" }"#);
+    check("RS+ a q 2\r\n", "+a q*2 [a q] +0");
+    check("UNSUB a\r\n", "-[a] +0");
+    check("RS- a q\r\n", "-[a q] +0");
+    check("A+ X\r\nP", "Ok +1");
+    check("A- X\r\n", "Ok +0");
+    let bodies = [
+        (
+            "PUB a r 2\r\nhi\r\n",
+            "a r=r q=[] h=None hi t=r 2\\r\\nhi\\r\\n +0",
+        ),
+        (
+            "RMSG $G a 2\r\nhi\r\n",
+            "$G r=a q=[] h=None hi t=a 2\\r\\nhi\\r\\n +0",
+        ),
+        (
+            "HPUB a 2 3\r\nhip\r\n",
+            "a r=none q=[] h=Some(2) hip t=2 3\\r\\nhip\\r\\n +0",
+        ),
+    ];
+    for (input, expected) in bodies {
+        check(input, expected);
+    }
+    check("PUB a | q 2\r\n", r#"BadArguments { verb: "PUB" }"#);
 }
 
 #[test]

@@ -30,17 +30,6 @@ const NEXT: &[u8] = b"$JS.API.CONSUMER.MSG.NEXT.";
 const DIRECT: &[u8] = b"$JS.API.DIRECT.GET.";
 /// What the system account asks of clusters (JS-45..49).
 const OF_CLUSTERS: [&[u8]; 3] = [b"$JS.API.META.", b"$JS.API.SERVER.", b"$JS.API.ACCOUNT."];
-/// What of the API has a place under a domain.
-const IN_DOMAIN: [&[u8]; 6] = [
-    b"STREAM.",
-    b"CONSUMER.",
-    b"DIRECT.",
-    b"META.",
-    b"SERVER.",
-    b"ACCOUNT.",
-];
-/// What has, too, and is not below the API.
-const BESIDE_API: [&[u8]; 2] = [b"$KV.", b"$OBJ."];
 const SYSTEM_RESPONSE: &str = "io.nats.jetstream.api.v1.system_response";
 /// Level of the API a request needs (JS-7).
 pub(super) const REQUIRED_LEVEL: &[u8] = b"Nats-Required-Api-Level";
@@ -81,6 +70,19 @@ fn check_served(config: &StreamConfig) -> Result<(), ApiError> {
     }
 }
 
+/// What is asked below a domain: names of leaf nodes' interest, too (TOPO-54).
+const IN_DOMAIN: [&str; 9] = [
+    "INFO",
+    "STREAM.>",
+    "CONSUMER.>",
+    "DIRECT.>",
+    "META.>",
+    "SERVER.>",
+    "ACCOUNT.>",
+    "$KV.>",
+    "$OBJ.>",
+];
+
 impl Core {
     /// Takes requests of the accounts there are now (JS-2). All are heard: one without JetStream is
     /// told so (JS-6).
@@ -89,11 +91,14 @@ impl Core {
             return;
         };
         let accounts = std::sync::Arc::clone(&self.local.settings.accounts);
-        let domain = format!("$JS.{}.API.>", settings.domain);
+        let domain = |rest: &&str| format!("$JS.{}.API.{rest}", settings.domain).into_bytes();
+        let domain: Vec<_> = match settings.domain.is_empty() {
+            true => Vec::new(),
+            false => IN_DOMAIN.iter().map(domain).collect(),
+        };
         for account in accounts.iter() {
-            let domain = (!settings.domain.is_empty()).then_some(domain.as_bytes());
-            let domain = domain.map(|it| (it, Handler::Domain));
-            for (pattern, handler) in domain.into_iter().chain([(API, Handler::Api)]) {
+            let domain = domain.iter().map(|it| (it.as_slice(), Handler::Domain));
+            for (pattern, handler) in domain.chain([(API, Handler::Api)]) {
                 self.change_interest(account.id, pattern, None, |interest| {
                     if !interest.has_handler(pattern) {
                         interest.add_handler(pattern, handler);
@@ -112,13 +117,9 @@ impl Core {
         let Some(rest) = message.destination().strip_prefix(prefix.as_bytes()) else {
             return Routed::Nobody;
         };
-        let below = |all: &[&[u8]]| all.iter().any(|it| rest.starts_with(it));
         let mut subject = self.local.buffer();
-        if rest == b"INFO" || below(&IN_DOMAIN) {
+        if !rest.starts_with(b"$KV.") && !rest.starts_with(b"$OBJ.") {
             subject.extend_from_slice(b"$JS.API.");
-        } else if !below(&BESIDE_API) {
-            self.local.give_back(subject);
-            return Routed::Nobody;
         }
         subject.extend_from_slice(rest);
         let mut inner = Message {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Holds, Owed};
+use crate::connection::jetstream_wall::{JetStreamWall, Neighbours};
 use crate::connection::leaf::{Leaf, LeafStage};
 use crate::ids::{AccountId, Listener, Slot};
 use crate::protocol::error_text;
@@ -11,7 +12,7 @@ use crate::protocol::leaf::connect::LeafConnect;
 use crate::protocol::leaf::info::{LeafInfo, SERVER_PROTOCOL, SubjectLists};
 use crate::shard::core::Core;
 use crate::shard::effects::{Effect, Level};
-use crate::shard::leaf::settings::version_at_least;
+use crate::shard::leaf::settings::{lines_max, version_at_least};
 
 /// Who is at the other end of a link, so that a later one of the same server takes its place
 /// (TOPO-14).
@@ -38,6 +39,7 @@ impl Core {
             return false;
         };
         connection.listener = Listener::Leaf;
+        connection.limits.max_control_line = lines_max(&settings);
         connection.leaf = Some(Box::new(Leaf::accepted(settings.leaf.isolate)));
         self.join(index, AccountId::GLOBAL);
         self.prepare(index);
@@ -81,6 +83,7 @@ impl Core {
             client_id: connection.cid.0,
             cluster: own.cluster.clone(),
             domain: server.domain.clone(),
+            ip: format!("{}:{}", own.host, own.port),
             leafnode_urls: Some(own.urls.clone()),
             ws_connect_urls: Some(server.ws_connect_urls.clone()).filter(|it| !it.is_empty()),
             info_on_connect: true,
@@ -94,7 +97,10 @@ impl Core {
             let user = connection.user.as_ref();
             if let Some(permissions) = user.and_then(|user| user.permissions.as_ref()) {
                 let [publish, subscribe] = permissions.lists();
+                let answers = permissions.responses().is_some();
                 let lists = |(allow, deny): (Option<Vec<String>>, Vec<String>)| {
+                    // Nothing but answers: the list of answers is not told.
+                    let allow = allow.filter(|it| !it.is_empty() || !answers);
                     let some = allow.is_some() || !deny.is_empty();
                     some.then_some(SubjectLists { allow, deny })
                 };
@@ -105,10 +111,11 @@ impl Core {
             info.nonce = String::from_utf8_lossy(&connection.nonce).into_owned();
             info.compression = match &connection.leaf {
                 // Again, after both agreed.
-                Some(leaf) if leaf.negotiated && leaf.adapts.is_none() => leaf.compression,
-                _ => compression,
-            }
-            .to_owned();
+                Some(leaf) if leaf.negotiated && leaf.adapts.is_none() => {
+                    leaf.compression.to_string()
+                }
+                _ => compression.to_owned(),
+            };
         }
         let line = info.line();
         self.send(index, &line);
@@ -145,7 +152,9 @@ impl Core {
         connection.keep_alive.rtt = Some(now.since(connection.start_at));
         connection.limits.headers = !settings.limits.no_header_support && connect.headers;
         if let Some(leaf) = &mut connection.leaf {
-            leaf.negotiated = true;
+            if !std::mem::replace(&mut leaf.negotiated, true) && !connect.compress_mode.is_empty() {
+                leaf.compression = connect.compress_mode.into();
+            }
             leaf.spoke = connect.is_hub;
             leaf.server = connect.name;
             leaf.domain = connect.domain;
@@ -248,8 +257,41 @@ impl Core {
         }
         self.count_link(index);
         self.local.arm(index);
+        self.leaf_separates(index);
         self.send_leaf_info(index, true);
         self.announce_all(index);
+    }
+
+    /// Decides what of JetStream stays on this side of a link (TOPO-51..54).
+    pub(super) fn leaf_separates(&mut self, index: u32) {
+        let settings = Arc::clone(&self.local.settings);
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        let system = settings.accounts.system() == Some(connection.account);
+        let account = &connection.tenant.name;
+        let mut without_domain = settings.leaf.without_domain.iter();
+        let without_domain = without_domain.any(|it| **it == **account);
+        let Some(leaf) = &mut connection.leaf else {
+            return;
+        };
+        let (domain, remote_domain) = (settings.info.domain.as_str(), leaf.domain.as_str());
+        let text = match system {
+            true => format!("System account connected from {}", leaf.decorated()),
+            false => format!("JetStream using domains: local {domain:?}, remote {remote_domain:?}"),
+        };
+        leaf.wall = JetStreamWall::between(Neighbours {
+            domain,
+            remote_domain,
+            enabled: settings.info.jetstream,
+            system,
+            without_domain,
+        });
+        self.local.log(Level::Info, index, &text);
+        if system {
+            let text = "JetStream not extended, domains differ";
+            self.local.log(Level::Info, index, text);
+        }
     }
 
     /// Closes an older link of the same server in the same accounts.

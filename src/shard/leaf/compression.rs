@@ -40,7 +40,7 @@ impl Core {
         if leaf.stage != LeafStage::AwaitsConnect || std::mem::replace(&mut leaf.negotiated, true) {
             return;
         }
-        leaf.compression = "off";
+        leaf.compression = "off".into();
         let own = &settings.leaf.compression;
         if compressed || !own.is_on() {
             return;
@@ -76,8 +76,10 @@ impl Core {
         let own = solicited.compression.clone();
         leaf.compression = match info.compression.as_str() {
             "" => "not supported",
+            "not supported" if own.is_on() => "not supported",
             _ => "off",
-        };
+        }
+        .into();
         if compressed || !own.is_on() {
             return false;
         }
@@ -125,7 +127,7 @@ impl Core {
         let level = mode.level(now.since(connection.start_at))?;
         let (leaf, cid) = (connection.leaf.as_mut()?, connection.cid);
         let auto = matches!(mode, Mode::Auto(_));
-        leaf.compression = level.name();
+        leaf.compression = level.name().into();
         leaf.switches = true;
         leaf.adapts = Some(mode).filter(|_| auto);
         let transport = connection.transport.get_or_insert_with(Transport::open);
@@ -166,7 +168,7 @@ impl Core {
         };
         let level = leaf.adapts.as_ref().and_then(|it| it.level(round_trip));
         if let Some(level) = level {
-            leaf.compression = level.name();
+            leaf.compression = level.name().into();
             transport.set_compression(level);
         }
     }

@@ -7,6 +7,7 @@ use crate::protocol::leaf::parser::{self, LeafProgress};
 use crate::shard::core::Core;
 use crate::shard::effects::Level;
 use crate::shard::input::Step;
+use crate::shard::leaf::interest::loop_text;
 
 impl Core {
     /// Takes one operation off the front of `input` and carries it out.
@@ -40,6 +41,11 @@ impl Core {
             }
         };
         match (op, stage) {
+            // The first line of a server that we connect to is its INFO, or it is none of ours.
+            (
+                LeafOp::Ping | LeafOp::Pong | LeafOp::Ok | LeafOp::Connect { .. },
+                LeafStage::AwaitsInfo,
+            ) => self.close(index, CloseReason::ProtocolViolation),
             (LeafOp::Ping, _) => self.ping(index),
             (LeafOp::Pong, _) => self.pong(index),
             (LeafOp::Ok, _) => {}
@@ -70,31 +76,41 @@ impl Core {
         }
     }
 
-    /// The other side complains and will close; how long we wait before we come again depends on
-    /// the reason (TOPO-21).
+    /// The other side complains, and closes if it means to; how long we wait before we come again
+    /// depends on the reason (TOPO-21).
     fn leaf_error(&mut self, index: u32, text: &[u8]) {
         let text = String::from_utf8_lossy(text);
         let text = text.trim();
         self.local
             .log(Level::Error, index, &format!("Leafnode Error {text}"));
-        let seconds = if text.contains("cluster name") {
-            30
+        let loops = text.contains("Loop detected");
+        let (seconds, why) = if text.contains("remote leafnode has same cluster name") {
+            (30, "with same cluster name error")
         } else if text.contains("minimum version required") {
-            5
-        } else if text.contains("Loop detected") || text.contains("Permissions Violation") {
-            30
+            (5, "due to minimum version requirement")
+        } else if loops || text.contains("Permissions Violation") {
+            (30, "")
         } else {
-            return self.close(index, CloseReason::ParseError);
+            return;
         };
-        let delay = std::time::Duration::from_secs(seconds);
-        if let Some(connection) = self.local.connections.at(index)
-            && let Some(leaf) = &mut connection.leaf
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        let account = connection.tenant.name.to_string();
+        if let Some(leaf) = &mut connection.leaf
+            && leaf.solicited.is_some()
         {
-            leaf.delay = Some(delay);
+            leaf.delay = Some(std::time::Duration::from_secs(seconds));
         }
-        if text.contains("Loop detected") {
-            self.local.log(Level::Error, index, text.trim_matches('\''));
+        if loops {
+            let text = loop_text(&account);
+            self.local.log(Level::Error, index, &text);
+            self.close(index, CloseReason::ProtocolViolation);
+        } else if !why.is_empty() {
+            let text = format!(
+                "Leafnode connection dropped {why}. Delaying attempt to reconnect for {seconds}s"
+            );
+            self.local.log(Level::Error, index, &text);
         }
-        self.close(index, CloseReason::ProtocolViolation);
     }
 }

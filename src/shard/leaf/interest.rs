@@ -11,6 +11,7 @@ use crate::routing::links::{LinkMember, Origin, Reach};
 use crate::routing::subject;
 use crate::shard::core::Core;
 use crate::shard::effects::Level;
+use crate::shard::settings::Settings;
 
 /// Seconds before the next attempt after a loop or a violation (TOPO-21).
 const LONG_DELAY: std::time::Duration = std::time::Duration::from_secs(30);
@@ -58,7 +59,9 @@ impl Core {
                 None => (was > 0) != (is > 0),
                 Some(_) => was != is,
             };
-            if news && leaf.may_announce(pattern, queue) {
+            let user = connection.user.as_ref();
+            let user = user.and_then(|user| user.permissions.as_deref());
+            if news && leaf.may_announce(pattern, user) {
                 self.local
                     .append(index, |out| encode::interest(out, pattern, queue, is));
             }
@@ -76,19 +79,26 @@ impl Core {
             return;
         };
         let account = connection.account;
+        let user = connection.user.as_ref();
+        let user = user.and_then(|user| user.permissions.as_deref());
         let table = self.tables.of(account);
         let mut lines = Vec::new();
         table.interest.each_reach(|pattern, queue, reach| {
             let weight = told(&reach, index, leaf, pattern);
-            if weight > 0 && leaf.may_announce(pattern, queue) {
+            if weight > 0 && leaf.may_announce(pattern, user) {
                 encode::interest(&mut lines, pattern, queue, weight);
             }
         });
         // What mappings begin with is wanted, too.
         for source in connection.tenant.mappings.sources() {
             let known = told(&table.interest.reach(source, None), index, leaf, source) > 0;
-            if !known && leaf.may_announce(source, None) {
+            if !known && leaf.may_announce(source, user) {
                 encode::interest(&mut lines, source, None, 1);
+            }
+        }
+        for &subject in system_questions(&settings, account) {
+            if leaf.may_announce(subject, user) {
+                encode::interest(&mut lines, subject, None, 1);
             }
         }
         let own = loop_subject(&settings.info.server_id, &connection.tenant.name);
@@ -134,10 +144,18 @@ impl Core {
         };
         let user = connection.user.as_ref();
         let permissions = user.and_then(|user| user.permissions.as_deref());
-        let checked = leaf.solicited.is_none() && !detects_loops && subject::is_literal(pattern);
-        if checked && permissions.is_some_and(|it| !it.can_subscribe(pattern, None)) {
-            let shown = String::from_utf8_lossy(pattern).into_owned();
-            return self.leaf_violation(index, "Subscription", &shown);
+        if !detects_loops && subject::is_literal(pattern) {
+            let (solicited, spoke) = (leaf.solicited.is_some(), leaf.spoke);
+            let allowed = leaf.may_send(pattern)
+                && (solicited || permissions.is_none_or(|it| it.can_deliver(pattern, None)));
+            if !allowed {
+                // A hub's interest in what its leaf may not send is nothing to the leaf.
+                if !spoke {
+                    let shown = String::from_utf8_lossy(pattern).into_owned();
+                    self.leaf_violation(index, "Subscription", &shown);
+                }
+                return;
+            }
         }
         let origin = leaf.origin;
         let known = self.local.subscriptions.find(key, &connection.sids);
@@ -243,9 +261,7 @@ impl Core {
         if let Some(leaf) = &mut connection.leaf {
             leaf.delay = Some(LONG_DELAY);
         }
-        let text = format!(
-            "Loop detected for leafnode account={account:?}. Delaying attempt to reconnect for 30s"
-        );
+        let text = loop_text(&account);
         self.send_error(index, &text);
         self.local.log(Level::Error, index, &text);
         self.close(index, CloseReason::ProtocolViolation);
@@ -269,6 +285,21 @@ impl Core {
     }
 }
 
+/// Questions to the system account that those in an account may ask about themselves: the other
+/// side's, too (MON-56, MON-57).
+fn system_questions(settings: &Settings, account: AccountId) -> &'static [&'static [u8]] {
+    const OF_TENANTS: [&[u8]; 4] = [
+        b"$SYS.REQ.ACCOUNT.PING.CONNZ",
+        b"$SYS.REQ.ACCOUNT.PING.STATZ",
+        b"$SYS.REQ.SERVER.PING.CONNZ",
+        b"$SYS.REQ.USER.INFO",
+    ];
+    match settings.accounts.system() {
+        Some(system) if system != account => &OF_TENANTS,
+        _ => &[],
+    }
+}
+
 /// What a link is told of interest in a pattern: members, or for plain interest whether there is any.
 fn told(reach: &Reach, index: u32, leaf: &Leaf, pattern: &[u8]) -> u32 {
     if leaf.isolated {
@@ -277,6 +308,11 @@ fn told(reach: &Reach, index: u32, leaf: &Leaf, pattern: &[u8]) -> u32 {
     // Loops are to be found across hubs.
     let spoke = leaf.spoke && !pattern.starts_with(LOOP_DETECTION);
     reach.told(index, leaf.origin, spoke)
+}
+
+/// What both sides of a loop say of it.
+pub(super) fn loop_text(account: &str) -> String {
+    format!("Loop detected for leafnode account={account:?}. Delaying attempt to reconnect for 30s")
 }
 
 /// The subject that says that a link leads back here: one for each account of each server

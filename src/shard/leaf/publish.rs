@@ -98,7 +98,8 @@ impl Core {
         let Some(leaf) = &connection.leaf else {
             return false;
         };
-        if leaf.solicited.is_some() {
+        let spoke = leaf.spoke;
+        if leaf.solicited.is_some() || !leaf.may_receive(subject) {
             return leaf.may_receive(subject);
         }
         let allowed = self.local.is_allowed(index, subject)
@@ -108,7 +109,7 @@ impl Core {
                 .at(index)
                 .and_then(|connection| connection.responses.as_mut())
                 .is_some_and(|responses| responses.take(subject, now));
-        if !allowed {
+        if !allowed && !spoke {
             let shown = String::from_utf8_lossy(subject).into_owned();
             self.leaf_violation(index, "Publish", &shown);
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::authenticate::Authenticator;
+use crate::shard::settings::Settings;
 use crate::transport::s2::level::Mode;
 
 /// Settings of leaf links.
@@ -23,6 +24,10 @@ pub struct LeafSettings {
     pub min_version: Option<String>,
     /// Name of our cluster; empty without one.
     pub cluster: String,
+    /// It was named, and is not this server alone.
+    pub clustered: bool,
+    /// Accounts whose JetStream is behind a link and has no domain (`default_js_domain`).
+    pub without_domain: Vec<String>,
     /// Leaf nodes are not told of each other's interest (TOPO-34).
     pub isolate: bool,
     /// How links may be compressed that others make (TOPO-41).
@@ -39,10 +44,17 @@ impl Default for LeafSettings {
             auth_timeout: Duration::from_secs(2),
             min_version: None,
             cluster: String::new(),
+            clustered: false,
+            without_domain: Vec::new(),
             isolate: false,
             compression: Mode::default(),
         }
     }
+}
+
+/// Longest control line on a link: it may name a reply and many queue groups.
+pub(in crate::shard) fn lines_max(settings: &Settings) -> usize {
+    settings.limits.max_control_line.saturating_mul(16)
 }
 
 /// Is `version` at least `least`? Both as `major.minor.patch`, whatever follows.

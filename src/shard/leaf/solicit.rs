@@ -13,6 +13,7 @@ use crate::protocol::leaf::info::{LeafInfo, SERVER_PROTOCOL};
 use crate::protocol::parser::Limits;
 use crate::shard::core::Core;
 use crate::shard::effects::{Effect, Level};
+use crate::shard::leaf::settings::lines_max;
 use crate::transport::dial::Dial;
 use crate::transport::transport::Transport;
 
@@ -25,7 +26,7 @@ impl Core {
         let settings = Arc::clone(&self.local.settings);
         let (now, wall) = (self.local.now, self.local.wall);
         let limits = Limits {
-            max_control_line: settings.limits.max_control_line,
+            max_control_line: lines_max(&settings),
             max_payload: settings.limits.max_payload,
             headers: !settings.limits.no_header_support,
         };
@@ -213,6 +214,7 @@ impl Core {
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
+        let account = connection.account;
         connection.limits.headers &= info.headers;
         connection.connected = true;
         connection.deadlines.auth = now + ANSWER_MAX;
@@ -223,7 +225,7 @@ impl Core {
             return;
         };
         leaf.stage = LeafStage::AwaitsAnswer;
-        let compression = leaf.compression;
+        let compression = leaf.compression.to_string();
         leaf.server = match info.server_name.as_str() {
             "" => info.server_id.clone(),
             _ => info.server_name,
@@ -259,8 +261,13 @@ impl Core {
             is_hub: solicited.hub,
             cluster: settings.leaf.cluster.clone(),
             headers,
-            jetstream: settings.info.jetstream,
-            compress_mode: compression.to_owned(),
+            // In a cluster an account is taken to have it somewhere.
+            jetstream: settings.leaf.clustered
+                || settings
+                    .jetstream
+                    .as_ref()
+                    .is_some_and(|it| it.accounts.contains_key(&account)),
+            compress_mode: compression,
             deny_pub: solicited.deny_imports.clone(),
             isolate: solicited.request_isolation,
             remote_account: solicited.account.clone(),
@@ -310,6 +317,7 @@ impl Core {
             leaf.stage = LeafStage::Open;
         }
         self.count_link(index);
+        self.leaf_separates(index);
         self.announce_all(index);
     }
 }
