@@ -28,6 +28,7 @@ impl Core {
             return Err(errors::BAD_REQUEST);
         }
         let key = key.ok_or(errors::STREAM_NOT_FOUND)?;
+        self.js_keep_positions(key);
         let hosted = self.jetstream.streams.at_mut(key);
         let hosted = hosted.ok_or(errors::STREAM_NOT_FOUND)?;
         let config = hosted.stream.config();
@@ -102,7 +103,7 @@ impl Core {
         };
         // Of these nobody is told (JS-11).
         let answer = to_json(&Response::new(Endpoint::MessageGet, content));
-        self.js_reply(request, &answer);
+        self.js_reply(request, answer);
         Ok(())
     }
 
