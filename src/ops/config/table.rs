@@ -212,6 +212,7 @@ mod tests {
         ("websocket", "{ port: 8080, no_tls: true }"),
         ("jetstream", "enabled"),
         ("store_dir", "d"),
+        ("default_js_domain", "{ \"$G\": hub }"),
         ("leafnodes", "{ port: 7422 }"),
         ("listen", "127.0.0.1:4333"),
         ("port", "4333"),
