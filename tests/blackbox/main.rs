@@ -26,6 +26,7 @@ mod imports;
 mod jetstream_accounts;
 mod jetstream_ack;
 mod jetstream_api;
+mod jetstream_backup;
 mod jetstream_config;
 mod jetstream_consumer;
 mod jetstream_copies;
