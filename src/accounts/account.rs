@@ -63,6 +63,7 @@ impl Account {
 #[derive(Debug, Default)]
 pub struct Usage {
     connections: AtomicU32,
+    links: AtomicU32,
     changes: AtomicU64,
 }
 
@@ -82,6 +83,21 @@ impl Usage {
     pub fn leave(&self) {
         self.connections.fetch_sub(1, Ordering::AcqRel);
         self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One more link to another server is open.
+    pub fn link(&self) {
+        self.links.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// One link less.
+    pub fn unlink(&self) {
+        self.links.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Is there a link to another server, where others may answer, too?
+    pub fn is_linked(&self) -> bool {
+        self.links.load(Ordering::Acquire) > 0
     }
 
     /// How often a connection came or went.

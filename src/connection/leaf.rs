@@ -110,6 +110,8 @@ pub struct Leaf {
     pub cluster: String,
     /// Its JetStream domain.
     pub domain: String,
+    /// It is counted among its account's links.
+    pub counted: bool,
     /// Account of the link over there.
     pub account: String,
     /// It says that it is a gateway of that name.
@@ -156,6 +158,7 @@ impl Leaf {
             server: String::new(),
             cluster: String::new(),
             domain: String::new(),
+            counted: false,
             account: String::new(),
             gateway: String::new(),
             origin: Origin::default(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::auth::jwt::trust::Refused;
 use crate::connection::close_reason::CloseReason;
+use crate::connection::leaf::LeafStage;
 use crate::ids::AccountId;
 use crate::protocol::error_text;
 use crate::shard::core::Core;
@@ -76,7 +77,10 @@ impl Core {
             .map_or(settings.limits.max_payload, |max| {
                 max.min(settings.limits.max_payload)
             });
-        if connection.leaf.is_some() {
+        if let Some(leaf) = &mut connection.leaf {
+            if leaf.stage == LeafStage::Open {
+                self.count_link(index);
+            }
             return true; // links are counted for themselves
         }
         // One that says CONNECT again has its place already.
@@ -85,6 +89,18 @@ impl Core {
             self.tables.of(account).figures.connections += 1;
         }
         connection.counted
+    }
+
+    /// A link of an account is open.
+    pub(super) fn count_link(&mut self, index: u32) {
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        if let Some(leaf) = &mut connection.leaf
+            && !std::mem::replace(&mut leaf.counted, true)
+        {
+            connection.tenant.usage.link();
+        }
     }
 
     /// A connection of an account is closed.
@@ -104,6 +120,11 @@ impl Core {
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
+        if let Some(leaf) = &mut connection.leaf
+            && std::mem::take(&mut leaf.counted)
+        {
+            connection.tenant.usage.unlink();
+        }
         if std::mem::take(&mut connection.counted) {
             connection.tenant.usage.leave();
             self.tables.of(connection.account).figures.connections -= 1;

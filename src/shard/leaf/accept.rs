@@ -258,6 +258,7 @@ impl Core {
         if let Some(leaf) = &mut connection.leaf {
             leaf.stage = LeafStage::Open;
         }
+        self.count_link(index);
         self.local.arm(index);
         self.leaf_separates(index);
         self.send_leaf_info(index, true);

@@ -316,6 +316,7 @@ impl Core {
         if let Some(leaf) = &mut connection.leaf {
             leaf.stage = LeafStage::Open;
         }
+        self.count_link(index);
         self.leaf_separates(index);
         self.announce_all(index);
     }
