@@ -66,6 +66,8 @@ pub struct Solicited {
     pub websocket: Option<Request>,
     /// How the link may be compressed.
     pub compression: Mode,
+    /// Links of this remote before this one.
+    pub reconnects: u64,
 }
 
 impl Solicited {
@@ -124,6 +126,8 @@ pub struct Leaf {
     pub wall: JetStreamWall,
     /// What the other side does not want to be sent.
     refused: Option<Box<Permissions>>,
+    /// It is counted in its account.
+    pub counted: bool,
     /// The last message it was looked at for, so that it gets each once.
     pub stamp: u64,
     /// Time to wait before the next connection, where it is not the usual one.
@@ -163,6 +167,7 @@ impl Leaf {
             permissions: None,
             wall: JetStreamWall::default(),
             refused: None,
+            counted: false,
             stamp: 0,
             delay: None,
             wants_tls: false,
@@ -310,6 +315,7 @@ mod tests {
             tls_first: false,
             websocket: None,
             compression: Mode::default(),
+            reconnects: 0,
         }
     }
 

@@ -120,7 +120,7 @@ impl Answers {
             Endpoint::Subsz => subsz::subsz(facts, figures, parameters).map(value),
             Endpoint::Routez => links::routez(facts, parameters).map(value),
             Endpoint::Gatewayz => links::gatewayz(facts, parameters).map(value),
-            Endpoint::Leafz => links::leafz(facts, parameters).map(value),
+            Endpoint::Leafz => leafz::leafz(facts, figures, parameters).map(value),
             Endpoint::Accountz => accounts::accountz(facts, figures, parameters).map(value),
             Endpoint::Accstatz => accounts::accstatz(facts, figures, parameters).map(value),
             Endpoint::Jsz => jetstream::jsz(facts, figures, parameters),
