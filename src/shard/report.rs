@@ -8,8 +8,8 @@ pub use crate::auth::certificate::ShownCertificate;
 use crate::connection::connection::Traffic;
 use crate::ids::{ConnectionId, Listener, PeerAddress, ShardId};
 use crate::routing::interest::RoutingStats;
-use crate::shard::link_report::{LinkQuery, LinkReport};
 use crate::shard::jetstream::report::{JetStreamQuery, JetStreamReport};
+use crate::shard::link_report::{LinkQuery, LinkReport};
 use crate::time::WallTime;
 
 /// A question put to every shard.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::facts::{CurrentFacts, ServerFacts};
 use super::process::{self, CpuMeter};
 use super::query::{BadRequest, Parameters};
-use super::{accounts, connz, healthz, jetstream, links, subsz, threads, varz};
+use super::{accounts, connz, healthz, jetstream, leafz, links, subsz, threads, varz};
 use crate::routing::subject::{is_literal, pattern_matches, pattern_subset};
 use crate::shard::report::{Counters, Figures, Query};
 

@@ -26,7 +26,8 @@ use super::answers::Answers;
 use super::metrics::{self, Metrics};
 use super::query::{BadRequest, Parameters, ROWS};
 use super::{
-    accounts, connz, format, healthz, index, jetstream, jetstream_metrics, links, subsz, threads,
+    accounts, connz, format, healthz, index, jetstream, jetstream_metrics, leafz, links, subsz,
+    threads,
 };
 use crate::shard::report::{ConnectionQuery, Query};
 

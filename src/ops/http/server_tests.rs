@@ -94,6 +94,7 @@ impl Fake {
                 report.accounts.push(AccountReport {
                     account: "$G".into(),
                     figures: AccountFigures {
+                        links: 0,
                         connections: counters.connections,
                         subscriptions: counters.subscriptions,
                         received: Volume {
@@ -199,6 +200,7 @@ impl Site {
             trusted: Arc::default(),
             transports: Arc::default(),
             peer_cache: Arc::default(),
+            leaf_port: 0,
             http_port: address.port(),
             shards: 2,
             feature_flags: BTreeMap::from([("js_ack_fc_v2".to_owned(), false)]),

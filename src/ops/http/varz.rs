@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::facts::ServerFacts;
 use super::format::Number;
+use super::leafz::LeafVarz;
 use super::peers::{self, PeerCacheVarz};
 use super::transports::{WebSocketVarz, cert_not_after};
 use super::{format, process};
