@@ -6,6 +6,7 @@ pub mod consumer;
 #[cfg(test)]
 mod golden_tests;
 pub mod limits;
+pub mod replicate;
 pub mod store;
 pub mod stream;
 pub mod usage;

@@ -323,7 +323,7 @@ impl Interest {
         let changed = change(&mut links);
         *place = (!links.is_empty()).then_some(links);
         if changed {
-            self.cache.invalidate(pattern);
+            self.changed(pattern);
         }
         if !adds {
             self.tidy(node, queue);
@@ -428,7 +428,8 @@ impl Interest {
         match queue {
             None => {
                 let taken = entry.handlers.iter().any(|it| it.is_announced());
-                !entry.plain.is_empty() || entry.remote_plain != 0 || taken
+                let linked = entry.links.is_some();
+                !entry.plain.is_empty() || entry.remote_plain != 0 || linked || taken
             }
             Some(name) => entry.group(self.hasher.hash_one(name), name).is_some(),
         }

@@ -28,7 +28,7 @@ fn opened(server: &Server) -> (Client, Value) {
 
 /// A leaf node that has been let in: what it was told until then is read, the second INFO returned.
 #[track_caller]
-fn linked(server: &Server, connect: Value) -> (Client, Value) {
+pub fn linked(server: &Server, connect: Value) -> (Client, Value) {
     let (mut leaf, _) = opened(server);
     leaf.send(format!("CONNECT {connect}\r\n"));
     let info = leaf.info_line();
@@ -36,7 +36,8 @@ fn linked(server: &Server, connect: Value) -> (Client, Value) {
     (leaf, info)
 }
 
-fn named(name: &str) -> Value {
+/// What a leaf node of this name says of itself.
+pub fn named(name: &str) -> Value {
     json!({"name": name, "headers": true, "protocol": 3, "version": "2.15.1",
            "remote_account": "$G"})
 }

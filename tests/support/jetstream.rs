@@ -233,6 +233,12 @@ impl JetStream {
         Self::of(self.server, options)
     }
 
+    /// Ends the server in good order and starts it again.
+    #[track_caller]
+    pub fn restart(self) -> Self {
+        Self::of(self.server.restart(), "{}")
+    }
+
     /// Deletes every stream.
     #[track_caller]
     pub fn clear(&mut self) {

@@ -55,7 +55,7 @@ const SHAPES: [(&str, &str); 39] = [
     ("cluster", "name?:s leader?:s"),
     (
         "source_info",
-        "name:s external?:@external lag:u active:i error?:@error filter_subject?:s \
+        "name:s external?:@external lag:u seq?:u active:i error?:@error filter_subject?:s \
          subject_transforms?:[@transform]",
     ),
     (

@@ -14,4 +14,5 @@ mod stream;
 mod ttl;
 
 pub use publish::{Accepted, Fate, Publish, Republished};
+pub(in crate::jetstream) use rewrite::Rewrite;
 pub use stream::{Gone, Stream};

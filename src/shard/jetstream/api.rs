@@ -57,8 +57,6 @@ impl Streams for Known<'_> {
 /// What streams cannot do yet is refused: stored plainly it would betray who asked for it.
 fn check_served(config: &StreamConfig) -> Result<(), ApiError> {
     let asked = [
-        (config.mirror.is_some(), "mirrors"),
-        (!config.sources.is_empty(), "sources"),
         (config.allow_msg_counter, "message counters"),
         (config.allow_msg_schedules, "message schedules"),
     ];
@@ -193,7 +191,7 @@ impl Core {
         let of_clusters = OF_CLUSTERS.iter().any(|it| request.subject.starts_with(it));
         if !of_clusters {
             let error = errors::NOT_ENABLED_FOR_ACCOUNT;
-            self.js_answer(request, &typed_error(SYSTEM_RESPONSE, error));
+            self.js_answer(request, typed_error(SYSTEM_RESPONSE, error));
         }
     }
 

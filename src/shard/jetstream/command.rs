@@ -8,6 +8,7 @@ use crate::jetstream::stream::config::StreamConfig;
 use crate::time::WallTime;
 
 use super::disk::OpenedStore;
+use super::send::Answer;
 
 /// A request to the API on its way to who answers it.
 #[derive(Debug, Clone)]
@@ -116,8 +117,8 @@ pub enum Command {
         account: AccountId,
         /// Subject.
         to: Box<[u8]>,
-        /// Body.
-        body: Box<[u8]>,
+        /// What is answered.
+        answer: Answer,
     },
     /// To where a request was published: tell of this answer.
     Audit(Box<Request>, Box<[u8]>),

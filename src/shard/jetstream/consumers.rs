@@ -21,14 +21,20 @@ use crate::jetstream::consumer::create::{
 use crate::jetstream::consumer::{
     Consumer, Figures, Names, Settings, Surroundings, account_hash, ack_patterns, flow_patterns,
 };
+use crate::jetstream::replicate::hash;
 use crate::jetstream::stream::config::{Retention, Storage};
+use crate::protocol::headers;
 use crate::shard::core::Core;
 use crate::time::WallTime;
 
 use super::advise::Happened;
 use super::command::Request;
-use super::hosted::{ConsumerKey, HostedConsumer, StreamKey};
+use super::hosted::{ConsumerKey, HostedConsumer, HostedStream, StreamKey};
+use super::send::Answer;
 use super::state::{JetStream, Receiver};
+
+/// Which stream of a name it is (JS-150).
+const IDENTITY: &[u8] = b"Nats-Stream-Identity";
 
 /// A stream's consumers, for those who judge configurations.
 struct Beside<'a>(&'a JetStream, StreamKey);
@@ -65,6 +71,26 @@ fn name_of(mut random: u64) -> String {
         char::from(LETTERS[at])
     };
     (0..8).map(|_| letter()).collect()
+}
+
+/// Tells a stream from others of its name, before and after it (JS-150).
+fn identity_of(hosted: &HostedStream) -> String {
+    hash(&Timestamp::from(hosted.stream.created()).to_string())
+}
+
+fn identity_header(identity: &str) -> Vec<u8> {
+    format!("NATS/1.0\r\nNats-Stream-Identity: {identity}\r\n\r\n").into_bytes()
+}
+
+/// A consumer that copies from a stream whose messages leave when they are acknowledged lives on,
+/// and acknowledges by its answers to flow control (JS-149).
+fn make_durable(config: &mut ConsumerConfig) {
+    config.direct = false;
+    config.durable_name.clone_from(&config.name);
+    config.ack_policy = AckPolicy::FlowControl;
+    config.ack_wait = Span::ZERO;
+    config.max_deliver = 0;
+    config.inactive_threshold = Span::ZERO;
 }
 
 impl Core {
@@ -134,7 +160,14 @@ impl Core {
         let info = self.js_consumer_info(consumer, true);
         let info = info.ok_or(errors::CONSUMER_NOT_FOUND)?;
         let content = ConsumerReset { info, reset_seq };
-        self.js_answer_json(request, &Response::new(subject.endpoint, content));
+        let identity = headers::get(&request.header, IDENTITY).and(key);
+        let identity = identity.and_then(|key| self.jetstream.streams.at(key));
+        let header = identity.map(|hosted| identity_header(&identity_of(hosted)));
+        let answer = Answer {
+            header: header.unwrap_or_default(),
+            body: to_json(&Response::new(subject.endpoint, content)),
+        };
+        self.js_answer(request, answer);
         Ok(())
     }
 
@@ -159,6 +192,9 @@ impl Core {
         let mut asked: ConsumerCreateRequest = decoded.map_err(errors::invalid_json)?;
         fit_subject(&mut asked, &subject)?;
         let key = key.ok_or(errors::STREAM_NOT_FOUND)?;
+        // Who is there decides what may change.
+        self.js_watch_interest();
+        let identity = self.js_fit_for_copies(request, &mut asked, key)?;
         let (server, account) = self.js_limits(request.account);
         let local = &mut self.local;
         let jetstream = &self.jetstream;
@@ -167,6 +203,7 @@ impl Core {
         let beside = Beside(jetstream, key);
         let name = || name_of(local.random());
         let stream = hosted.stream.config();
+        let sourcing = asked.config.sourcing;
         let wanted = create_consumer(asked, stream, (&server, &account), &beside, name)?;
         let consumer = match wanted {
             ConsumerCreation::New(name, config) => {
@@ -178,11 +215,59 @@ impl Core {
                 consumer
             }
         };
+        if sourcing {
+            // It goes on behind what is acknowledged; that this is refused cannot be.
+            self.js_with_consumer(consumer, |it, turn| {
+                let _ = it.reset(turn, 0);
+            });
+        }
         let info = self.js_consumer_info(consumer, true);
         let info = info.ok_or(errors::CONSUMER_NOT_FOUND)?;
-        let body = to_json(&Response::new(subject.endpoint, info));
-        self.js_answer_once_kept(key, request, body);
+        let answer = Answer {
+            header: identity.as_deref().map_or(Vec::new(), identity_header),
+            body: to_json(&Response::new(subject.endpoint, info)),
+        };
+        self.js_answer_once_kept(key, request, answer);
         Ok(())
+    }
+
+    /// Makes a request of a mirror or source what it becomes here (JS-149), and gives the stream's
+    /// identity to be told to whoever copies it (JS-150).
+    fn js_fit_for_copies(
+        &mut self,
+        request: &Request,
+        asked: &mut ConsumerCreateRequest,
+        key: StreamKey,
+    ) -> Result<Option<String>, ApiError> {
+        let config = &mut asked.config;
+        if !config.direct && !config.sourcing {
+            return Ok(None);
+        }
+        let hosted = self.jetstream.streams.at(key);
+        let hosted = hosted.ok_or(errors::STREAM_NOT_FOUND)?;
+        if config.direct && config.sourcing && !config.name.is_empty() {
+            if hosted.stream.config().retention == Retention::Limits {
+                // Its maker always says the same name; the one before may still be here.
+                config.name = format!("{}-{}", config.name, name_of(self.local.random()));
+            } else {
+                make_durable(config);
+            }
+        }
+        let identity = identity_of(hosted);
+        let expected = headers::get(&request.header, IDENTITY).filter(|it| !it.is_empty());
+        if expected.is_some_and(|it| it != identity.as_bytes()) {
+            return Err(errors::consumer_stream_identity_mismatch(identity));
+        }
+        let existing = hosted.consumers.get(&*config.name);
+        if config.sourcing
+            && config.is_durable()
+            && let Some(existing) = existing.and_then(|key| self.jetstream.consumers.at(*key))
+        {
+            config.deliver_policy = existing.config.deliver_policy;
+            config.opt_start_seq = existing.config.opt_start_seq;
+            config.opt_start_time = existing.config.opt_start_time;
+        }
+        Ok(Some(identity))
     }
 
     fn js_surroundings(&self, key: StreamKey, config: &ConsumerConfig) -> Surroundings {
@@ -248,7 +333,7 @@ impl Core {
             receivers: Vec::new(),
             slow_until: None,
             reading: false,
-            unkept: before.is_none(),
+            unkept: false,
             ready: true,
             armed: None,
             active: false,
@@ -275,6 +360,9 @@ impl Core {
             it.receivers = receivers;
         }
         if before.is_none() {
+            if let Some(it) = self.jetstream.consumers.at_mut(number) {
+                it.unkept = it.is_kept();
+            }
             self.js_keep_consumer(number);
             self.js_tell_of(account, &stream, name, Happened::Created);
         }

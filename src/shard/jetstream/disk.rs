@@ -128,6 +128,7 @@ impl Core {
     pub(super) fn js_keep_consumer(&mut self, key: ConsumerKey) {
         let jetstream = &mut self.jetstream;
         if let Some(it) = jetstream.consumers.at(key)
+            && it.is_kept()
             && let Some(hosted) = jetstream.streams.at_mut(it.stream)
             && hosted.store.is_some()
         {
@@ -212,6 +213,7 @@ impl Core {
         }
         let all: Vec<StreamKey> = self.jetstream.streams.iter().map(|it| it.0).collect();
         for stream in all {
+            self.js_keep_positions(stream);
             if let Some(hosted) = self.jetstream.streams.at_mut(stream) {
                 hosted.stream.store_mut().close();
             }

@@ -22,6 +22,7 @@ mod presence;
 mod pressure;
 mod receive;
 mod registry;
+mod replicate;
 pub mod report;
 mod requests;
 mod send;

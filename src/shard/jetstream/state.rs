@@ -31,6 +31,8 @@ pub(super) enum Receiver {
     Next(ConsumerKey),
     /// Answers to flow control.
     Flow(ConsumerKey),
+    /// What comes from an origin of a stream, by its number there.
+    Origin(StreamKey, u32),
 }
 
 /// One place of a receiver in an account's interest.

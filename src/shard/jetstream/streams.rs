@@ -95,11 +95,16 @@ impl Core {
                 names,
             } => self.js_list(gather, account, &names),
             Command::Listed { gather, streams } => self.js_listed(gather, streams),
-            Command::Answer { account, to, body } => {
+            Command::Answer {
+                account,
+                to,
+                answer,
+            } => {
                 self.js_send(&Outgoing {
                     account,
                     to: &to,
-                    payload: &body,
+                    header: &answer.header,
+                    payload: &answer.body,
                     ..Outgoing::default()
                 });
             }
@@ -199,6 +204,7 @@ impl Core {
             receivers: Vec::new(),
             store: place,
             keeping: Keeping::default(),
+            following: None,
             pressure: Pressure::default(),
             retry: Vec::new(),
             settling: VecDeque::new(),
@@ -210,6 +216,7 @@ impl Core {
         }
         self.jetstream.by_name.insert((account, name), key);
         self.js_receive_for(key);
+        self.js_follow(key);
         key
     }
 
@@ -308,6 +315,7 @@ impl Core {
         }
         self.js_keep_stream(key);
         self.js_receive_for(key);
+        self.js_follow(key);
         let name = self.js_stream_info(key, false).map(|it| it.config.name);
         let name = name.unwrap_or_default();
         self.js_tell_of(request.account, &name, "", Happened::Updated);
@@ -352,6 +360,7 @@ impl Core {
         for consumer in consumers {
             self.js_drop_consumer(consumer);
         }
+        self.js_unfollow(key);
         let Some(hosted) = self.jetstream.streams.remove(key) else {
             return;
         };
@@ -381,6 +390,7 @@ impl Core {
         let store = hosted.stream.store();
         let state = store.state();
         let settings = self.local.settings.jetstream.as_ref();
+        let following = hosted.following.as_ref().map(|it| it.replication());
         let mut deleted = if details { store.deleted() } else { Vec::new() };
         let mut num_deleted = state.deleted;
         if details && state.first_seq == 0 && hosted.stream.config().storage == Storage::File {
@@ -404,6 +414,8 @@ impl Core {
                 ..StreamState::default()
             },
             domain: settings.map(|it| it.domain.clone()).unwrap_or_default(),
+            mirror: following.and_then(|it| it.mirror_info(self.local.now)),
+            sources: following.map_or(Vec::new(), |it| it.source_infos(self.local.now)),
             ramjet_durability: store.policy().flush.shown(),
             ts: self.local.wall.into(),
             ..StreamInfo::default()

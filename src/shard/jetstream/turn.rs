@@ -81,6 +81,7 @@ impl Core {
             again |= self.js_run_consumer(consumer);
         }
         again |= self.js_go_on_reading(key);
+        again |= self.js_run_origins(key);
         self.js_keep_states(key);
         self.js_rescan(key);
         self.js_sync(key);
@@ -270,7 +271,7 @@ impl Core {
                 Effect::Acked(seq) => self.js_release(key, seq),
                 Effect::Persist => {
                     if let Some(it) = self.jetstream.consumers.at_mut(key) {
-                        it.unkept = true;
+                        it.unkept = it.is_kept();
                     }
                 }
                 Effect::Expired => self.js_drop_consumer(key),
@@ -341,7 +342,9 @@ impl Core {
         let due = hosted.stream.next_expiry();
         let left = due.map(|due| Duration::from_nanos(due.0.saturating_sub(wall.0)));
         let trouble = hosted.stream.store().trouble().map(|_| TROUBLE);
-        let Some(left) = left.into_iter().chain(trouble).min() else {
+        let following = hosted.following.as_ref();
+        let origins = following.map(|it| it.replication().due().since(now));
+        let Some(left) = left.into_iter().chain(trouble).chain(origins).min() else {
             return;
         };
         let at = now + left.max(Duration::from_millis(1));

@@ -106,13 +106,18 @@ impl Core {
         table.links.push(index);
         self.local
             .append(index, |out| out.extend_from_slice(&lines));
+        self.js_link_opened();
     }
 
     /// A link closes: it is told nothing more.
     pub(in crate::shard) fn leaf_closed(&mut self, index: u32) {
         if let Some(connection) = self.local.connections.at(index) {
             let links = &mut self.tables.of(connection.account).links;
+            let before = links.len();
             links.retain(|&it| it != index);
+            if links.len() < before {
+                self.js_link_closed();
+            }
         }
     }
 
@@ -250,6 +255,8 @@ impl Core {
         if let Some(connection) = self.local.connections.at(index) {
             connection.interest_mark = peers.interest_sent();
         }
+        // A push consumer may wait for it on a shard that sleeps.
+        self.js_interest_changed();
     }
 
     /// Our own loop detection came back (TOPO-32).
