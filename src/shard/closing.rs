@@ -263,12 +263,8 @@ impl Core {
         }
         let pending = connection.outbound.pending();
         let first = connection.late_since.is_none();
-<<<<<<< HEAD
         let is_leaf = connection.leaf.is_some();
-        if policy == WriteTimeoutPolicy::Retry {
-=======
         if retries {
->>>>>>> main
             connection.deadlines.write = now + deadline;
             connection.late_since.get_or_insert(now - deadline);
         }
