@@ -6,7 +6,7 @@ use std::time::Duration;
 
 pub use crate::auth::certificate::ShownCertificate;
 use crate::connection::connection::Traffic;
-use crate::ids::{ConnectionId, Listener, PeerAddress, ShardId};
+use crate::ids::{AccountId, ConnectionId, Listener, PeerAddress, ShardId};
 use crate::routing::interest::RoutingStats;
 use crate::shard::jetstream::report::{JetStreamQuery, JetStreamReport};
 use crate::shard::link_report::{LinkQuery, LinkReport};
@@ -25,6 +25,8 @@ pub enum Query {
     Accounts,
     /// Counters and links to other servers.
     Links(LinkQuery),
+    /// Counters and the requests to this account that wait for answers.
+    Responses(AccountId),
     /// Counters and streams.
     JetStream(JetStreamQuery),
 }
@@ -159,6 +161,26 @@ pub struct ShardReport {
     pub jetstream: JetStreamReport,
     /// Links that are open, if asked for; unordered.
     pub links: Vec<LinkReport>,
+    /// Requests that wait for answers, if asked for: at most [`RESPONSES_SHOWN`].
+    pub responses: Vec<ResponseReport>,
+}
+
+/// More requests that wait for answers a shard does not show.
+pub const RESPONSES_SHOWN: usize = 10_000;
+
+/// A request that waits for its answer.
+#[derive(Debug, Clone)]
+pub struct ResponseReport {
+    /// The subject the server has made up for the answer.
+    pub made_up: Box<str>,
+    /// The account that asked.
+    pub account: AccountId,
+    /// The subject it asked on.
+    pub subject: Box<str>,
+    /// Where its answer goes.
+    pub reply: Box<str>,
+    /// Its latency is measured.
+    pub measured: bool,
 }
 
 /// One account on one shard.

@@ -60,6 +60,7 @@ mod subjects;
 mod system_events;
 mod system_requests;
 mod tls;
+mod tools;
 mod tracing;
 mod undelivered;
 mod websocket;
