@@ -105,6 +105,11 @@ impl Usage {
         self.changes.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Is there a link to another server, where others may answer, too?
+    pub fn is_linked(&self) -> bool {
+        self.links() > 0
+    }
+
     /// How often a connection or a link came or went.
     pub fn changes(&self) -> u64 {
         self.changes.load(Ordering::Relaxed)

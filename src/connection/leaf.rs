@@ -112,6 +112,8 @@ pub struct Leaf {
     pub cluster: String,
     /// Its JetStream domain.
     pub domain: String,
+    /// It is counted among its account's links.
+    pub counted: bool,
     /// Account of the link over there.
     pub account: String,
     /// It says that it is a gateway of that name.
@@ -126,8 +128,6 @@ pub struct Leaf {
     pub wall: JetStreamWall,
     /// What the other side does not want to be sent.
     refused: Option<Box<Permissions>>,
-    /// It is counted in its account.
-    pub counted: bool,
     /// The last message it was looked at for, so that it gets each once.
     pub stamp: u64,
     /// Time to wait before the next connection, where it is not the usual one.
@@ -160,6 +160,7 @@ impl Leaf {
             server: String::new(),
             cluster: String::new(),
             domain: String::new(),
+            counted: false,
             account: String::new(),
             gateway: String::new(),
             origin: Origin::default(),
@@ -167,7 +168,6 @@ impl Leaf {
             permissions: None,
             wall: JetStreamWall::default(),
             refused: None,
-            counted: false,
             stamp: 0,
             delay: None,
             wants_tls: false,

@@ -53,7 +53,7 @@ impl Fake {
             ..ShardReport::default()
         };
         match query {
-            Query::Counters | Query::Responses(_) | Query::JetStream(_) => {}
+            Query::Counters | Query::Responses(_) | Query::Links(_) | Query::JetStream(_) => {}
             Query::Connections(wanted) => {
                 let is = |wanted: &Option<Box<str>>, text: &str| {
                     wanted.as_deref().is_none_or(|wanted| wanted == text)

@@ -259,6 +259,9 @@ impl Core {
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
+        if connection.closing() {
+            return; // while it waited: nobody may speak to its place any more
+        }
         let first_ping = interval.min(crate::limits::FIRST_PING);
         connection.deadlines.ping = self.local.now + first_ping;
         if let Some(leaf) = &mut connection.leaf {
