@@ -178,7 +178,7 @@ impl<'a> LeafVarz<'a> {
                 host => host,
             }),
             port: listens.then_some(facts.leaf_port),
-            auth_timeout: listens.then(|| Number(options.auth_timeout.as_secs_f64())),
+            auth_timeout: listens.then_some(Number(options.auth_timeout.as_secs_f64())),
             tls_timeout: listens.then(|| seconds(tls)),
             tls_required: tls.is_some(),
             tls_verify: tls.is_some_and(|it| it.verify),
