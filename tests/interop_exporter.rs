@@ -2,7 +2,7 @@
 //! `/metrics`.
 //!
 //! Needs Go and a module proxy that has the exporter, so it is left out unless it is asked for:
-//! `make interop`. The tool is built once, into `.tools/go`.
+//! `make interop-exporter`. The tool is built once, into `.tools/go`.
 
 #[allow(dead_code, reason = "shared with tests that use more of it")]
 #[path = "support/mod.rs"]
