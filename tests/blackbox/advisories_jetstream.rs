@@ -107,7 +107,6 @@ fn t15_no_verb_reaches_a_stream_of_another_account() {
             listed["streams"].as_array().is_none_or(Vec::is_empty),
             "{listed}"
         );
-        stranger.clear();
         owner = stranger.switch(&options("a"));
     }
     let info = owner.done("STREAM.INFO.S", "");
