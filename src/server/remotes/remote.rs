@@ -80,15 +80,15 @@ impl Remote {
         // Stock's too: it is asked for by `wss`, a block, or a hub that wants it.
         let mut tls = self.options.tls.clone();
         let mut attempts: u64 = 0;
-        let mut linked = false;
+        let mut links: u64 = 0;
         while !shared.has_ended() {
             let Some(place) = route.next() else {
                 return;
             };
-            let wait = match self.connect(&place, &mut route, &mut tls, shared) {
+            let wait = match self.connect(&place, (&mut route, links), &mut tls, shared) {
                 Ok(ended) => {
                     attempts = 0;
-                    linked = true;
+                    links += 1;
                     // Links of the same hub all end at once when it does: they come back one
                     // after another.
                     let usual = match ended.lasted >= GOOD {
@@ -99,7 +99,7 @@ impl Remote {
                 }
                 Err(error) => {
                     attempts += 1;
-                    let every = self.reports[usize::from(linked)];
+                    let every = self.reports[usize::from(links > 0)];
                     let text = format!(
                         "Error trying to connect as leafnode to remote server {:?} (attempt \
                          {attempts}): {error}",
@@ -121,11 +121,12 @@ impl Remote {
     fn connect(
         &self,
         place: &Place,
-        route: &mut Route,
+        (route, links): (&mut Route, u64),
         tls: &mut Option<TlsOptions>,
         shared: &Shared,
     ) -> Result<Ended, String> {
-        let with = self.solicited(place, route, tls.as_ref())?;
+        let mut with = self.solicited(place, route, tls.as_ref())?;
+        with.reconnects = links;
         let (stream, address) = self.dial(place)?;
         let (news, told) = channel();
         let first = shared.shards.0.first().ok_or("the server ends")?;
@@ -236,6 +237,7 @@ impl Remote {
             tls: settings.transpose()?,
             tls_first: first,
             compression: options.compression.clone(),
+            reconnects: 0,
             websocket: route.is_websocket().then(|| self.request(place)),
         })
     }

@@ -208,6 +208,8 @@ impl Core {
                 let _ = it.reset(turn, 0);
             });
         }
+        // The answer tells whether somebody is there.
+        self.js_watch_interest();
         let info = self.js_consumer_info(consumer, true);
         let info = info.ok_or(errors::CONSUMER_NOT_FOUND)?;
         let answer = Answer {
