@@ -66,6 +66,8 @@ pub struct Solicited {
     pub websocket: Option<Request>,
     /// How the link may be compressed.
     pub compression: Mode,
+    /// Links of this remote before this one.
+    pub reconnects: u64,
 }
 
 impl Solicited {
@@ -313,6 +315,7 @@ mod tests {
             tls_first: false,
             websocket: None,
             compression: Mode::default(),
+            reconnects: 0,
         }
     }
 

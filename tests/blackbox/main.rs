@@ -6,9 +6,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod account_rows;
 mod account_server;
 mod accounts;
 mod advisories;
+mod advisories_jetstream;
 mod auth;
 mod callout;
 mod command_line;

@@ -196,6 +196,15 @@ impl Core {
             let text = format!("connection rejected since minimum version required is {least:?}");
             return self.leaf_refuse(index, &text);
         }
+        if !self.enter_link(index) {
+            return;
+        }
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        let Some(leaf) = &connection.leaf else {
+            return;
+        };
         let identity = LinkIdentity {
             server: leaf.server.clone(),
             cluster: leaf.cluster.clone(),
@@ -258,7 +267,6 @@ impl Core {
         if let Some(leaf) = &mut connection.leaf {
             leaf.stage = LeafStage::Open;
         }
-        self.count_link(index);
         self.local.arm(index);
         self.leaf_separates(index);
         self.send_leaf_info(index, true);
