@@ -150,9 +150,14 @@ impl Core {
         if goes_to_its_stream(subject) {
             return Routed::Nobody;
         }
-        if ApiSubject::parse(subject).is_some() || self.js_is_system(message.account) {
+        let endpoint = ApiSubject::parse(subject).map(|it| it.endpoint);
+        if endpoint.is_some() || self.js_is_system(message.account) {
             let (header, body) = split(message);
-            let client = self.js_audited(message);
+            // The consumer itself hears of these.
+            let client = match endpoint {
+                Some(Endpoint::ConsumerReset) => None,
+                _ => self.js_audited(message),
+            };
             let request = Request {
                 account: message.account,
                 home: self.local.id,
@@ -201,6 +206,11 @@ impl Core {
             return Err(errors::REQUIRED_API_LEVEL);
         }
         if !self.js_enabled(request.account) {
+            // Somebody else may answer.
+            let account = self.local.settings.accounts.get(request.account);
+            if account.is_some_and(|it| it.usage.is_linked()) {
+                return Ok(());
+            }
             return Err(errors::NOT_ENABLED_FOR_ACCOUNT);
         }
         match subject.endpoint {

@@ -208,6 +208,8 @@ impl Core {
                 let _ = it.reset(turn, 0);
             });
         }
+        // The answer tells whether somebody is there.
+        self.js_watch_interest();
         let info = self.js_consumer_info(consumer, true);
         let info = info.ok_or(errors::CONSUMER_NOT_FOUND)?;
         let answer = Answer {
@@ -383,6 +385,24 @@ impl Core {
         // Its timers begin.
         self.js_with_consumer(number, |_, _| ());
         Ok(number)
+    }
+
+    /// A stream has changed: what of that its consumers go by (JS-114).
+    pub(super) fn js_tell_consumers(&mut self, key: StreamKey) {
+        let hosted = self.jetstream.streams.at(key);
+        let keys: Vec<ConsumerKey> = match hosted {
+            Some(hosted) => hosted.consumers.values().copied().collect(),
+            None => return,
+        };
+        for consumer in keys {
+            let Some(it) = self.jetstream.consumers.at(consumer) else {
+                continue;
+            };
+            let settings = Settings::new(&it.config, self.js_surroundings(key, &it.config));
+            if *it.consumer.settings() != settings {
+                self.js_with_consumer(consumer, |it, turn| it.update(turn, settings));
+            }
+        }
     }
 
     fn js_change_consumer(&mut self, consumer: ConsumerKey, config: ConsumerConfig) {
