@@ -175,11 +175,7 @@ impl Replication {
             match self.look_back(stream.store_mut()) {
                 Looked::Reading => return false,
                 Looked::More => return true,
-                Looked::Done => {
-                    for origin in self.origins.values_mut() {
-                        origin.position = self.positions.of(&origin.name);
-                    }
-                }
+                Looked::Done => {}
             }
         }
         if world.now >= self.due {
@@ -204,11 +200,12 @@ impl Replication {
             let Some((next, last)) = self.unseen else {
                 return Looked::Done;
             };
-            let Some(seq) = store
-                .next_match(next, &Filter::All)
-                .filter(|it| *it <= last)
-            else {
+            let next = store.next_match(next, &Filter::All);
+            let Some(seq) = next.filter(|it| *it <= last) else {
                 self.unseen = None;
+                for origin in self.origins.values_mut() {
+                    origin.position = self.positions.of(&origin.name);
+                }
                 return Looked::Done;
             };
             match store.fetch(seq) {
@@ -226,7 +223,7 @@ impl Replication {
                 }
                 Fetch::Absent | Fetch::Damaged => {}
             }
-            self.unseen = (seq < last).then_some((seq + 1, last));
+            self.unseen = Some((seq + 1, last));
         }
         Looked::More
     }
@@ -235,10 +232,16 @@ impl Replication {
         stream.config().retention != Retention::Limits && self.origins.len() <= KEEP_AT_ONCE
     }
 
-    /// Keeps the positions as they are. To be called before messages are removed that tell of them.
-    pub fn keep(&mut self, stream: &mut Stream) {
-        if self.is_mirror || self.unseen.is_some() {
-            return;
+    /// Keeps the positions as they are. To be called before messages are removed that tell of them;
+    /// false if that has to wait until they are read.
+    pub fn keep(&mut self, stream: &mut Stream) -> bool {
+        if self.is_mirror {
+            return true;
+        }
+        while self.unseen.is_some() {
+            if let Looked::Reading = self.look_back(stream.store_mut()) {
+                return false;
+            }
         }
         for origin in self.origins.values() {
             self.positions.set(&origin.name, origin.position.clone());
@@ -246,6 +249,12 @@ impl Replication {
         let current: Vec<_> = self.origins.values().map(|it| &it.name).collect();
         self.positions.keep(stream.store_mut(), &current);
         self.unkept = false;
+        true
+    }
+
+    /// Are the positions known, so that messages may leave?
+    pub fn is_settled(&self) -> bool {
+        self.unseen.is_none()
     }
 
     fn answer_settled(&mut self, store: &Store, world: &mut World<'_>) {
