@@ -5,7 +5,7 @@ use std::time::Duration;
 
 pub use crate::transport::s2::level::Mode as CompressionMode;
 
-use super::{TlsOptions, UserOptions};
+use super::{TlsOptions, UserOptions, WriteTimeoutPolicy};
 
 /// The `leafnodes` block (TOPO-48).
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +32,10 @@ pub struct LeafOptions {
     pub reconnect: Duration,
     /// Time an attempt may take.
     pub dial_timeout: Duration,
+    /// Time one write of a link may take, where it is not that of clients.
+    pub write_deadline: Option<Duration>,
+    /// What becomes of a link whose write takes longer.
+    pub write_timeout: WriteTimeoutPolicy,
     /// How links may be compressed that others make.
     pub compression: CompressionMode,
     /// Servers this one connects to.
@@ -52,6 +56,8 @@ impl Default for LeafOptions {
             isolate: false,
             reconnect: Duration::from_secs(1),
             dial_timeout: Duration::from_secs(1),
+            write_deadline: None,
+            write_timeout: WriteTimeoutPolicy::Default,
             compression: CompressionMode::default(),
             remotes: Vec::new(),
         }

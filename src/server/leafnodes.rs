@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::start::{StartError, listen};
 use crate::accounts::registry::Accounts;
 use crate::auth::authenticate::{AuthConfigError, Authenticator};
-use crate::options::{AuthOptions, LeafOptions, Options};
+use crate::options::{AuthOptions, LeafOptions, Options, WriteTimeoutPolicy};
 use crate::shard::leaf::settings::LeafSettings;
 
 /// Opens the leaf node listener, if there is to be one.
@@ -69,6 +69,8 @@ pub(super) fn settings(
             without.map(|(account, _)| account.clone()).collect()
         },
         isolate: own.isolate,
+        write_deadline: own.write_deadline,
+        closes_late: own.write_timeout == WriteTimeoutPolicy::Close,
         compression: own.compression.clone(),
     })
 }

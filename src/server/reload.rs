@@ -288,10 +288,14 @@ impl Reloader {
         if self.hand_over(&settings, Some(ids)).is_err() {
             return outcome; // the server ends
         }
+        let facts = self.facts.now();
+        let (mut times, now) = (facts.token_times.as_ref().clone(), shards::wall_time());
+        times.extend(changed.iter().map(|key| ((*key).to_owned(), now)));
         self.facts.replace(ServerFacts {
             accounts: Arc::clone(&settings.accounts),
             trusted: vouched.accounts(),
-            ..ServerFacts::clone(&self.facts.now())
+            token_times: Arc::new(times),
+            ..ServerFacts::clone(&facts)
         });
         self.restore_streams(&before, &settings.accounts);
         current.settings = settings;

@@ -258,6 +258,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         options: Arc::new(options),
         accounts: Arc::clone(&settings.accounts),
         trusted: vouched.accounts(),
+        token_times: Arc::default(),
         transports: Arc::clone(&settings.transports),
         peer_cache: Arc::default(),
         http_port: monitor.as_ref().map_or(0, |(_, address)| address.port()),

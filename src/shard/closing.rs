@@ -1,5 +1,7 @@
 //! The end of a connection, and what is due at a time.
 
+use std::sync::Arc;
+
 use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, NEVER, Phase};
 use crate::connection::held::Backlog;
@@ -234,12 +236,26 @@ impl Core {
     }
 
     /// A write did not end in time (CORE-62): a client is closed unless the configuration says to
-    /// go on with it (CORE-63).
+    /// go on with it (CORE-63). A link gets as much time again, unless the configuration says not
+    /// to: then it is plain that nothing moves.
     fn write_due(&mut self, index: u32) {
-        let (now, limits) = (self.local.now, &self.local.settings.limits);
-        let (deadline, policy) = (limits.write_deadline, limits.write_timeout);
+        let (now, settings) = (self.local.now, Arc::clone(&self.local.settings));
+        let limits = &settings.limits;
         let Some(connection) = self.local.connections.at(index) else {
             return;
+        };
+        let (deadline, retries) = match &connection.leaf {
+            None => (
+                limits.write_deadline,
+                limits.write_timeout == WriteTimeoutPolicy::Retry,
+            ),
+            Some(_) => (
+                settings
+                    .leaf
+                    .write_deadline
+                    .unwrap_or(limits.write_deadline),
+                !settings.leaf.closes_late && connection.late_since.is_none(),
+            ),
         };
         connection.deadlines.write = NEVER;
         if connection.closing() {
@@ -247,7 +263,7 @@ impl Core {
         }
         let pending = connection.outbound.pending();
         let first = connection.late_since.is_none();
-        if policy == WriteTimeoutPolicy::Retry {
+        if retries {
             connection.deadlines.write = now + deadline;
             connection.late_since.get_or_insert(now - deadline);
         }
@@ -258,7 +274,7 @@ impl Core {
             );
             self.local.log(Level::Info, index, &text);
         }
-        if policy != WriteTimeoutPolicy::Retry {
+        if !retries {
             self.close(index, CloseReason::SlowConsumerWriteDeadline);
         }
     }

@@ -280,7 +280,7 @@ impl Core {
                 true => local.dirty.pop_front(),
                 false => local.dirty.pop_back(),
             }?;
-            let (now, write_deadline) = (local.now, local.settings.limits.write_deadline);
+            let now = local.now;
             let Some(connection) = local.connections.at(index) else {
                 continue;
             };
@@ -304,7 +304,12 @@ impl Core {
             };
             if let Some(chunk) = chunk {
                 connection.progress_at = now;
-                connection.deadlines.write = now + write_deadline;
+                let usual = local.settings.limits.write_deadline;
+                connection.deadlines.write = now
+                    + match &connection.leaf {
+                        None => usual,
+                        Some(_) => local.settings.leaf.write_deadline.unwrap_or(usual),
+                    };
                 local.arm(index);
                 return Some((index, chunk));
             }

@@ -12,7 +12,8 @@ use crate::shard::core::Core;
 use crate::shard::internal::INTERNAL;
 use crate::shard::report::{
     AccountReport, ConnectionQuery, ConnectionRank, ConnectionReport, Counters, IssuedReport,
-    Query, ShardReport, ShownCertificate, SubscriptionReport, TlsReport, TransportReport,
+    Query, RESPONSES_SHOWN, ResponseReport, ShardReport, ShownCertificate, SubscriptionReport,
+    TlsReport, TransportReport,
 };
 use crate::shard::settings::Settings;
 use crate::time::{Nanos, WallTime};
@@ -44,6 +45,21 @@ impl Core {
                 report.subscriptions = subscriptions
                     .filter(|it| it.connection != INTERNAL)
                     .map(|it| subscription(it, accounts.name(it.account), cid(it.connection)))
+                    .collect();
+            }
+            Query::Responses(account) => {
+                let open = self.local.services_of(*account);
+                let open = open.into_iter().flat_map(|it| it.iter());
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into();
+                report.responses = open
+                    .take(RESPONSES_SHOWN)
+                    .map(|(made_up, reply)| ResponseReport {
+                        made_up: text(&made_up),
+                        account: reply.account,
+                        subject: text(reply.subject()),
+                        reply: text(reply.reply()),
+                        measured: reply.measured.is_some(),
+                    })
                     .collect();
             }
             Query::JetStream(wanted) => report.jetstream = self.js_report(wanted),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 pub use crate::auth::certificate::ShownCertificate;
 use crate::connection::connection::Traffic;
-use crate::ids::{ConnectionId, Listener, PeerAddress, ShardId};
+use crate::ids::{AccountId, ConnectionId, Listener, PeerAddress, ShardId};
 use crate::routing::interest::RoutingStats;
 use crate::shard::jetstream::report::{JetStreamQuery, JetStreamReport};
 use crate::time::WallTime;
@@ -22,6 +22,8 @@ pub enum Query {
     Subscriptions,
     /// Counters and those of each account.
     Accounts,
+    /// Counters and the requests to this account that wait for answers.
+    Responses(AccountId),
     /// Counters and streams.
     JetStream(JetStreamQuery),
 }
@@ -154,6 +156,26 @@ pub struct ShardReport {
     pub accounts: Vec<AccountReport>,
     /// JetStream, if asked for.
     pub jetstream: JetStreamReport,
+    /// Requests that wait for answers, if asked for: at most [`RESPONSES_SHOWN`].
+    pub responses: Vec<ResponseReport>,
+}
+
+/// More requests that wait for answers a shard does not show.
+pub const RESPONSES_SHOWN: usize = 10_000;
+
+/// A request that waits for its answer.
+#[derive(Debug, Clone)]
+pub struct ResponseReport {
+    /// The subject the server has made up for the answer.
+    pub made_up: Box<str>,
+    /// The account that asked.
+    pub account: AccountId,
+    /// The subject it asked on.
+    pub subject: Box<str>,
+    /// Where its answer goes.
+    pub reply: Box<str>,
+    /// Its latency is measured.
+    pub measured: bool,
 }
 
 /// One account on one shard.

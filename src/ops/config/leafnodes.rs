@@ -7,7 +7,9 @@ use super::inactive::links;
 use super::report::Report;
 use super::value::{Map, Node, Value};
 use super::{duration, listen, tls};
-use crate::options::{CompressionMode, LeafOptions, RemoteOptions, UserOptions};
+use crate::options::{
+    CompressionMode, LeafOptions, RemoteOptions, UserOptions, WriteTimeoutPolicy,
+};
 
 /// Reads the block; what is wrong with it is noted.
 pub fn read(report: &mut Report, value: &Value) -> LeafOptions {
@@ -49,6 +51,14 @@ fn entry(report: &mut Report, key: &str, value: &Value, options: &mut LeafOption
             options.reconnect = time(value).unwrap_or(options.reconnect);
         }
         "dial_timeout" => options.dial_timeout = time(value).unwrap_or(options.dial_timeout),
+        "write_deadline" => options.write_deadline = time(value),
+        "write_timeout" => {
+            options.write_timeout = match value.text().unwrap_or_default() {
+                "close" => WriteTimeoutPolicy::Close,
+                "retry" => WriteTimeoutPolicy::Retry,
+                _ => WriteTimeoutPolicy::Default,
+            };
+        }
         "compression" => options.compression = compression(report, value),
         "authorization" => {
             if let Node::Map(map) = &value.node {

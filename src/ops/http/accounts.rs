@@ -12,8 +12,10 @@ use super::format;
 use super::jetstream;
 use super::query::{BadRequest, Parameters};
 use super::subsz::SublistStats;
+use crate::accounts::account::Account;
 use crate::routing::interest::RoutingStats;
 use crate::shard::report::{AccountFigures, Counters, Figures, Query, Volume};
+use crate::time::WallTime;
 
 #[derive(Serialize)]
 pub(super) struct Accountz<'a> {
@@ -49,6 +51,8 @@ pub(super) struct AccountInfo {
     #[serde(flatten)]
     token: TokenDetail,
     sublist_stats: SublistStats,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    responses: BTreeMap<Box<str>, Value>,
 }
 
 /// What the system account offers the others.
@@ -170,7 +174,7 @@ pub(super) fn account_info(
     let report = of_accounts(figures).remove(wanted).unwrap_or_default();
     Ok(AccountInfo {
         account_name: wanted.into(),
-        update_time: format::time(facts.start),
+        update_time: format::time(updated(facts, wanted)),
         is_system,
         expired: trusted.is_some_and(|it| account_detail::is_expired(it, format::now())),
         complete: true,
@@ -191,7 +195,32 @@ pub(super) fn account_info(
         token: trusted.map(TokenDetail::of).unwrap_or_default(),
         name_tag: name_tag(facts, wanted).into(),
         sublist_stats: SublistStats::of_account(&report.figures, &report.routing),
+        responses: responses(facts, figures, account),
     })
+}
+
+/// When it became as it is: with its token, or with the configuration.
+fn updated(facts: &ServerFacts, name: &str) -> WallTime {
+    match facts.token_times.get(name) {
+        Some(time) => *time,
+        None if facts.trusted.contains_key(name) => facts.start,
+        None => facts.config_load,
+    }
+}
+
+/// Requests to it that wait for answers, by the subjects these go to.
+fn responses(
+    facts: &ServerFacts,
+    figures: &dyn Figures,
+    account: &Account,
+) -> BTreeMap<Box<str>, Value> {
+    if account.service_exports.is_empty() {
+        return BTreeMap::new();
+    }
+    let reports = figures.ask(Query::Responses(account.id));
+    let open = reports.into_iter().flat_map(|it| it.responses);
+    open.map(|it| (it.made_up.clone(), account_detail::response(facts, &it)))
+        .collect()
 }
 
 #[derive(Serialize)]

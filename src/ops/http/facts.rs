@@ -24,6 +24,8 @@ pub struct ServerFacts {
     pub accounts: Arc<Accounts>,
     /// Those that operators vouch for, by their keys.
     pub trusted: Arc<BTreeMap<String, Arc<TrustedAccount>>>,
+    /// When tokens of those came that have changed since the start.
+    pub token_times: Arc<BTreeMap<String, WallTime>>,
     /// TLS and WebSocket as they are in force.
     pub transports: Arc<TransportSettings>,
     /// What is known of peers' certificates.

@@ -53,7 +53,7 @@ impl Fake {
             ..ShardReport::default()
         };
         match query {
-            Query::Counters | Query::JetStream(_) => {}
+            Query::Counters | Query::Responses(_) | Query::JetStream(_) => {}
             Query::Connections(wanted) => {
                 let is = |wanted: &Option<Box<str>>, text: &str| {
                     wanted.as_deref().is_none_or(|wanted| wanted == text)
@@ -197,6 +197,7 @@ impl Site {
             accounts: Arc::new(Accounts::new(&options).expect("accounts")),
             options: Arc::new(options),
             trusted: Arc::default(),
+            token_times: Arc::default(),
             transports: Arc::default(),
             peer_cache: Arc::default(),
             http_port: address.port(),

@@ -30,6 +30,10 @@ pub struct LeafSettings {
     pub without_domain: Vec<String>,
     /// Leaf nodes are not told of each other's interest (TOPO-34).
     pub isolate: bool,
+    /// Time one write of a link may take, where it is not that of clients.
+    pub write_deadline: Option<Duration>,
+    /// A link whose write takes longer is closed at once.
+    pub closes_late: bool,
     /// How links may be compressed that others make (TOPO-41).
     pub compression: Mode,
 }
@@ -47,6 +51,8 @@ impl Default for LeafSettings {
             clustered: false,
             without_domain: Vec::new(),
             isolate: false,
+            write_deadline: None,
+            closes_late: false,
             compression: Mode::default(),
         }
     }
