@@ -37,6 +37,7 @@ mod jetstream_pull;
 mod jetstream_push;
 mod lame_duck;
 mod leaf_chaos;
+mod leaf_copies;
 mod leaf_doors;
 mod leaf_remotes;
 mod leaf_slow;

@@ -70,6 +70,8 @@ pub struct Arrival<'a> {
 /// An answer to flow control that waits until what came before it is safe.
 #[derive(Debug)]
 struct Held {
+    /// The stream's last message then, and a ticket of its store.
+    last: u64,
     ticket: u64,
     to: Box<[u8]>,
     delivered: u64,
@@ -317,6 +319,7 @@ impl Replication {
                     self.keep(stream);
                 }
                 self.held.push_back(Held {
+                    last: stream.store().state().last_seq,
                     ticket: stream.store().ticket(),
                     to: arrival.reply.unwrap_or_default().into(),
                     delivered,
