@@ -9,7 +9,7 @@ STOCK ?= .tools/stock/bin/nats-server
 WIREDIFF ?= ../shared/wirediff/wirediff.py
 WIREDIFF_PROFILES = default,small,nohdr,auth,token,bcrypt,nkey,subs,conns,ping,mon,mapping,accounts,a2_perm,a2_users,a2_own,a2_na_bare,a2_na_acct,a2_acc,a2_jwt,a2_rl,a2_cli,tls,tlsmix,a2_tls,a2_tlsv,a2_tlsm,a2_tlsf,a2_tlsa,a2_tls13,a2_tlsn,a2_proxy,a2_ws,a2_wso,a2_wsl,a2_wsc,a2_wsck,a2_wstk,a2_wsna,a2_wstls
 
-.PHONY: run build test fmt clippy doc unit interop bench bench-quick bench-micro soak wirediff loom hostile chaos fuzz clean
+.PHONY: run build test fmt clippy doc unit interop interop-exporter bench bench-quick bench-micro soak wirediff loom hostile chaos fuzz clean
 
 run: ## Build the server and start it
 	$(CARGO) run --release -- -p $(PORT) -m $(MONITOR)
@@ -34,7 +34,11 @@ unit:
 
 interop: ## The official clients and tools, in a browser too: needs Go with its module proxy, node, npm and chromium
 	@for it in go node npm chromium; do command -v $$it >/dev/null || { echo "$$it is missing. Cure: apt-get install golang nodejs npm chromium"; exit 1; }; done
-	$(CARGO) test --no-fail-fast --test interop_cli --test interop_exporter --test interop_javascript --test interop_nsc --test interop_python --test interop_rust -- --include-ignored
+	$(CARGO) test --no-fail-fast --test interop_cli --test interop_javascript --test interop_nsc --test interop_python --test interop_rust -- --include-ignored
+
+interop-exporter: ## prometheus-nats-exporter: needs Go with a module proxy that has it
+	@command -v go >/dev/null || { echo "go is missing. Cure: apt-get install golang"; exit 1; }
+	$(CARGO) test --test interop_exporter -- --include-ignored
 
 $(STOCK):
 	$(PYTHON) -m venv .tools/stock

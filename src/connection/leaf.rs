@@ -66,6 +66,8 @@ pub struct Solicited {
     pub websocket: Option<Request>,
     /// How the link may be compressed.
     pub compression: Mode,
+    /// Links of this remote before this one.
+    pub reconnects: u64,
 }
 
 impl Solicited {
@@ -110,6 +112,8 @@ pub struct Leaf {
     pub cluster: String,
     /// Its JetStream domain.
     pub domain: String,
+    /// It is counted among its account's links.
+    pub counted: bool,
     /// Account of the link over there.
     pub account: String,
     /// It says that it is a gateway of that name.
@@ -156,6 +160,7 @@ impl Leaf {
             server: String::new(),
             cluster: String::new(),
             domain: String::new(),
+            counted: false,
             account: String::new(),
             gateway: String::new(),
             origin: Origin::default(),
@@ -310,6 +315,7 @@ mod tests {
             tls_first: false,
             websocket: None,
             compression: Mode::default(),
+            reconnects: 0,
         }
     }
 

@@ -7,6 +7,7 @@ pub mod consumer;
 mod golden_tests;
 pub mod limits;
 pub mod replicate;
+pub mod snapshot;
 pub mod store;
 pub mod stream;
 pub mod usage;

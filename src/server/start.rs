@@ -262,6 +262,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         transports: Arc::clone(&settings.transports),
         peer_cache: Arc::default(),
         http_port: monitor.as_ref().map_or(0, |(_, address)| address.port()),
+        leaf_port,
         shards,
         feature_flags,
         unrecovered: unrecovered.into(),

@@ -263,12 +263,14 @@ impl Core {
         }
         let pending = connection.outbound.pending();
         let first = connection.late_since.is_none();
+        let is_leaf = connection.leaf.is_some();
         if retries {
             connection.deadlines.write = now + deadline;
             connection.late_since.get_or_insert(now - deadline);
         }
         if first {
             self.local.counters.slow_consumers += 1;
+            self.local.counters.slow_links += u64::from(is_leaf);
             let text = format!(
                 "Slow Consumer Detected: WriteDeadline of {deadline:?} exceeded with 1 chunks of {pending} total bytes."
             );

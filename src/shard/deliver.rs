@@ -238,6 +238,7 @@ impl Local {
         // of it yet is not slow. The batches of a turn bound what it can become.
         if pending > max_pending && connection.outbound.sending() {
             self.counters.slow_consumers += 1;
+            self.counters.slow_links += u64::from(connection.leaf.is_some());
             let text = format!("Slow Consumer Detected: MaxPending of {max_pending} Exceeded");
             self.log(crate::shard::effects::Level::Info, index, &text);
             self.doomed

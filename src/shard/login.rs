@@ -460,6 +460,7 @@ impl Core {
             return;
         }
         if keep_alive.outstanding + 1 > max {
+            self.local.counters.stale_links += u64::from(connection.leaf.is_some());
             self.local.counters.stale_connections += 1;
             self.local
                 .debug(index, || "Stale Client Connection - Closing".into());

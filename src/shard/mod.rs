@@ -19,6 +19,7 @@ pub mod jetstream;
 mod lame_duck;
 mod latency;
 pub mod leaf;
+pub mod link_report;
 mod login;
 mod mapping;
 mod message_trace;

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::connection::connection::Connection;
+use crate::connection::leaf::LeafStage;
 use crate::connection::registry::Subscription;
 use crate::ids::{ConnectionId, ShardId};
 use crate::routing::subject::patterns_overlap;
 use crate::shard::core::Core;
 use crate::shard::internal::INTERNAL;
+use crate::shard::link_report::{LinkQuery, LinkReport};
 use crate::shard::report::{
     AccountReport, ConnectionQuery, ConnectionRank, ConnectionReport, Counters, IssuedReport,
     Query, RESPONSES_SHOWN, ResponseReport, ShardReport, ShownCertificate, SubscriptionReport,
@@ -47,6 +49,7 @@ impl Core {
                     .map(|it| subscription(it, accounts.name(it.account), cid(it.connection)))
                     .collect();
             }
+            Query::Links(wanted) => report.links = self.links(wanted),
             Query::Responses(account) => {
                 let open = self.local.services_of(*account);
                 let open = open.into_iter().flat_map(|it| it.iter());
@@ -76,6 +79,38 @@ impl Core {
             }
         }
         report
+    }
+
+    /// Links that are open.
+    fn links(&self, wanted: &LinkQuery) -> Vec<LinkReport> {
+        let (wall, now, id) = (self.local.wall, self.local.now, self.local.id);
+        let connections = self.local.connections.iter().filter(|it| !it.closing());
+        let open = connections.filter_map(|it| {
+            let leaf = it.leaf.as_deref()?;
+            let account = wanted.account.as_deref();
+            let named = account.is_none_or(|name| *it.tenant.name == *name);
+            (named && leaf.stage == LeafStage::Open).then_some((it, leaf))
+        });
+        let text = |text: &str| text.to_owned().into_boxed_str();
+        open.map(|(it, leaf)| {
+            let mut connection = describe(it, id, wall, now);
+            if wanted.subscriptions {
+                let ids = it.sids.iter();
+                let all = ids.filter_map(|&id| self.local.subscriptions.get(id));
+                connection.subscriptions_list = all
+                    .map(|one| subscription(one, &it.tenant.name, it.cid))
+                    .collect();
+            }
+            LinkReport {
+                connection,
+                server: text(&leaf.server),
+                spoke: leaf.spoke,
+                isolated: leaf.isolated,
+                compression: text(&leaf.compression),
+                reconnects: leaf.solicited.as_ref().map(|it| it.reconnects),
+            }
+        })
+        .collect()
     }
 
     /// The shard's totals.

@@ -177,7 +177,7 @@ impl Transport {
             }
             Listener::Leaf => (settings.leaf_tls.clone(), None),
         };
-        let proxy = settings.proxy_protocol && listener == Listener::Client;
+        let proxy = settings.proxy_protocol && listener != Listener::WebSocket;
         if tls.is_none() && websocket.is_none() && !proxy {
             return None;
         }

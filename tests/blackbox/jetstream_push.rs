@@ -203,6 +203,11 @@ fn js_230_members_of_a_group_share() {
         member.quietly("SUB d g 1\r\n");
     }
     jetstream.until("A", "c", |info| info["push_bound"] == true);
+    // Where somebody is there already the answer to its creation says so.
+    let again = json!({"deliver_subject": "d", "deliver_group": "g", "name": "e"});
+    let created = jetstream.consumer("A", "e", again);
+    assert_eq!(created["push_bound"], true);
+    jetstream.done("CONSUMER.DELETE.A.e", "");
     for at in 1..=200 {
         jetstream.publish("a", &format!("m{at}"));
     }

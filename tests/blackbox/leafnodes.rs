@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use crate::support::client::Client;
-use crate::support::server::Server;
+use crate::support::server::{Server, beyond_stock};
 
 const PLAIN: &str = "leafnodes { listen: \"127.0.0.1:-1\" }";
 
@@ -236,4 +236,26 @@ fn topo_035_permissions_of_the_user_count_both_ways() {
         leaf.closed(),
         ["-ERR 'Permissions Violation for Publish to \"no\"'"]
     );
+}
+
+/// Beyond stock, whose leaf listener takes no PROXY header (CORE-91).
+#[test]
+fn core_091_leaf_nodes_may_come_through_a_proxy() {
+    if !beyond_stock() {
+        return;
+    }
+    let config = format!("proxy_protocol: true\n{PLAIN}");
+    let server = Server::with_config(&config);
+    for header in ["PROXY TCP4 203.0.113.7 127.0.0.1 5555 7422\r\n", ""] {
+        let (mut leaf, _) = opened(&server);
+        leaf.send(format!("{header}CONNECT {}\r\n", named("edge")));
+        leaf.info_line();
+        leaf.ask("");
+        leaf.send("nonsense\r\n");
+        leaf.closed();
+    }
+    server.logged("203.0.113.7:5555 - lid:");
+    let (mut leaf, _) = opened(&server);
+    leaf.send("PROXY TCP4 nonsense\r\n");
+    leaf.closed();
 }

@@ -6,9 +6,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod account_rows;
 mod account_server;
 mod accounts;
 mod advisories;
+mod advisories_jetstream;
 mod auth;
 mod callout;
 mod command_line;
@@ -26,11 +28,13 @@ mod imports;
 mod jetstream_accounts;
 mod jetstream_ack;
 mod jetstream_api;
+mod jetstream_backup;
 mod jetstream_config;
 mod jetstream_consumer;
 mod jetstream_copies;
 mod jetstream_direct;
 mod jetstream_events;
+mod jetstream_leaf;
 mod jetstream_monitoring;
 mod jetstream_priority;
 mod jetstream_pull;

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A reading thread looks this often whether the cable still is as it was.
 const LOOK: Duration = Duration::from_millis(5);
@@ -30,6 +30,8 @@ struct State {
     connections: Vec<Connection>,
     target: SocketAddr,
     over: bool,
+    /// When somebody was last connected.
+    connected: Option<Instant>,
 }
 
 /// Both ends of a connection through the cable.
@@ -58,6 +60,7 @@ impl Cable {
             connections: Vec::new(),
             target,
             over: false,
+            connected: None,
         }));
         let shared = Arc::clone(&state);
         thread::spawn(move || accept(&listener, &shared));
@@ -72,6 +75,11 @@ impl Cable {
     /// Where it begins.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// When somebody was last connected.
+    pub fn connected(&self) -> Option<Instant> {
+        lock(&self.state).connected
     }
 
     fn set(&self, condition: Condition) {
@@ -166,6 +174,7 @@ fn accept(listener: &TcpListener, state: &Arc<Mutex<State>>) {
             let (state, dangling) = (Arc::clone(state), Arc::clone(&dangling));
             thread::spawn(move || pass(from, into, &state, &dangling));
         }
+        locked.connected = Some(Instant::now());
         locked.connections.push(Connection {
             near,
             far,

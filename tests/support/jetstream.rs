@@ -4,6 +4,7 @@ use super::client::{Client, Message};
 use super::server::Server;
 use super::shape;
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A server, and one client of it.
 pub struct JetStream {
@@ -11,6 +12,8 @@ pub struct JetStream {
     pub server: Server,
     /// Who asks.
     pub client: Client,
+    /// Where it is answered: nobody else is, on no server.
+    pub inbox: String,
     /// Requests so far.
     asked: u64,
 }
@@ -47,17 +50,20 @@ impl JetStream {
             options[key] = json!(value);
         }
         client.connect(&options.to_string());
-        client.quietly("SUB answer.> 1\r\n");
+        static CLIENTS: AtomicU64 = AtomicU64::new(0);
+        let inbox = format!("answer.{}", CLIENTS.fetch_add(1, Ordering::Relaxed));
+        client.quietly(format!("SUB {inbox}.> 1\r\n"));
         Self {
             server,
             client,
+            inbox,
             asked: 0,
         }
     }
 
     fn send(&mut self, subject: &str, headers: &str, body: &[u8]) -> String {
         self.asked += 1;
-        let reply = format!("answer.{}", self.asked);
+        let reply = format!("{}.{}", self.inbox, self.asked);
         let mut text = if headers.is_empty() {
             format!("PUB {subject} {reply} {}\r\n", body.len()).into_bytes()
         } else {
@@ -116,9 +122,21 @@ impl JetStream {
     #[track_caller]
     pub fn silent(&mut self, subject: &str, body: &str) {
         let silent = self.send(subject, "", body.as_bytes());
-        let reply = self.send("$JS.API.INFO", "", b"");
+        self.silent_until(&silent, "$JS.API.INFO");
+    }
+
+    /// Nothing answers on `subject`: not before `other`, asked after it.
+    #[track_caller]
+    pub fn silent_for(&mut self, subject: &str, other: &str) {
+        let silent = self.send(subject, "", b"");
+        self.silent_until(&silent, other);
+    }
+
+    #[track_caller]
+    fn silent_until(&mut self, silent: &str, other: &str) {
+        let reply = self.send(other, "", b"");
         let message = self.client.message();
-        assert_ne!(message.subject, silent, "{subject}");
+        assert_ne!(message.subject, silent, "an answer");
         assert_eq!(message.subject, reply);
     }
 

@@ -8,7 +8,7 @@
 use serde_json::{Map, Value};
 
 /// Shapes by name; answers by their type, without its front and its `_response`.
-const SHAPES: [(&str, &str); 39] = [
+const SHAPES: [(&str, &str); 41] = [
     ("error", "code:u err_code:u description:s"),
     ("paging", "total:u offset:u limit:u"),
     ("success", "success:b"),
@@ -67,6 +67,8 @@ const SHAPES: [(&str, &str); 39] = [
     ("stream_create", "+stream did_create?:b"),
     ("stream_update", "+stream"),
     ("stream_info", "+paging +stream"),
+    ("stream_snapshot", "config:@stream_config state:@state"),
+    ("stream_restore", "deliver_subject:s"),
     ("stream_names", "+paging streams:[s]"),
     (
         "stream_list",

@@ -21,6 +21,7 @@ mod random;
 mod removal;
 mod request;
 mod run;
+pub mod saved;
 mod settings;
 mod state;
 mod status;

@@ -8,6 +8,7 @@ pub mod headers;
 mod origins;
 mod publish;
 mod republish;
+mod restore;
 mod rewrite;
 #[allow(clippy::module_inception, reason = "the type the folder is about")]
 mod stream;

@@ -120,6 +120,9 @@ pub fn between(old: &Options, new: &Options, port: u16) -> Result<Changes, NotRe
         let folder = it.jetstream.store_dir.as_deref();
         folder.map_or(String::new(), |it| it.display().to_string())
     })?;
+    fixed("JsAccDefaultDomain", old, new, |it| {
+        map(&it.jetstream.default_domains)
+    })?;
     fixed("FeatureFlags", old, new, |it| map(&it.feature_flags))?;
     fixed("Shards", old, new, |it| it.shards.unwrap_or(0))?;
     fixed("PinShards", old, new, |it| it.pin_shards)?;
@@ -395,7 +398,7 @@ fn policy(policy: WriteTimeoutPolicy) -> &'static str {
 }
 
 /// As Go prints a map.
-fn map(flags: &BTreeMap<String, bool>) -> String {
-    let flags = flags.iter().map(|(name, on)| format!("{name}:{on}"));
-    format!("map[{}]", flags.collect::<Vec<_>>().join(" "))
+fn map<T: std::fmt::Display>(values: &BTreeMap<String, T>) -> String {
+    let values = values.iter().map(|(name, it)| format!("{name}:{it}"));
+    format!("map[{}]", values.collect::<Vec<_>>().join(" "))
 }

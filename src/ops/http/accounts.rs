@@ -179,7 +179,7 @@ pub(super) fn account_info(
         expired: trusted.is_some_and(|it| account_detail::is_expired(it, format::now())),
         complete: true,
         jetstream_enabled: jetstream::is_enabled_for(facts, figures, wanted),
-        leafnode_connections: 0,
+        leafnode_connections: report.figures.links,
         client_connections: report.figures.connections,
         subscriptions: report.figures.subscriptions + imported_services(facts, wanted).len() as u64,
         mappings: match trusted {
@@ -283,12 +283,12 @@ pub(super) fn figures_of<'a>(
     };
     let stat = |name: &'a str| {
         let counts = reports.get(name).copied().unwrap_or_default().figures;
-        (unused || counts.connections > 0).then(|| AccountStat {
+        (unused || counts.connections + counts.links > 0).then(|| AccountStat {
             acc: name,
             name: name_tag(facts, name),
             conns: counts.connections,
-            leafnodes: 0,
-            total_conns: counts.connections,
+            leafnodes: counts.links,
+            total_conns: counts.connections + counts.links,
             num_subscriptions: counts.subscriptions,
             sent: data(counts.sent),
             received: data(counts.received),

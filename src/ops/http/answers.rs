@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::facts::{CurrentFacts, ServerFacts};
 use super::process::{self, CpuMeter};
 use super::query::{BadRequest, Parameters};
-use super::{accounts, connz, healthz, jetstream, links, subsz, threads, varz};
+use super::{accounts, connz, healthz, jetstream, leafz, links, subsz, threads, varz};
 use crate::routing::subject::{is_literal, pattern_matches, pattern_subset};
 use crate::shard::report::{Counters, Figures, Query};
 
@@ -120,7 +120,7 @@ impl Answers {
             Endpoint::Subsz => subsz::subsz(facts, figures, parameters).map(value),
             Endpoint::Routez => links::routez(facts, parameters).map(value),
             Endpoint::Gatewayz => links::gatewayz(facts, parameters).map(value),
-            Endpoint::Leafz => links::leafz(facts, parameters).map(value),
+            Endpoint::Leafz => leafz::leafz(facts, figures, parameters).map(value),
             Endpoint::Accountz => accounts::accountz(facts, figures, parameters).map(value),
             Endpoint::Accstatz => accounts::accstatz(facts, figures, parameters).map(value),
             Endpoint::Jsz => jetstream::jsz(facts, figures, parameters),

@@ -32,6 +32,8 @@ pub struct ServerFacts {
     pub peer_cache: Arc<PeerCacheFigures>,
     /// Monitoring port really bound, with TLS or without.
     pub http_port: u16,
+    /// Leaf node port really bound; 0 without one.
+    pub leaf_port: u16,
     /// Shards.
     pub shards: usize,
     /// Feature flags in force.

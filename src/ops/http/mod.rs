@@ -11,6 +11,7 @@ mod healthz;
 mod index;
 mod jetstream;
 mod jetstream_metrics;
+mod leafz;
 mod links;
 mod metrics;
 pub mod peers;

@@ -26,7 +26,8 @@ use super::answers::Answers;
 use super::metrics::{self, Metrics};
 use super::query::{BadRequest, Parameters, ROWS};
 use super::{
-    accounts, connz, format, healthz, index, jetstream, jetstream_metrics, links, subsz, threads,
+    accounts, connz, format, healthz, index, jetstream, jetstream_metrics, leafz, links, subsz,
+    threads,
 };
 use crate::shard::report::{ConnectionQuery, Query};
 
@@ -214,7 +215,7 @@ impl State {
             }
             "/routez" => links::routez(facts, &parameters).map(|it| json(&it)),
             "/gatewayz" => links::gatewayz(facts, &parameters).map(|it| json(&it)),
-            "/leafz" => links::leafz(facts, &parameters).map(|it| json(&it)),
+            "/leafz" => leafz::leafz(facts, figures, &parameters).map(|it| json(&it)),
             "/accountz" => accounts::accountz(facts, figures, &parameters).map(|it| json(&it)),
             "/accstatz" => accounts::accstatz(facts, figures, &parameters).map(|it| json(&it)),
             "/jsz" => jetstream::jsz(facts, figures, &parameters).map(|it| json(&it)),
@@ -292,6 +293,7 @@ impl State {
             metrics.add_accounts(&value(serde_json::to_value(accstatz)));
         }
         jetstream_metrics::add(facts, figures, &mut metrics);
+        leafz::add_metrics(figures, &mut metrics);
         let health = healthz::healthz(facts, figures, &Parameters::parse(""), answers.is_ready());
         metrics.add_health(health.map_or("error", |(_, health)| health.status));
         typed(StatusCode::OK, metrics::CONTENT_TYPE, metrics.write())

@@ -53,7 +53,7 @@ impl Fake {
             ..ShardReport::default()
         };
         match query {
-            Query::Counters | Query::Responses(_) | Query::JetStream(_) => {}
+            Query::Counters | Query::Responses(_) | Query::Links(_) | Query::JetStream(_) => {}
             Query::Connections(wanted) => {
                 let is = |wanted: &Option<Box<str>>, text: &str| {
                     wanted.as_deref().is_none_or(|wanted| wanted == text)
@@ -94,6 +94,7 @@ impl Fake {
                 report.accounts.push(AccountReport {
                     account: "$G".into(),
                     figures: AccountFigures {
+                        links: 0,
                         connections: counters.connections,
                         subscriptions: counters.subscriptions,
                         received: Volume {
@@ -200,6 +201,7 @@ impl Site {
             token_times: Arc::default(),
             transports: Arc::default(),
             peer_cache: Arc::default(),
+            leaf_port: 0,
             http_port: address.port(),
             shards: 2,
             feature_flags: BTreeMap::from([("js_ack_fc_v2".to_owned(), false)]),

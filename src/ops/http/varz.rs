@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::facts::ServerFacts;
 use super::format::Number;
+use super::leafz::LeafVarz;
 use super::peers::{self, PeerCacheVarz};
 use super::transports::{WebSocketVarz, cert_not_after};
 use super::{format, process};
@@ -49,7 +50,7 @@ pub(super) struct Varz<'a> {
     max_pending: usize,
     cluster: Empty,
     gateway: Empty,
-    leaf: Empty,
+    leaf: LeafVarz<'a>,
     mqtt: Empty,
     websocket: WebSocketVarz<'a>,
     jetstream: Value,
@@ -116,12 +117,12 @@ struct ByKind {
 }
 
 impl ByKind {
-    fn clients(clients: u64) -> Self {
+    fn of(all: u64, leafs: u64) -> Self {
         Self {
-            clients,
+            clients: all - leafs,
             routes: 0,
             gateways: 0,
-            leafs: 0,
+            leafs,
         }
     }
 }
@@ -183,7 +184,7 @@ pub(super) fn varz<'a>(
         max_pending: limits.max_pending,
         cluster: Empty {},
         gateway: Empty {},
-        leaf: Empty {},
+        leaf: LeafVarz::of(facts),
         mqtt: Empty {},
         websocket: WebSocketVarz::of(facts),
         jetstream,
@@ -213,15 +214,15 @@ pub(super) fn varz<'a>(
         total_connections: counters.total_connections,
         routes: 0,
         remotes: 0,
-        leafnodes: 0,
+        leafnodes: counters.links,
         in_msgs: counters.in_msgs,
         in_bytes: counters.in_bytes,
-        in_client_msgs: counters.in_msgs,
-        in_client_bytes: counters.in_bytes,
+        in_client_msgs: counters.in_msgs - counters.in_links.msgs,
+        in_client_bytes: counters.in_bytes - counters.in_links.bytes,
         out_msgs: counters.out_msgs,
         out_bytes: counters.out_bytes,
-        out_client_msgs: counters.out_msgs,
-        out_client_bytes: counters.out_bytes,
+        out_client_msgs: counters.out_msgs - counters.out_links.msgs,
+        out_client_bytes: counters.out_bytes - counters.out_links.bytes,
         slow_consumers: counters.slow_consumers,
         stale_connections: counters.stale_connections,
         stalled_clients: counters.stalled_clients,
@@ -238,8 +239,8 @@ pub(super) fn varz<'a>(
             &options.system_account
         },
         ocsp_peer_cache: PeerCacheVarz::of(facts),
-        slow_consumer_stats: ByKind::clients(counters.slow_consumers),
-        stale_connection_stats: ByKind::clients(counters.stale_connections),
+        slow_consumer_stats: ByKind::of(counters.slow_consumers, counters.slow_links),
+        stale_connection_stats: ByKind::of(counters.stale_connections, counters.stale_links),
         disk_io_wait_stats: DiskWaits::default(),
         tls_cert_not_after: cert_not_after(facts),
     }

@@ -9,12 +9,13 @@ use super::folder::{Found, StoreFolder};
 use crate::accounts::registry::Accounts;
 use crate::ids::{AccountId, ShardId};
 use crate::io::Socket;
+use crate::io::disk::StoreDirectory;
 use crate::jetstream::store::{FlushPolicy, Report, Store};
 use crate::jetstream::stream::config::StreamConfig;
 use crate::ops::http::facts::UnrecoveredStream;
 use crate::shard::control::{Control, Post};
 use crate::shard::jetstream::Command;
-use crate::shard::jetstream::disk::{OpenedStore, Record, stream_record};
+use crate::shard::jetstream::disk::{OpenedStore, Record, is_unfinished, stream_record};
 use crate::time::WallTime;
 
 /// Time between two lines about a stream that takes long.
@@ -98,10 +99,13 @@ fn hand_out(
             opened,
         }) = restored
         else {
-            unrecovered.push(UnrecoveredStream {
-                account: found.account,
-                stream: found.stream,
-            });
+            // One that was only begun is removed, and no loss.
+            if found.path.exists() {
+                unrecovered.push(UnrecoveredStream {
+                    account: found.account,
+                    stream: found.stream,
+                });
+            }
             continue;
         };
         let owner = ShardId((next % posts.len()) as u8);
@@ -190,6 +194,17 @@ fn restore(found: &Found, folder: &StoreFolder, accounts: &Accounts) -> Option<R
             return None;
         }
     };
+    if is_unfinished(&store) || was_never_made(&store, &report) {
+        drop(store);
+        log::info!("  Stream '{account} > {stream}' was only begun: removed");
+        if let Err(error) = StoreDirectory::at(&found.path).remove() {
+            log::warn!(
+                "JetStream: {} is not removed: {error}",
+                found.path.display()
+            );
+        }
+        return None;
+    }
     tell(found, &store, &report);
     let Some(record) = stream_record(&store) else {
         log::error!("  Stream '{account} > {stream}' has no configuration that can be read");
@@ -206,6 +221,16 @@ fn restore(found: &Found, folder: &StoreFolder, accounts: &Accounts) -> Option<R
         record,
         opened: OpenedStore { store, path },
     })
+}
+
+/// Is there nothing in it, and never was? Its maker has not been told of it then.
+fn was_never_made(store: &Store, report: &Report) -> bool {
+    store.states().next().is_none()
+        && store.last_seq() == 0
+        && report.gaps.is_empty()
+        && report.missing_segments.is_empty()
+        && report.unreadable_files.is_empty()
+        && (report.damaged_records, report.unreadable_checkpoints) == (0, 0)
 }
 
 /// Names what was lost.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::identity;
 use super::place::{Place, Scheme};
+use super::proxy;
 use super::route::{Route, shuffle};
 use crate::ids::GLOBAL_ACCOUNT;
 use crate::listener::tls::{TlsLoadError, pins};
@@ -79,15 +80,15 @@ impl Remote {
         // Stock's too: it is asked for by `wss`, a block, or a hub that wants it.
         let mut tls = self.options.tls.clone();
         let mut attempts: u64 = 0;
-        let mut linked = false;
+        let mut links: u64 = 0;
         while !shared.has_ended() {
             let Some(place) = route.next() else {
                 return;
             };
-            let wait = match self.connect(&place, &mut route, &mut tls, shared) {
+            let wait = match self.connect(&place, (&mut route, links), &mut tls, shared) {
                 Ok(ended) => {
                     attempts = 0;
-                    linked = true;
+                    links += 1;
                     // Links of the same hub all end at once when it does: they come back one
                     // after another.
                     let usual = match ended.lasted >= GOOD {
@@ -98,7 +99,7 @@ impl Remote {
                 }
                 Err(error) => {
                     attempts += 1;
-                    let every = self.reports[usize::from(linked)];
+                    let every = self.reports[usize::from(links > 0)];
                     let text = format!(
                         "Error trying to connect as leafnode to remote server {:?} (attempt \
                          {attempts}): {error}",
@@ -120,11 +121,12 @@ impl Remote {
     fn connect(
         &self,
         place: &Place,
-        route: &mut Route,
+        (route, links): (&mut Route, u64),
         tls: &mut Option<TlsOptions>,
         shared: &Shared,
     ) -> Result<Ended, String> {
-        let with = self.solicited(place, route, tls.as_ref())?;
+        let mut with = self.solicited(place, route, tls.as_ref())?;
+        with.reconnects = links;
         let (stream, address) = self.dial(place)?;
         let (news, told) = channel();
         let first = shared.shards.0.first().ok_or("the server ends")?;
@@ -179,6 +181,10 @@ impl Remote {
     /// Connects to a place. Its name is looked up each time; where it has several addresses they
     /// are tried in any order.
     fn dial(&self, place: &Place) -> Result<(TcpStream, SocketAddr), String> {
+        let proxy = self.options.proxy.as_ref();
+        if let Some(proxy) = proxy.filter(|_| place.scheme != Scheme::Tcp) {
+            return ready(proxy::tunnel(proxy, place, self.dial_timeout)?);
+        }
         let found = (place.host.as_str(), place.port).to_socket_addrs();
         let found = found.map_err(|error| format!("lookup for host {:?}: {error}", place.host))?;
         let mut addresses: Vec<_> = found.collect();
@@ -195,12 +201,7 @@ impl Remote {
                 place.address()
             );
             match TcpStream::connect_timeout(&address, self.dial_timeout) {
-                Ok(stream) => {
-                    stream
-                        .set_nodelay(true)
-                        .map_err(|error| error.to_string())?;
-                    return Ok((stream, address));
-                }
+                Ok(stream) => return ready(stream),
                 Err(error) => last = error.to_string(),
             }
         }
@@ -236,6 +237,7 @@ impl Remote {
             tls: settings.transpose()?,
             tls_first: first,
             compression: options.compression.clone(),
+            reconnects: 0,
             websocket: route.is_websocket().then(|| self.request(place)),
         })
     }
@@ -277,6 +279,13 @@ impl Remote {
             seed: u64::from_le_bytes(seed.try_into().unwrap_or_default()),
         }
     }
+}
+
+/// A connection that is made, and who is at the other end.
+fn ready(stream: TcpStream) -> Result<(TcpStream, SocketAddr), String> {
+    let made = stream.set_nodelay(true).and_then(|()| stream.peer_addr());
+    made.map(|address| (stream, address))
+        .map_err(|error| error.to_string())
 }
 
 fn pause(time: Duration, shared: &Shared) {

@@ -2,10 +2,10 @@
 //! knows itself and hands the others on to the shard that has the stream.
 
 use crate::ids::{AccountId, ShardId};
-use crate::jetstream::api::decode::is_empty;
+use crate::jetstream::api::decode::{decode, is_empty};
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::levels::is_beyond;
-use crate::jetstream::api::request::StreamConfigRequest;
+use crate::jetstream::api::request::{RestoreRequest, StreamConfigRequest};
 use crate::jetstream::api::response::typed_error;
 use crate::jetstream::api::subjects::{ApiSubject, Endpoint};
 use crate::jetstream::limits::{AccountTiers, ServerLimits, Streams, Surroundings};
@@ -150,9 +150,14 @@ impl Core {
         if goes_to_its_stream(subject) {
             return Routed::Nobody;
         }
-        if ApiSubject::parse(subject).is_some() || self.js_is_system(message.account) {
+        let endpoint = ApiSubject::parse(subject).map(|it| it.endpoint);
+        if endpoint.is_some() || self.js_is_system(message.account) {
             let (header, body) = split(message);
-            let client = self.js_audited(message);
+            // The consumer itself hears of these.
+            let client = match endpoint {
+                Some(Endpoint::ConsumerReset) => None,
+                _ => self.js_audited(message),
+            };
             let request = Request {
                 account: message.account,
                 home: self.local.id,
@@ -201,6 +206,11 @@ impl Core {
             return Err(errors::REQUIRED_API_LEVEL);
         }
         if !self.js_enabled(request.account) {
+            // Somebody else may answer.
+            let account = self.local.settings.accounts.get(request.account);
+            if account.is_some_and(|it| it.usage.is_linked()) {
+                return Ok(());
+            }
             return Err(errors::NOT_ENABLED_FOR_ACCOUNT);
         }
         match subject.endpoint {
@@ -210,6 +220,7 @@ impl Core {
             Endpoint::StreamCreate => self.js_create_stream(subject, request),
             Endpoint::StreamUpdate => self.js_update_stream(subject, request),
             Endpoint::StreamDelete => self.js_delete_stream(subject, request),
+            Endpoint::StreamRestore => self.js_judge_restore(subject, request),
             Endpoint::StreamLeaderStepDown
             | Endpoint::ConsumerLeaderStepDown
             | Endpoint::StreamPeerRemove
@@ -257,6 +268,9 @@ impl Core {
         match self.js_judge(request, |it, around| {
             create_stream(it, subject.stream, around)
         })? {
+            Creation::Same if self.js_is_restoring(request, subject) => {
+                return Err(errors::STREAM_NAME_EXIST);
+            }
             Creation::Same => {
                 // The owner tells of it as if it were new.
                 let known = self
@@ -292,6 +306,9 @@ impl Core {
         subject: ApiSubject<'_>,
         request: &Request,
     ) -> Result<(), ApiError> {
+        if self.js_is_restoring(request, subject) {
+            return Err(errors::STREAM_NOT_FOUND);
+        }
         let config = self.js_judge(request, |it, around| {
             update_stream(it, subject.stream, around, std::iter::empty())
         })?;
@@ -318,12 +335,76 @@ impl Core {
         if !is_empty(&request.body) {
             return Err(errors::NOT_EMPTY_REQUEST);
         }
+        if self.js_is_restoring(request, subject) {
+            return Err(errors::STREAM_NOT_FOUND);
+        }
         let registry = &mut self.jetstream.registry;
         let gone = registry.remove(request.account, subject.stream);
         let owner = gone.ok_or(errors::STREAM_NOT_FOUND)?.owner;
         let command = Command::Delete {
             request: request.clone(),
             name: subject.stream.into(),
+        };
+        self.js_command(owner, command);
+        Ok(())
+    }
+
+    /// Is the stream a request is about not there yet, but being made of a copy?
+    fn js_is_restoring(&self, request: &Request, subject: ApiSubject<'_>) -> bool {
+        let registry = &self.jetstream.registry;
+        registry.is_restoring(request.account, subject.stream)
+    }
+
+    /// JS-28: a stream is to be made of a copy.
+    fn js_judge_restore(
+        &mut self,
+        subject: ApiSubject<'_>,
+        request: &Request,
+    ) -> Result<(), ApiError> {
+        if is_empty(&request.body) {
+            return Err(errors::BAD_REQUEST);
+        }
+        let asked: RestoreRequest =
+            decode(&request.body, self.js_strict()).map_err(errors::invalid_json)?;
+        let mut wished = StreamConfigRequest {
+            config: asked.config,
+            pedantic: false,
+        };
+        if wished.config.name.is_empty() {
+            subject.stream.clone_into(&mut wished.config.name);
+        }
+        // What was sealed may come back so.
+        let sealed = std::mem::take(&mut wished.config.sealed);
+        let (server, account) = self.js_limits(request.account);
+        let streams = Known(&self.jetstream.registry, request.account);
+        let around = Surroundings {
+            server: &server,
+            account: &account,
+            streams: &streams,
+        };
+        let mut config = match create_stream(&wished, subject.stream, around) {
+            Ok(Creation::New(config)) => config,
+            Ok(Creation::Same) => return Err(errors::STREAM_NAME_EXIST_RESTORE_FAILED),
+            Err(error) if error == errors::STREAM_NAME_EXIST => {
+                return Err(errors::STREAM_NAME_EXIST_RESTORE_FAILED);
+            }
+            Err(error) => return Err(error),
+        };
+        config.sealed = sealed;
+        check_served(&config)?;
+        let shards = self.local.peers.others().count() + 1;
+        let registry = &mut self.jetstream.registry;
+        let owner = registry.place(shards);
+        let known = KnownStream {
+            owner,
+            config: (*config).clone(),
+        };
+        registry.insert(request.account, known);
+        registry.begin_restore(request.account, subject.stream);
+        let command = Command::Restore {
+            request: request.clone(),
+            config,
+            created: self.local.wall,
         };
         self.js_command(owner, command);
         Ok(())

@@ -12,6 +12,7 @@ use super::command::{Command, Request};
 use super::send::Outgoing;
 
 const SUBJECT: &[u8] = b"$JS.EVENT.ADVISORY.API";
+const COPIES: [&[u8]; 2] = [b"$JS.API.STREAM.SNAPSHOT.", b"$JS.API.STREAM.RESTORE."];
 
 #[derive(Serialize)]
 struct Audit<'a> {
@@ -32,7 +33,10 @@ impl Core {
     /// Who makes a request, if somebody wants to hear of it.
     pub(super) fn js_audited(&mut self, message: &Message<'_>) -> Option<Box<Value>> {
         let interest = &mut self.tables.of(message.account).interest;
-        if interest.lookup(SUBJECT).is_nobody() {
+        // Events of copies name their client, too.
+        let subject = message.destination();
+        let of_copies = COPIES.iter().any(|it| subject.starts_with(it));
+        if !of_copies && interest.lookup(SUBJECT).is_nobody() {
             return None;
         }
         let settings = std::sync::Arc::clone(&self.local.settings);

@@ -77,6 +77,21 @@ pub enum Command {
         /// Its store.
         opened: Box<OpenedStore>,
     },
+    /// To the owner: make this stream of a copy that comes, and answer.
+    Restore {
+        /// What to answer.
+        request: Request,
+        /// The stream.
+        config: Box<StreamConfig>,
+        /// When that was decided.
+        created: WallTime,
+    },
+    /// To where a request was published, behind the answer: send this back to that shard.
+    Return(ShardId, Box<Command>),
+    /// To the owner: a copy of a stream may be sent, its number says which.
+    BeginSnapshot(u32, u32),
+    /// To shard 0: the stream is made of its copy.
+    Restored(AccountId, Box<str>),
     /// To the owner: this is the stream's configuration now; answer.
     Update {
         /// What to answer.

@@ -130,11 +130,6 @@ impl Core {
             Endpoint::ConsumerPause => self.js_pause(request, subject, key),
             Endpoint::ConsumerUnpin => self.js_unpin(request, subject, key),
             Endpoint::ConsumerReset => self.js_reset(request, subject, key),
-            Endpoint::StreamSnapshot => match key {
-                None => Err(errors::STREAM_NOT_FOUND),
-                Some(_) => Err(errors::stream_snapshot("not supported by this server")),
-            },
-            Endpoint::StreamRestore => Err(errors::stream_restore("not supported by this server")),
             _ => Ok(()),
         }
     }
@@ -195,16 +190,8 @@ impl Core {
         // Who is there decides what may change.
         self.js_watch_interest();
         let identity = self.js_fit_for_copies(request, &mut asked, key)?;
-        let (server, account) = self.js_limits(request.account);
-        let local = &mut self.local;
-        let jetstream = &self.jetstream;
-        let hosted = jetstream.streams.at(key);
-        let hosted = hosted.ok_or(errors::STREAM_NOT_FOUND)?;
-        let beside = Beside(jetstream, key);
-        let name = || name_of(local.random());
-        let stream = hosted.stream.config();
         let sourcing = asked.config.sourcing;
-        let wanted = create_consumer(asked, stream, (&server, &account), &beside, name)?;
+        let wanted = self.js_wished_consumer(key, asked)?;
         let consumer = match wanted {
             ConsumerCreation::New(name, config) => {
                 self.js_host_consumer(key, &name, *config, None)?
@@ -221,6 +208,8 @@ impl Core {
                 let _ = it.reset(turn, 0);
             });
         }
+        // The answer tells whether somebody is there.
+        self.js_watch_interest();
         let info = self.js_consumer_info(consumer, true);
         let info = info.ok_or(errors::CONSUMER_NOT_FOUND)?;
         let answer = Answer {
@@ -229,6 +218,33 @@ impl Core {
         };
         self.js_answer_once_kept(key, request, answer);
         Ok(())
+    }
+
+    fn js_wished_consumer(
+        &mut self,
+        key: StreamKey,
+        asked: ConsumerCreateRequest,
+    ) -> Result<ConsumerCreation, ApiError> {
+        let hosted = self.jetstream.streams.at(key);
+        let hosted = hosted.ok_or(errors::STREAM_NOT_FOUND)?;
+        let (server, account) = self.js_limits(hosted.account);
+        let local = &mut self.local;
+        let beside = Beside(&self.jetstream, key);
+        let name = || name_of(local.random());
+        let stream = hosted.stream.config();
+        create_consumer(asked, stream, (&server, &account), &beside, name)
+    }
+
+    /// Judges a consumer of a copy: its name and its configuration.
+    pub(super) fn js_judge_consumer(
+        &mut self,
+        key: StreamKey,
+        asked: ConsumerCreateRequest,
+    ) -> Result<(String, ConsumerConfig), ApiError> {
+        match self.js_wished_consumer(key, asked)? {
+            ConsumerCreation::New(name, config) => Ok((name, *config)),
+            ConsumerCreation::Update(..) => Err(errors::CONSUMER_NAME_EXIST),
+        }
     }
 
     /// Makes a request of a mirror or source what it becomes here (JS-149), and gives the stream's

@@ -17,7 +17,9 @@ use super::direct::DirectRead;
 use super::keep::Keeping;
 use super::pressure::Pressure;
 use super::replicate::Following;
+use super::restore::Restore;
 use super::send::Answer;
+use super::snapshot::Snapshot;
 
 /// A stream's number on its shard.
 pub(super) type StreamKey = u32;
@@ -50,6 +52,10 @@ pub(super) struct HostedStream {
     pub retry: Vec<Request>,
     /// Answers that wait until what they tell is durable.
     pub settling: VecDeque<(u64, Request, Answer)>,
+    /// Copies of it that are being sent.
+    pub snapshots: Vec<Snapshot>,
+    /// It is being made of a copy; nobody sees it until it is.
+    pub restore: Option<Box<Restore>>,
     /// It is in the list of those with something to do.
     pub busy: bool,
     /// When its timer comes.

@@ -87,6 +87,8 @@ impl Core {
                     consumer.request(turn, reply.unwrap_or_default(), body);
                 });
             }
+            Receiver::SnapshotAck(key, id) => self.js_snapshot_confirmed(key, id),
+            Receiver::Restore(key) => self.js_restore_piece(key, message),
             Receiver::Origin(key, origin) => self.js_origin_sends(key, origin, message),
             Receiver::Flow(key) => {
                 let (header, _) = split(message);

@@ -109,7 +109,9 @@ impl Core {
         }
     }
 
-    fn js_reply(&mut self, request: &Request, answer: Answer) {
+    /// The same, and nobody else is told of it.
+    pub(super) fn js_reply(&mut self, request: &Request, answer: impl Into<Answer>) {
+        let answer = answer.into();
         let Some(reply) = &request.reply else {
             return;
         };

@@ -31,6 +31,10 @@ pub(super) enum Receiver {
     Next(ConsumerKey),
     /// Answers to flow control.
     Flow(ConsumerKey),
+    /// Confirmations of a copy's pieces.
+    SnapshotAck(StreamKey, u32),
+    /// Pieces of a copy.
+    Restore(StreamKey),
     /// What comes from an origin of a stream, by its number there.
     Origin(StreamKey, u32),
 }
@@ -115,6 +119,8 @@ pub struct JetStream {
     pub(super) by_store: HashMap<StoreId, StreamKey, ahash::RandomState>,
     /// Places on disk given out.
     pub(super) stores: u32,
+    /// Copies sent so far.
+    pub(super) snapshots: u32,
     /// Streams whose store is being made.
     pub(super) opening: HashMap<(AccountId, Box<str>), Opening, ahash::RandomState>,
     /// Streams with something to do before the turn ends.

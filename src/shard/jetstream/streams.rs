@@ -71,6 +71,16 @@ impl Core {
                 created,
                 opened,
             } => self.js_recover(account, *config, created, *opened),
+            Command::Restore {
+                request,
+                config,
+                created,
+            } => self.js_make_restored(request, *config, created),
+            Command::Return(to, command) => self.js_command(to, *command),
+            Command::BeginSnapshot(key, id) => self.js_begin_snapshot(key, id),
+            Command::Restored(account, name) => {
+                self.jetstream.registry.end_restore(account, &name);
+            }
             Command::Update { request, config } => self.js_change_stream(&request, *config),
             Command::NotUpdated(account, config) => {
                 let registry = &mut self.jetstream.registry;
@@ -131,6 +141,7 @@ impl Core {
             }
             Endpoint::StreamInfo => self.js_tell_stream(request, key),
             Endpoint::StreamPurge => self.js_purge(request, key),
+            Endpoint::StreamSnapshot => self.js_snapshot(request, subject, key),
             Endpoint::MessageGet => self.js_message_get(request, key),
             Endpoint::MessageDelete => self.js_message_delete(request, key),
             _ => self.js_consumer_request(request, subject, key),
@@ -162,12 +173,13 @@ impl Core {
             request,
             config,
             created,
+            restored: false,
         };
         self.jetstream.opening.insert((account, name), opening);
     }
 
-    /// Puts a stream on this shard.
-    pub(super) fn js_host_stream(
+    /// Puts a stream on this shard, of which nobody knows yet.
+    pub(super) fn js_put_stream(
         &mut self,
         account: AccountId,
         config: StreamConfig,
@@ -208,16 +220,38 @@ impl Core {
             pressure: Pressure::default(),
             retry: Vec::new(),
             settling: VecDeque::new(),
+            snapshots: Vec::new(),
+            restore: None,
             busy: false,
             armed: None,
         }));
         if let Some(id) = id {
             self.jetstream.by_store.insert(id, key);
         }
-        self.jetstream.by_name.insert((account, name), key);
+        key
+    }
+
+    /// Puts a stream on this shard, for all to see.
+    pub(super) fn js_host_stream(
+        &mut self,
+        account: AccountId,
+        config: StreamConfig,
+        created: WallTime,
+        opened: Option<OpenedStore>,
+    ) -> StreamKey {
+        let key = self.js_put_stream(account, config, created, opened);
+        self.js_open_stream(key);
+        key
+    }
+
+    /// From now on a stream of this shard takes messages and requests.
+    pub(super) fn js_open_stream(&mut self, key: StreamKey) {
+        if let Some(hosted) = self.jetstream.streams.at(key) {
+            let name = hosted.stream.config().name.as_str().into();
+            self.jetstream.by_name.insert((hosted.account, name), key);
+        }
         self.js_receive_for(key);
         self.js_follow(key);
-        key
     }
 
     /// A stream's part in what its account and the server have.
@@ -352,7 +386,8 @@ impl Core {
     }
 
     /// Takes a stream off this shard, with its consumers.
-    fn js_drop_stream(&mut self, key: StreamKey) {
+    pub(super) fn js_drop_stream(&mut self, key: StreamKey) {
+        self.js_end_snapshots(key);
         let Some(hosted) = self.jetstream.streams.at_mut(key) else {
             return;
         };
@@ -379,7 +414,7 @@ impl Core {
     }
 
     /// Adds what answers say of this server to a configuration (JS-82).
-    fn js_show_versions(&self, config: &mut StreamConfig) {
+    pub(super) fn js_show_versions(&self, config: &mut StreamConfig) {
         let version = &self.local.settings.info.version;
         config.metadata = shown(&config.metadata, version);
     }

@@ -83,6 +83,8 @@ impl Core {
             again |= self.js_run_consumer(consumer);
         }
         again |= self.js_go_on_reading(key);
+        again |= self.js_go_on_sending(key);
+        again |= self.js_go_on_restoring(key);
         again |= self.js_run_origins(key);
         self.js_keep_states(key);
         self.js_rescan(key);
@@ -309,6 +311,9 @@ impl Core {
             return;
         };
         hosted.armed = None;
+        if hosted.restore.is_some() {
+            return self.jetstream.touch(key); // nothing expires before it is there
+        }
         if hosted.stream.store().trouble().is_some() {
             hosted.stream.store_mut().resume();
         }
@@ -346,7 +351,8 @@ impl Core {
         let Some(hosted) = self.jetstream.streams.at_mut(key) else {
             return;
         };
-        let due = hosted.stream.next_expiry();
+        let is_restoring = hosted.restore.is_some();
+        let due = hosted.stream.next_expiry().filter(|_| !is_restoring);
         let left = due.map(|due| Duration::from_nanos(due.0.saturating_sub(wall.0)));
         let trouble = hosted.stream.store().trouble().map(|_| TROUBLE);
         let following = hosted.following.as_ref();

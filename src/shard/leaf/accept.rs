@@ -196,6 +196,15 @@ impl Core {
             let text = format!("connection rejected since minimum version required is {least:?}");
             return self.leaf_refuse(index, &text);
         }
+        if !self.enter_link(index) {
+            return;
+        }
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        let Some(leaf) = &connection.leaf else {
+            return;
+        };
         let identity = LinkIdentity {
             server: leaf.server.clone(),
             cluster: leaf.cluster.clone(),
@@ -250,6 +259,9 @@ impl Core {
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
+        if connection.closing() {
+            return; // while it waited: nobody may speak to its place any more
+        }
         let first_ping = interval.min(crate::limits::FIRST_PING);
         connection.deadlines.ping = self.local.now + first_ping;
         if let Some(leaf) = &mut connection.leaf {

@@ -152,6 +152,8 @@ impl Local {
         connection.traffic.out_bytes += size;
         self.counters.out_msgs += 1;
         self.counters.out_bytes += size;
+        self.counters.out_links.msgs += 1;
+        self.counters.out_links.bytes += size;
         if let Some(responses) = &mut connection.responses
             && let Some(reply) = message.reply
         {

@@ -11,7 +11,7 @@ use crate::routing::links::{LinkMember, Origin, Reach};
 use crate::routing::subject;
 use crate::shard::core::Core;
 use crate::shard::effects::Level;
-use crate::shard::settings::Settings;
+use crate::shard::leaf::standing::{self, loop_subject};
 
 /// Seconds before the next attempt after a loop or a violation (TOPO-21).
 const LONG_DELAY: std::time::Duration = std::time::Duration::from_secs(30);
@@ -96,11 +96,11 @@ impl Core {
                 encode::interest(&mut lines, source, None, 1);
             }
         }
-        for &subject in system_questions(&settings, account) {
+        standing::each(&settings, account, |subject| {
             if leaf.may_announce(subject, user) {
                 encode::interest(&mut lines, subject, None, 1);
             }
-        }
+        });
         let own = loop_subject(&settings.info.server_id, &connection.tenant.name);
         encode::interest(&mut lines, &own, None, 1);
         table.links.push(index);
@@ -130,7 +130,6 @@ impl Core {
         key: &[u8],
     ) {
         let now = self.local.now;
-        let settings = std::sync::Arc::clone(&self.local.settings);
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
@@ -140,7 +139,8 @@ impl Core {
         };
         let detects_loops = pattern.starts_with(LOOP_DETECTION);
         let name = &connection.tenant.name;
-        if detects_loops && pattern == loop_subject(&settings.info.server_id, name) {
+        let id = &self.local.settings.info.server_id;
+        if detects_loops && pattern == loop_subject(id, name) {
             return self.leaf_loop(index);
         }
         let (queue, weight) = match queue {
@@ -240,12 +240,13 @@ impl Core {
             weight,
             origin,
         };
-        let (before, after) = self.change_interest(account, pattern, queue, |interest| {
-            let before = interest.reach(pattern, queue).links.local_weight(origin);
-            interest.set_link(pattern, queue, link);
-            let after = interest.reach(pattern, queue).links.local_weight(origin);
-            (before, after)
-        });
+        let set = |interest: &mut Interest| interest.set_link(pattern, queue, link);
+        let table = self.tables.of(account);
+        // A link hears nothing of its own interest: where it is alone nobody need be asked.
+        let (before, after) = match table.links.iter().all(|&it| it == index) {
+            true => set(&mut table.interest),
+            false => self.change_interest(account, pattern, queue, set),
+        };
         if before == after {
             return;
         }
@@ -292,21 +293,6 @@ impl Core {
     }
 }
 
-/// Questions to the system account that those in an account may ask about themselves: the other
-/// side's, too (MON-56, MON-57).
-fn system_questions(settings: &Settings, account: AccountId) -> &'static [&'static [u8]] {
-    const OF_TENANTS: [&[u8]; 4] = [
-        b"$SYS.REQ.ACCOUNT.PING.CONNZ",
-        b"$SYS.REQ.ACCOUNT.PING.STATZ",
-        b"$SYS.REQ.SERVER.PING.CONNZ",
-        b"$SYS.REQ.USER.INFO",
-    ];
-    match settings.accounts.system() {
-        Some(system) if system != account => &OF_TENANTS,
-        _ => &[],
-    }
-}
-
 /// What a link is told of interest in a pattern: members, or for plain interest whether there is any.
 fn told(reach: &Reach, index: u32, leaf: &Leaf, pattern: &[u8]) -> u32 {
     if leaf.isolated {
@@ -320,20 +306,4 @@ fn told(reach: &Reach, index: u32, leaf: &Leaf, pattern: &[u8]) -> u32 {
 /// What both sides of a loop say of it.
 pub(super) fn loop_text(account: &str) -> String {
     format!("Loop detected for leafnode account={account:?}. Delaying attempt to reconnect for 30s")
-}
-
-/// The subject that says that a link leads back here: one for each account of each server
-/// (TOPO-32).
-fn loop_subject(server_id: &str, account: &str) -> Vec<u8> {
-    use sha2::{Digest, Sha256};
-    const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    const LENGTH: usize = 22; // as stock's
-    let digest = Sha256::new()
-        .chain_update(server_id)
-        .chain_update([0])
-        .chain_update(account)
-        .finalize();
-    let name = digest.iter().take(LENGTH);
-    let name = name.map(|&byte| ALPHABET[usize::from(byte) % ALPHABET.len()]);
-    LOOP_DETECTION.iter().copied().chain(name).collect()
 }

@@ -8,6 +8,7 @@ mod interest;
 mod publish;
 pub mod settings;
 mod solicit;
+mod standing;
 
 pub use crate::connection::leaf::{LinkNews, Solicited};
 pub use accept::LinkIdentity;

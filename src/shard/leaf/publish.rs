@@ -23,6 +23,8 @@ impl Core {
         let bytes = message.body.len() as u64;
         self.local.counters.in_msgs += 1;
         self.local.counters.in_bytes += bytes;
+        let volume = Volume { msgs: 1, bytes };
+        self.local.counters.in_links = self.local.counters.in_links.plus(volume);
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
@@ -31,7 +33,7 @@ impl Core {
         connection.keep_alive.last_in = now;
         let (account, slot) = (connection.account, connection.slot);
         let figures = &mut self.tables.of(account).figures;
-        figures.received = figures.received.plus(Volume { msgs: 1, bytes });
+        figures.received = figures.received.plus(volume);
         if !self.leaf_may_publish(index, message.subject) {
             return;
         }

@@ -31,6 +31,7 @@ impl Core {
             headers: !settings.limits.no_header_support,
         };
         let account = settings.accounts.find(&with.account);
+        let name = with.account.clone();
         let Some(tenant) = settings.accounts.get(account.unwrap_or(AccountId::GLOBAL)) else {
             unreachable!("every view has the global account");
         };
@@ -51,8 +52,8 @@ impl Core {
             connection
         });
         self.local.arm(slot.index);
-        self.local
-            .log(Level::Info, slot.index, "Leafnode connection created");
+        let text = format!("Leafnode connection created for account: {name}");
+        self.local.log(Level::Info, slot.index, &text);
         if let Some(opening) = opening {
             self.dial(slot.index, opening);
         }
@@ -313,6 +314,12 @@ impl Core {
             return;
         };
         connection.deadlines.auth = NEVER;
+        if !self.enter_link(index) {
+            return;
+        }
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
         if let Some(leaf) = &mut connection.leaf {
             leaf.stage = LeafStage::Open;
         }
