@@ -70,7 +70,7 @@ pub struct Arrival<'a> {
 /// An answer to flow control that waits until what came before it is safe.
 #[derive(Debug)]
 struct Held {
-    /// The stream's last message then, and a ticket of its store.
+    /// What must be durable: messages up to this one, or all that this ticket stands for.
     last: u64,
     ticket: u64,
     to: Box<[u8]>,
@@ -260,7 +260,9 @@ impl Replication {
     }
 
     fn answer_settled(&mut self, store: &Store, world: &mut World<'_>) {
-        while let Some(held) = self.held.pop_front_if(|it| store.is_settled(it.ticket)) {
+        let durable = store.durable();
+        let safe = |it: &mut Held| it.last <= durable || store.is_settled(it.ticket);
+        while let Some(held) = self.held.pop_front_if(safe) {
             let header = format!(
                 "NATS/1.0\r\nNats-Last-Consumer: {}\r\nNats-Last-Stream: {}\r\n\r\n",
                 held.delivered, held.seq
@@ -315,11 +317,16 @@ impl Replication {
             }
             Arrived::FlowControl => {
                 let (delivered, seq) = origin.progress();
-                if self.unkept && self.keeps_at_once(stream) {
-                    self.keep(stream);
+                let mut last = stream.store().state().last_seq;
+                if self.keeps_at_once(stream) {
+                    // Messages may have left: then the position alone says that they were here.
+                    last = u64::MAX;
+                    if self.unkept {
+                        self.keep(stream);
+                    }
                 }
                 self.held.push_back(Held {
-                    last: stream.store().state().last_seq,
+                    last,
                     ticket: stream.store().ticket(),
                     to: arrival.reply.unwrap_or_default().into(),
                     delivered,
