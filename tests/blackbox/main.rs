@@ -45,6 +45,7 @@ mod jetstream_push;
 mod jetstream_restart;
 mod lame_duck;
 mod leaf_chaos;
+mod leaf_copies;
 mod leaf_doors;
 mod leaf_remotes;
 mod leaf_slow;
