@@ -87,7 +87,10 @@ impl Core {
             source: out.from.map(|it| (self.local.id, pace::publisher(it))),
             claim: None,
         };
+        // What made it say so may have come over a link: this has not, and may go there.
+        let from = std::mem::take(&mut self.local.from_cluster);
         let routed = self.route(&mut message);
+        self.local.from_cluster = from;
         if routed == Routed::Elsewhere {
             self.jetstream.sent += (out.header.len() + out.payload.len() + 32) as u64;
         }
