@@ -16,7 +16,7 @@ use crate::ids::SYSTEM_ACCOUNT;
 pub use jetstream::{
     AccountTiers, JetStreamAccountLimits, JetStreamLimits, JetStreamOptions, StoreCipher,
 };
-pub use leafnodes::{CompressionMode, LeafOptions, RemoteOptions};
+pub use leafnodes::{CompressionMode, HttpProxyOptions, LeafOptions, RemoteOptions};
 pub use listeners::{
     CookieNames, HandshakeFirst, OcspCacheOptions, OcspMode, OcspOptions, OcspPeerOptions,
     TlsOptions, WebSocketOptions,

@@ -80,7 +80,7 @@ fn values(text: &str) -> BTreeMap<String, f64> {
 
 #[test]
 #[ignore = "needs Go and a module proxy that has the exporter"]
-fn the_exporters_numbers_are_those_of_metrics() {
+fn cli_027_the_exporters_numbers_are_those_of_metrics() {
     let tool = tool();
     let server = Server::with_monitor("");
     let mut client = server.client();

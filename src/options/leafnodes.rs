@@ -101,6 +101,19 @@ pub struct RemoteOptions {
     pub dial_timeout: Option<Duration>,
     /// How the link may be compressed.
     pub compression: CompressionMode,
+    /// WebSockets go through this proxy.
+    pub proxy: Option<HttpProxyOptions>,
     /// Not in use.
     pub disabled: bool,
+}
+
+/// `proxy` of a remote (TOPO-47).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HttpProxyOptions {
+    /// `http://host:port`.
+    pub url: String,
+    /// User and password it asks for.
+    pub user: Option<(String, String)>,
+    /// Time for the tunnel; that of dialing when `None`.
+    pub timeout: Option<Duration>,
 }

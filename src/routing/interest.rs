@@ -275,11 +275,22 @@ impl Interest {
         }
     }
 
-    /// Sets what a link of this shard wants; a weight of 0 is nothing. The pattern is valid.
-    pub fn set_link(&mut self, pattern: &[u8], queue: Option<&[u8]>, link: LinkMember) {
+    /// Sets what a link of this shard wants; a weight of 0 is nothing. The pattern is valid. Gives
+    /// what this shard's links of that origin wanted before, and want now.
+    pub fn set_link(
+        &mut self,
+        pattern: &[u8],
+        queue: Option<&[u8]>,
+        link: LinkMember,
+    ) -> (u32, u32) {
+        let mut weights = (0, 0);
         self.change_links(pattern, queue, link.weight > 0, |links| {
-            links.set_local(link)
+            weights.0 = links.local_weight(link.origin);
+            let changed = links.set_local(link);
+            weights.1 = links.local_weight(link.origin);
+            changed
         });
+        weights
     }
 
     /// Notes what another shard said of the links of one origin that it has; a weight of 0 is none.

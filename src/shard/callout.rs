@@ -6,8 +6,9 @@ use data_encoding::BASE64;
 use rustls::pki_types::CertificateDer;
 use serde_json::{Map, Value, json};
 
-use crate::auth::authenticate::RefuseReason;
+use crate::auth::authenticate::{NotAdmitted, RefuseReason};
 use crate::auth::callout::Ask;
+use crate::auth::jwt::trust::Refused;
 use crate::auth::jwt::user::UserClaims;
 use crate::connection::connection::{Connection, Holds};
 use crate::ids::{AccountId, Slot};
@@ -45,10 +46,19 @@ impl Core {
         if !connection.holds.remove(Holds::VERIFY) || connection.closing() {
             return;
         }
-        let go_on = !connection.holds.any();
+        let (go_on, sought) = (!connection.holds.any(), connection.sought);
         let authenticator = settings.authenticator(connection.listener);
         let presented = credentials(connection, &settings, wall);
-        let user = answer.and_then(|claims| authenticator.answered(asked, claims, &presented));
+        let user = answer
+            .map_err(NotAdmitted::Refused)
+            .and_then(|claims| authenticator.answered(asked, claims, &presented));
+        // The service is asked again once the account is known: what it said is not kept.
+        let user = match user {
+            Err(NotAdmitted::Seek(key)) if !sought => return self.seek_account(slot, key),
+            Err(NotAdmitted::Seek(_)) => Err(Refused::NoAccount.why().to_owned()),
+            Err(NotAdmitted::Refused(why)) => Err(why),
+            Ok(user) => Ok(user),
+        };
         if go_on {
             self.local.ready.push(slot);
         }

@@ -2,11 +2,13 @@
 //! subscriptions on either side and load on it: all interest is back within two seconds of the
 //! link's return, each time. `make chaos` does it fifty times.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::leaf_copies;
 use crate::support::cable::Cable;
 use crate::support::client::Client;
 use crate::support::server::Server;
@@ -37,22 +39,44 @@ pub trait Witness {
     fn after_return(&mut self, rig: &Rig);
 }
 
+const LISTENING: &str = "Listening for leafnode connections on ";
+
+/// Where a server takes leaf nodes.
+#[track_caller]
+fn leaf_port(hub: &Server) -> SocketAddr {
+    let line = hub.logged(LISTENING);
+    let address = line.rsplit(LISTENING).next().expect("an address").trim();
+    address.parse().expect("an address")
+}
+
 impl Rig {
     /// Links of both sides' `more` words of configuration.
     #[track_caller]
     pub fn new(hub_more: &str, leaf_more: &str) -> Self {
-        const LINE: &str = "Listening for leafnode connections on ";
         let hub = format!("{PINGS}{hub_more}\nleafnodes {{ listen: \"127.0.0.1:-1\" }}");
         let hub = Server::with_config(&hub);
-        let line = hub.logged(LINE);
-        let address = line.rsplit(LINE).next().expect("an address").trim();
-        let cable = Cable::to(address.parse().expect("an address"));
+        let cable = Cable::to(leaf_port(&hub));
         let leaf = format!(
             "{PINGS}{leaf_more}\nleafnodes {{ reconnect: \"200ms\", remotes [
                 {{ url: \"nats-leaf://{}\", ignore_discovered_servers: true }} ] }}",
             cable.address()
         );
         let leaf = Server::with_config(&leaf);
+        Self { hub, leaf, cable }
+    }
+
+    /// Kills one of the two and starts it again.
+    #[track_caller]
+    pub fn crash(self, of_hub: bool) -> Self {
+        let Self { hub, leaf, cable } = self;
+        if !of_hub {
+            let leaf = leaf.crash();
+            return Self { hub, leaf, cable };
+        }
+        cable.cut();
+        let hub = hub.crash();
+        cable.lead_to(leaf_port(&hub));
+        cable.mend();
         Self { hub, leaf, cable }
     }
 }
@@ -274,11 +298,17 @@ pub fn chaos(rig: &Rig, breaks: usize, witnesses: &mut [&mut dyn Witness]) {
 
 #[test]
 fn five_breaks() {
-    chaos(&Rig::new("", ""), 5, &mut []);
+    let rig = leaf_copies::rig();
+    let mut copies = leaf_copies::Copies::new(&rig);
+    chaos(&rig, 5, &mut [&mut copies]);
+    copies.end(&rig);
 }
 
 #[test]
 #[ignore = "takes minutes: make chaos"]
 fn fifty_breaks() {
-    chaos(&Rig::new("", ""), 50, &mut []);
+    let rig = leaf_copies::rig();
+    let mut copies = leaf_copies::Copies::new(&rig);
+    chaos(&rig, 50, &mut [&mut copies]);
+    copies.end(&rig);
 }

@@ -6,9 +6,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod account_rows;
 mod account_server;
 mod accounts;
 mod advisories;
+mod advisories_jetstream;
 mod auth;
 mod callout;
 mod command_line;
@@ -32,15 +34,19 @@ mod jetstream_consumer;
 mod jetstream_copies;
 mod jetstream_direct;
 mod jetstream_events;
+mod jetstream_keeping;
 mod jetstream_leaf;
 mod jetstream_monitoring;
 mod jetstream_priority;
+mod jetstream_publishing;
 mod jetstream_pull;
 mod jetstream_push;
 mod lame_duck;
 mod leaf_chaos;
+mod leaf_copies;
 mod leaf_doors;
 mod leaf_remotes;
+mod leaf_rows;
 mod leaf_slow;
 mod leafnodes;
 mod limits;

@@ -5,6 +5,7 @@
 
 mod compression;
 mod matrix;
+mod proxy;
 #[expect(dead_code, reason = "only servers and their clients are needed here")]
 #[path = "../support/mod.rs"]
 mod support;

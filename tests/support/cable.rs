@@ -67,6 +67,11 @@ impl Cable {
         Self { address, state }
     }
 
+    /// From now on it leads there: the other end has been moved.
+    pub fn lead_to(&self, target: SocketAddr) {
+        lock(&self.state).target = target;
+    }
+
     /// Where it begins.
     pub fn address(&self) -> SocketAddr {
         self.address

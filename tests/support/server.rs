@@ -368,6 +368,12 @@ impl Server {
     pub fn restart(mut self) -> Self {
         self.signal(Signal::TERM);
         self.exited();
+        self.crash()
+    }
+
+    /// Kills the server and starts it again in the same directory, as it was.
+    #[track_caller]
+    pub fn crash(self) -> Self {
         let Self { child, builder, .. } = self;
         drop(child);
         builder.start()

@@ -13,6 +13,9 @@ mod positions;
 mod replication;
 mod request;
 
+#[cfg(test)]
+mod replication_tests;
+
 pub use name::hash;
 pub use origin::Effect;
 pub use replication::{Arrival, Names, Replication, World};

@@ -70,6 +70,8 @@ pub struct Arrival<'a> {
 /// An answer to flow control that waits until what came before it is safe.
 #[derive(Debug)]
 struct Held {
+    /// What must be durable: messages up to this one, or all that this ticket stands for.
+    last: u64,
     ticket: u64,
     to: Box<[u8]>,
     delivered: u64,
@@ -175,11 +177,7 @@ impl Replication {
             match self.look_back(stream.store_mut()) {
                 Looked::Reading => return false,
                 Looked::More => return true,
-                Looked::Done => {
-                    for origin in self.origins.values_mut() {
-                        origin.position = self.positions.of(&origin.name);
-                    }
-                }
+                Looked::Done => {}
             }
         }
         if world.now >= self.due {
@@ -204,11 +202,12 @@ impl Replication {
             let Some((next, last)) = self.unseen else {
                 return Looked::Done;
             };
-            let Some(seq) = store
-                .next_match(next, &Filter::All)
-                .filter(|it| *it <= last)
-            else {
+            let next = store.next_match(next, &Filter::All);
+            let Some(seq) = next.filter(|it| *it <= last) else {
                 self.unseen = None;
+                for origin in self.origins.values_mut() {
+                    origin.position = self.positions.of(&origin.name);
+                }
                 return Looked::Done;
             };
             match store.fetch(seq) {
@@ -226,7 +225,7 @@ impl Replication {
                 }
                 Fetch::Absent | Fetch::Damaged => {}
             }
-            self.unseen = (seq < last).then_some((seq + 1, last));
+            self.unseen = Some((seq + 1, last));
         }
         Looked::More
     }
@@ -235,10 +234,16 @@ impl Replication {
         stream.config().retention != Retention::Limits && self.origins.len() <= KEEP_AT_ONCE
     }
 
-    /// Keeps the positions as they are. To be called before messages are removed that tell of them.
-    pub fn keep(&mut self, stream: &mut Stream) {
-        if self.is_mirror || self.unseen.is_some() {
-            return;
+    /// Keeps the positions as they are. To be called before messages are removed that tell of them;
+    /// false if that has to wait until they are read.
+    pub fn keep(&mut self, stream: &mut Stream) -> bool {
+        if self.is_mirror {
+            return true;
+        }
+        while self.unseen.is_some() {
+            if let Looked::Reading = self.look_back(stream.store_mut()) {
+                return false;
+            }
         }
         for origin in self.origins.values() {
             self.positions.set(&origin.name, origin.position.clone());
@@ -246,10 +251,18 @@ impl Replication {
         let current: Vec<_> = self.origins.values().map(|it| &it.name).collect();
         self.positions.keep(stream.store_mut(), &current);
         self.unkept = false;
+        true
+    }
+
+    /// Are the positions known, so that messages may leave?
+    pub fn is_settled(&self) -> bool {
+        self.unseen.is_none()
     }
 
     fn answer_settled(&mut self, store: &Store, world: &mut World<'_>) {
-        while let Some(held) = self.held.pop_front_if(|it| store.is_settled(it.ticket)) {
+        let durable = store.durable();
+        let safe = |it: &mut Held| it.last <= durable || store.is_settled(it.ticket);
+        while let Some(held) = self.held.pop_front_if(safe) {
             let header = format!(
                 "NATS/1.0\r\nNats-Last-Consumer: {}\r\nNats-Last-Stream: {}\r\n\r\n",
                 held.delivered, held.seq
@@ -304,10 +317,16 @@ impl Replication {
             }
             Arrived::FlowControl => {
                 let (delivered, seq) = origin.progress();
-                if self.unkept && self.keeps_at_once(stream) {
-                    self.keep(stream);
+                let mut last = stream.store().state().last_seq;
+                if self.keeps_at_once(stream) {
+                    // Messages may have left: then the position alone says that they were here.
+                    last = u64::MAX;
+                    if self.unkept {
+                        self.keep(stream);
+                    }
                 }
                 self.held.push_back(Held {
+                    last,
                     ticket: stream.store().ticket(),
                     to: arrival.reply.unwrap_or_default().into(),
                     delivered,

@@ -8,7 +8,7 @@ use super::report::Report;
 use super::value::{Map, Node, Value};
 use super::{duration, listen, tls};
 use crate::options::{
-    CompressionMode, LeafOptions, RemoteOptions, UserOptions, WriteTimeoutPolicy,
+    CompressionMode, HttpProxyOptions, LeafOptions, RemoteOptions, UserOptions, WriteTimeoutPolicy,
 };
 
 /// Reads the block; what is wrong with it is noted.
@@ -112,6 +112,47 @@ fn compression(report: &mut Report, value: &Value) -> CompressionMode {
     })
 }
 
+/// An HTTP proxy, if a URL is given (TOPO-47).
+fn proxy(report: &mut Report, value: &Value) -> Option<HttpProxyOptions> {
+    let Node::Map(map) = &value.node else {
+        return None;
+    };
+    let mut proxy = HttpProxyOptions::default();
+    let (mut user, mut password) = (String::new(), String::new());
+    for (key, value) in map.iter() {
+        let text = || value.text().unwrap_or_default().to_owned();
+        match String::from_utf8_lossy(key).to_lowercase().as_str() {
+            "url" => proxy.url = text(),
+            "username" => user = text(),
+            "password" => password = text(),
+            "timeout" => proxy.timeout = time(value),
+            _ => {}
+        }
+    }
+    if proxy.url.is_empty() {
+        return None;
+    }
+    let wrong = match proxy.url.split_once("://") {
+        Some(("http" | "https", "" | "/")) => Some("proxy URL must specify a host".to_owned()),
+        Some(("http" | "https", _)) if user.is_empty() != password.is_empty() => {
+            Some("proxy username and password must both be specified or both be empty".to_owned())
+        }
+        Some(("http" | "https", _)) => None,
+        other => {
+            let scheme = other.map_or("", |(scheme, _)| scheme);
+            Some(format!(
+                "proxy URL scheme must be http or https, got: {scheme}"
+            ))
+        }
+    };
+    if let Some(found) = wrong {
+        report.error(value, ProblemKind::TypeIn { text: "", found });
+        return None;
+    }
+    proxy.user = (!user.is_empty()).then_some((user, password));
+    Some(proxy)
+}
+
 /// A time as a text, or seconds as a number.
 fn time(value: &Value) -> Option<Duration> {
     match value.node {
@@ -204,6 +245,7 @@ fn remote(report: &mut Report, map: &Map) -> RemoteOptions {
             "first_info_timeout" => remote.first_info_timeout = time(value),
             "dial_timeout" => remote.dial_timeout = time(value),
             "compression" => remote.compression = compression(report, value),
+            "proxy" => remote.proxy = proxy(report, value),
             "disabled" => remote.disabled = on,
             _ => {}
         }

@@ -3,6 +3,7 @@
 
 mod identity;
 mod place;
+mod proxy;
 mod remote;
 mod route;
 

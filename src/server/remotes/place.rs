@@ -64,6 +64,12 @@ impl Place {
         })
     }
 
+    /// Where an HTTP proxy is.
+    pub fn of_proxy(url: &str) -> Option<Self> {
+        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+        Self::parse(&format!("ws://{rest}"))
+    }
+
     /// One that a hub names, reached in the same way as `like`. `None` for what is no place: an
     /// address that stands for all addresses would lead back here.
     pub fn named_by_hub(address: &str, like: &Self) -> Option<Self> {

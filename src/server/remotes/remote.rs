@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::identity;
 use super::place::{Place, Scheme};
+use super::proxy;
 use super::route::{Route, shuffle};
 use crate::ids::GLOBAL_ACCOUNT;
 use crate::listener::tls::{TlsLoadError, pins};
@@ -180,6 +181,10 @@ impl Remote {
     /// Connects to a place. Its name is looked up each time; where it has several addresses they
     /// are tried in any order.
     fn dial(&self, place: &Place) -> Result<(TcpStream, SocketAddr), String> {
+        let proxy = self.options.proxy.as_ref();
+        if let Some(proxy) = proxy.filter(|_| place.scheme != Scheme::Tcp) {
+            return ready(proxy::tunnel(proxy, place, self.dial_timeout)?);
+        }
         let found = (place.host.as_str(), place.port).to_socket_addrs();
         let found = found.map_err(|error| format!("lookup for host {:?}: {error}", place.host))?;
         let mut addresses: Vec<_> = found.collect();
@@ -196,12 +201,7 @@ impl Remote {
                 place.address()
             );
             match TcpStream::connect_timeout(&address, self.dial_timeout) {
-                Ok(stream) => {
-                    stream
-                        .set_nodelay(true)
-                        .map_err(|error| error.to_string())?;
-                    return Ok((stream, address));
-                }
+                Ok(stream) => return ready(stream),
                 Err(error) => last = error.to_string(),
             }
         }
@@ -279,6 +279,13 @@ impl Remote {
             seed: u64::from_le_bytes(seed.try_into().unwrap_or_default()),
         }
     }
+}
+
+/// A connection that is made, and who is at the other end.
+fn ready(stream: TcpStream) -> Result<(TcpStream, SocketAddr), String> {
+    let made = stream.set_nodelay(true).and_then(|()| stream.peer_addr());
+    made.map(|address| (stream, address))
+        .map_err(|error| error.to_string())
 }
 
 fn pause(time: Duration, shared: &Shared) {

@@ -387,6 +387,24 @@ impl Core {
         Ok(number)
     }
 
+    /// A stream has changed: what of that its consumers go by (JS-114).
+    pub(super) fn js_tell_consumers(&mut self, key: StreamKey) {
+        let hosted = self.jetstream.streams.at(key);
+        let keys: Vec<ConsumerKey> = match hosted {
+            Some(hosted) => hosted.consumers.values().copied().collect(),
+            None => return,
+        };
+        for consumer in keys {
+            let Some(it) = self.jetstream.consumers.at(consumer) else {
+                continue;
+            };
+            let settings = Settings::new(&it.config, self.js_surroundings(key, &it.config));
+            if *it.consumer.settings() != settings {
+                self.js_with_consumer(consumer, |it, turn| it.update(turn, settings));
+            }
+        }
+    }
+
     fn js_change_consumer(&mut self, consumer: ConsumerKey, config: ConsumerConfig) {
         let Some(it) = self.jetstream.consumers.at_mut(consumer) else {
             return;

@@ -28,7 +28,12 @@ impl Core {
             return Err(errors::BAD_REQUEST);
         }
         let key = key.ok_or(errors::STREAM_NOT_FOUND)?;
-        self.js_keep_positions(key);
+        if !self.js_keep_positions(key) {
+            let hosted = self.jetstream.streams.at_mut(key);
+            let hosted = hosted.ok_or(errors::STREAM_NOT_FOUND)?;
+            hosted.retry.push(request.clone());
+            return Ok(());
+        }
         let hosted = self.jetstream.streams.at_mut(key);
         let hosted = hosted.ok_or(errors::STREAM_NOT_FOUND)?;
         let config = hosted.stream.config();

@@ -98,8 +98,10 @@ impl Core {
     }
 
     /// Keeps how far a stream is with its sources, before messages leave that tell of it.
-    pub(super) fn js_keep_positions(&mut self, key: StreamKey) {
-        self.js_with_origins(key, |it, stream, _, _| it.keep(stream));
+    /// False if they have to be read first.
+    pub(super) fn js_keep_positions(&mut self, key: StreamKey) -> bool {
+        let kept = self.js_with_origins(key, |it, stream, _, _| it.keep(stream));
+        kept.unwrap_or(true)
     }
 
     /// Something on a subject of an origin.

@@ -87,10 +87,10 @@ impl Core {
             source: out.from.map(|it| (self.local.id, pace::publisher(it))),
             claim: None,
         };
-        // What a stream says is its own, whoever's message is in hand: it may go where that came from.
-        let cluster = std::mem::take(&mut self.local.from_cluster);
+        // What made it say so may have come over a link: this has not, and may go there.
+        let from = std::mem::take(&mut self.local.from_cluster);
         let routed = self.route(&mut message);
-        self.local.from_cluster = cluster;
+        self.local.from_cluster = from;
         if routed == Routed::Elsewhere {
             self.jetstream.sent += (out.header.len() + out.payload.len() + 32) as u64;
         }

@@ -347,6 +347,8 @@ impl Core {
             hosted.stream.update(config);
             hosted.stream.store_mut().set_policy(policy);
         }
+        self.js_tell_consumers(key);
+        self.js_release_acknowledged(key);
         self.js_keep_stream(key);
         self.js_receive_for(key);
         self.js_follow(key);

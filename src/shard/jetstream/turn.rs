@@ -22,6 +22,8 @@ use super::state::Timer;
 const ROUNDS: usize = 8;
 /// Messages a consumer hands out in a turn before another one's turn comes.
 const MESSAGES: usize = 256;
+/// Time until messages may leave that are still to be looked at.
+const UNREAD: Duration = Duration::from_millis(100);
 /// Time between two attempts to get on with a disk that failed.
 const TROUBLE: Duration = Duration::from_secs(2);
 
@@ -304,7 +306,7 @@ impl Core {
     }
 
     fn js_expire_stream(&mut self, key: StreamKey) {
-        let wall = self.local.wall;
+        let (now, wall) = (self.local.now, self.local.wall);
         let Some(hosted) = self.jetstream.streams.at_mut(key) else {
             return;
         };
@@ -314,6 +316,11 @@ impl Core {
         }
         if hosted.stream.store().trouble().is_some() {
             hosted.stream.store_mut().resume();
+        }
+        let following = hosted.following.as_ref();
+        if following.is_some_and(|it| !it.replication().is_settled()) {
+            // What tells how far it is with its sources must be read before it may leave.
+            return self.js_wake_stream(key, now + UNREAD);
         }
         for subject in hosted.stream.expire(wall) {
             let ttl = hosted.stream.config().subject_delete_marker_ttl;

@@ -130,7 +130,6 @@ impl Core {
         key: &[u8],
     ) {
         let now = self.local.now;
-        let settings = std::sync::Arc::clone(&self.local.settings);
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
@@ -140,7 +139,8 @@ impl Core {
         };
         let detects_loops = pattern.starts_with(LOOP_DETECTION);
         let name = &connection.tenant.name;
-        if detects_loops && pattern == loop_subject(&settings.info.server_id, name) {
+        let id = &self.local.settings.info.server_id;
+        if detects_loops && pattern == loop_subject(id, name) {
             return self.leaf_loop(index);
         }
         let (queue, weight) = match queue {
@@ -240,12 +240,13 @@ impl Core {
             weight,
             origin,
         };
-        let (before, after) = self.change_interest(account, pattern, queue, |interest| {
-            let before = interest.reach(pattern, queue).links.local_weight(origin);
-            interest.set_link(pattern, queue, link);
-            let after = interest.reach(pattern, queue).links.local_weight(origin);
-            (before, after)
-        });
+        let set = |interest: &mut Interest| interest.set_link(pattern, queue, link);
+        let table = self.tables.of(account);
+        // A link hears nothing of its own interest: where it is alone nobody need be asked.
+        let (before, after) = match table.links.iter().all(|&it| it == index) {
+            true => set(&mut table.interest),
+            false => self.change_interest(account, pattern, queue, set),
+        };
         if before == after {
             return;
         }
