@@ -14,7 +14,7 @@ use crate::jetstream::api::response::{
 use crate::jetstream::api::subjects::{ApiSubject, Endpoint};
 use crate::jetstream::api::timestamp::Timestamp;
 use crate::jetstream::api::values::Span;
-use crate::jetstream::consumer::config::ConsumerConfig;
+use crate::jetstream::consumer::config::{AckPolicy, ConsumerConfig};
 use crate::jetstream::consumer::create::{
     ConsumerCreation, Consumers, create_consumer, fit_subject,
 };
@@ -29,7 +29,7 @@ use super::advise::Happened;
 use super::command::Request;
 use super::hosted::{ConsumerKey, HostedConsumer, HostedStream, StreamKey};
 use super::send::Answer;
-use super::state::{JetStream, Receiver};
+use super::state::JetStream;
 
 /// Which stream of a name it is (JS-150).
 const IDENTITY: &[u8] = b"Nats-Stream-Identity";
