@@ -32,9 +32,9 @@ doc:
 unit:
 	$(CARGO) test --workspace
 
-interop: ## The official clients and tools, in a browser too: needs Go with its module proxy, node, npm and chromium
+interop: $(STOCK) ## The official clients and tools, in a browser too: needs Go with its module proxy, node, npm and chromium
 	@for it in go node npm chromium; do command -v $$it >/dev/null || { echo "$$it is missing. Cure: apt-get install golang nodejs npm chromium"; exit 1; }; done
-	$(CARGO) test --no-fail-fast --test interop_cli --test interop_javascript --test interop_nsc --test interop_python --test interop_rust -- --include-ignored
+	RAMJET_STOCK=$(abspath $(STOCK)) $(CARGO) test --no-fail-fast --test interop_cli --test interop_javascript --test interop_nsc --test interop_python --test interop_rust -- --include-ignored
 
 interop-exporter: ## prometheus-nats-exporter: needs Go with a module proxy that has it
 	@command -v go >/dev/null || { echo "go is missing. Cure: apt-get install golang"; exit 1; }
