@@ -7,6 +7,7 @@ MONITOR ?= 8222
 STOCK ?= .tools/stock/bin/nats-server
 # wirediff.py compares raw sessions with two servers; it is not part of this repository.
 WIREDIFF ?= ../shared/wirediff/wirediff.py
+WIREDIFF_LEAF = leaf_plain,leaf_s2,leaf_s2acc,leaf_auth,leaf_single,leaf_noauth,leaf_token,leaf_nkey,leaf_perm,leaf_js,leaf_js0,leaf_clu,leaf_minver,leaf_iso,leaf_small,leaf_subs,leaf_ping,leaf_lim,leaf_x,leaf_map,leaf_tls,leafr_plain,leafr_s2,leafr_user,leafr_token,leafr_deny,leafr_hub,leafr_acct,leafr_js,leafr_js0,leafr_clu,leafr_iso,leafr_down,leafr_downhub,leafr_ping,leafr_two,leafr_fit,leafr_disabled,leafr_small,leafr_loop,leafr_perm,leafr_same,leafr_minver,leafr_wrong,leafr_errs,leafr_noinfo2,leafr_auth,leafr_late
 WIREDIFF_PROFILES = default,small,nohdr,auth,token,bcrypt,nkey,subs,conns,ping,mon,mapping,accounts,a2_perm,a2_users,a2_own,a2_na_bare,a2_na_acct,a2_acc,a2_jwt,a2_rl,a2_cli,tls,tlsmix,a2_tls,a2_tlsv,a2_tlsm,a2_tlsf,a2_tlsa,a2_tls13,a2_tlsn,a2_proxy,a2_ws,a2_wso,a2_wsl,a2_wsc,a2_wsck,a2_wstk,a2_wsna,a2_wstls
 
 .PHONY: run build test fmt clippy doc unit interop interop-exporter bench bench-quick bench-micro soak wirediff loom hostile chaos fuzz clean
@@ -65,7 +66,7 @@ soak: build ## Ten minutes of request-reply across two shards, no pause above 10
 	target/release/bench-harness --ramjet target/release/ramjet --shards 2 --placement across soak --duration 600 --max-pause 100
 
 wirediff: build $(STOCK) ## Compare the wire with the stock server
-	$(PYTHON) $(WIREDIFF) $(STOCK) target/release/ramjet --profile $(WIREDIFF_PROFILES)
+	$(PYTHON) $(WIREDIFF) $(STOCK) target/release/ramjet --profile $(WIREDIFF_PROFILES),$(WIREDIFF_LEAF)
 
 loom: ## Every interleaving of the mesh ring
 	CARGO_TARGET_DIR=target/loom RUSTFLAGS="--cfg ramjet_loom" $(CARGO) test --release --lib mesh::ring

@@ -208,6 +208,12 @@ impl Core {
             && let Some(reply) = publish.reply
             && self.ask_system(index, account, publish, reply)
         {
+            // Servers behind links are asked, too.
+            if publish.subject != USER_INFO && self.is_linked(account) {
+                let mut message = Message::published(account, publish, Some((id, slot)), None);
+                self.route(&mut message);
+                self.after_delivery();
+            }
             return;
         }
         if publish.subject.starts_with(replies::PREFIX) && publish.subject.ends_with(b".T") {
@@ -244,22 +250,39 @@ impl Core {
             self.answer_user_info(index, reply);
             return true;
         }
-        if account == system || !OF_TENANTS.contains(&publish.subject) {
+        let (header, payload) = publish.body.split_at(publish.header_len);
+        account != system
+            && self.ask_of_tenant((account, publish.subject), reply, (header, payload))
+    }
+
+    /// Has an account's question about itself answered. False if this is none.
+    pub(in crate::shard) fn ask_of_tenant(
+        &mut self,
+        (account, subject): (AccountId, &[u8]),
+        reply: &[u8],
+        (header, payload): (&[u8], &[u8]),
+    ) -> bool {
+        let system = self.local.settings.accounts.system();
+        if system.is_none_or(|it| it == account) || !OF_TENANTS.contains(&subject) {
             return false;
         }
-        let (header, payload) = publish.body.split_at(publish.header_len);
         self.local
             .effects
             .push(Effect::Internal(Box::new(InternalMessage {
                 service: internal::REQUESTS,
                 account,
-                subject: publish.subject.into(),
+                subject: subject.into(),
                 reply: Some(reply.into()),
                 header: header.into(),
                 payload: payload.into(),
                 requester: None,
             })));
         true
+    }
+
+    fn is_linked(&self, account: AccountId) -> bool {
+        let tenant = self.local.settings.accounts.get(account);
+        tenant.is_some_and(|it| it.usage.is_linked())
     }
 
     /// Closes and ends what the last delivery left to be closed and ended.

@@ -43,6 +43,7 @@ every_pair!(
     topo_031_two_edges,
     topo_035_revocation,
     topo_057_leafz,
+    topo_107_questions_to_all,
 );
 
 fn run_one(case: fn(&str, &str), hub: &str, leaf: &str) {
@@ -265,4 +266,22 @@ fn topo_057_leafz(hub: &str, leaf: &str) {
     }
     assert!(hub.json("/leafz")["leafs"][0]["out_msgs"].as_u64() > Some(0));
     assert!(leaf.json("/leafz")["leafs"][0]["in_msgs"].as_u64() > Some(0));
+}
+
+fn topo_107_questions_to_all(hub: &str, leaf: &str) {
+    let named = |name: &str, text: &str| format!("server_name: {name}\n{text}");
+    let (hub, leaf) = pair_with(hub, leaf, &named("h", LISTEN), &named("e", REMOTE));
+    let mut far = hub.client();
+    reaches(&mut leaf.client(), &mut far, "sync.a");
+    for server in [&hub, &leaf] {
+        let mut asks = server.client();
+        asks.quietly("SUB _INBOX.all.* 1\r\n");
+        wait_until("an answer of each", || {
+            asks.send("PUB $SYS.REQ.ACCOUNT.PING.CONNZ _INBOX.all.1 0\r\n\r\n");
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            let lines = asks.ask("").join("\n");
+            let names = ["\"name\":\"h\"", "\"name\":\"e\""];
+            names.iter().all(|it| lines.contains(it)).then_some(())
+        });
+    }
 }

@@ -62,6 +62,12 @@ impl Core {
             source: Some((id, slot)),
             claim: None,
         };
+        if let Some(reply) = routed.reply
+            && message.subject.starts_with(b"$SYS.REQ.")
+        {
+            let parts = message.body.split_at(header_len.unwrap_or(0));
+            self.ask_of_tenant((account, message.subject), reply, parts);
+        }
         self.local.from_cluster = cluster;
         if tenant.mappings.is_empty() {
             self.leaf_route(&mut routed, Queues::Named(message));
