@@ -9,7 +9,7 @@ STOCK ?= .tools/stock/bin/nats-server
 WIREDIFF ?= ../shared/wirediff/wirediff.py
 WIREDIFF_PROFILES = default,small,nohdr,auth,token,bcrypt,nkey,subs,conns,ping,mon,mapping,accounts,a2_perm,a2_users,a2_own,a2_na_bare,a2_na_acct,a2_acc,a2_jwt,a2_rl,a2_cli,tls,tlsmix,a2_tls,a2_tlsv,a2_tlsm,a2_tlsf,a2_tlsa,a2_tls13,a2_tlsn,a2_proxy,a2_ws,a2_wso,a2_wsl,a2_wsc,a2_wsck,a2_wstk,a2_wsna,a2_wstls
 
-.PHONY: run build test fmt clippy doc unit interop bench bench-quick bench-micro soak wirediff loom hostile fuzz clean
+.PHONY: run build test fmt clippy doc unit interop interop-exporter bench bench-quick bench-micro soak wirediff loom hostile chaos fuzz clean
 
 run: ## Build the server and start it
 	$(CARGO) run --release -- -p $(PORT) -m $(MONITOR)
@@ -32,9 +32,13 @@ doc:
 unit:
 	$(CARGO) test --workspace
 
-interop: ## The official clients and tools, in a browser too: needs Go with its module proxy, node, npm and chromium
+interop: $(STOCK) ## The official clients and tools, in a browser too: needs Go with its module proxy, node, npm and chromium
 	@for it in go node npm chromium; do command -v $$it >/dev/null || { echo "$$it is missing. Cure: apt-get install golang nodejs npm chromium"; exit 1; }; done
-	$(CARGO) test --no-fail-fast --test interop_cli --test interop_exporter --test interop_javascript --test interop_nsc --test interop_python --test interop_rust -- --include-ignored
+	RAMJET_STOCK=$(abspath $(STOCK)) $(CARGO) test --no-fail-fast --test interop_cli --test interop_javascript --test interop_nsc --test interop_python --test interop_rust -- --include-ignored
+
+interop-exporter: ## prometheus-nats-exporter: needs Go with a module proxy that has it
+	@command -v go >/dev/null || { echo "go is missing. Cure: apt-get install golang"; exit 1; }
+	$(CARGO) test --test interop_exporter -- --include-ignored
 
 $(STOCK):
 	$(PYTHON) -m venv .tools/stock
@@ -69,11 +73,14 @@ loom: ## Every interleaving of the mesh ring
 hostile: ## Ten thousands of hostile connections, as many as `ulimit -Hn` allows
 	$(CARGO) test --release --test blackbox hostile_scale -- --ignored --nocapture --test-threads=1
 
+chaos: ## Fifty breaks of a leaf link under load, in all ways
+	$(CARGO) test --test blackbox leaf_chaos -- --ignored --nocapture --test-threads=1
+
 # Sanitizer flags are nightly's; the variable lets the installed compiler take them.
-fuzz: ## Fuzz the parsers of clients, configurations and transports, a minute each
+fuzz: ## Fuzz the parsers of clients, leaf links, configurations and transports, a minute each
 	@command -v cargo-fuzz >/dev/null || { echo "cargo-fuzz is missing. Cure: cargo install cargo-fuzz"; exit 1; }
-	mkdir -p $(foreach it,client_parser config_parser token transports,tests/fuzz/generated/$(it))
-	cd tests/fuzz && for it in client_parser config_parser token transports; do \
+	mkdir -p $(foreach it,client_parser config_parser leaf token transports,tests/fuzz/generated/$(it))
+	cd tests/fuzz && for it in client_parser config_parser leaf token transports; do \
 		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir . $$it generated/$$it corpus/$$it -- -max_total_time=60 || exit 1; \
 	done
 

@@ -40,6 +40,8 @@ pub enum Listener {
     Client,
     /// The port of WebSocket clients.
     WebSocket,
+    /// The port of leaf nodes; and those that we have connected to.
+    Leaf,
 }
 
 impl Listener {
@@ -48,6 +50,7 @@ impl Listener {
         match self {
             Self::Client => "nats",
             Self::WebSocket => "websocket",
+            Self::Leaf => "leafnode",
         }
     }
 }

@@ -91,13 +91,26 @@ pub const RTT_VALID: Duration = Duration::from_secs(3600);
 /// others wait until those who are connected have been served.
 pub const HANDSHAKES_PER_TURN: u32 = 1;
 
-/// After a turn's handshakes a shard takes none for so many times as long as they have taken: at
-/// least half of its time is left for those who are connected.
-pub const HANDSHAKES_REST: u32 = 1;
+/// Where so many handshakes, or comings and goings, of a shard wait, there is a storm.
+pub const STORM: usize = 16;
+
+/// And so it is after so many comings and goings in turns that could have taken no more.
+pub const STORM_STREAK: usize = 64;
+
+/// A storm is spread over that time, or over twice the time that its work takes. Well below the two
+/// seconds that a TLS handshake may take.
+pub const STORM_SPREAD: Duration = Duration::from_millis(700);
+
+/// Between two steps of a storm a shard rests for at most so many times as long as a step has
+/// taken: sleeping shards leave CPUs to whom they have woken.
+pub const STORM_REST_MAX: u32 = 7;
 
 /// Connections of a shard that come or go in one turn: some tenth of a millisecond. When thousands
 /// do at once, the others wait until those who stay have been served.
 pub const COMINGS_PER_TURN: usize = 4;
+
+/// Bytes that a compressed link may turn out to be in one turn: few bytes can stand for many.
+pub const DECOMPRESSED_PER_TURN: usize = 4 * 1024 * 1024;
 
 /// Room for one turn's plaintext that is kept: what one receive brings, several times over.
 pub const PLAIN_KEPT_MAX: usize = 256 * 1024;

@@ -4,6 +4,7 @@
 //! that embeds the server fills it by hand or through [`crate::Server::builder`].
 
 mod jetstream;
+mod leafnodes;
 mod listeners;
 
 use std::collections::BTreeMap;
@@ -12,9 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::SYSTEM_ACCOUNT;
-pub use jetstream::{JetStreamAccountLimits, JetStreamLimits, JetStreamOptions, StoreCipher};
+pub use jetstream::{
+    AccountTiers, JetStreamAccountLimits, JetStreamLimits, JetStreamOptions, StoreCipher,
+};
+pub use leafnodes::{CompressionMode, HttpProxyOptions, LeafOptions, RemoteOptions};
 pub use listeners::{
-    CookieNames, HandshakeFirst, OcspMode, OcspOptions, TlsOptions, WebSocketOptions,
+    CookieNames, HandshakeFirst, OcspCacheOptions, OcspMode, OcspOptions, OcspPeerOptions,
+    TlsOptions, WebSocketOptions,
 };
 
 /// Every setting of a server that acts today.
@@ -40,6 +45,8 @@ pub struct Options {
     pub allow_non_tls: bool,
     /// Staples of our certificates (CORE-88).
     pub ocsp: OcspOptions,
+    /// What is known of peers' certificates (CORE-89).
+    pub ocsp_cache: OcspCacheOptions,
     /// Connections may begin with a PROXY header (CORE-91).
     pub proxy_protocol: bool,
     /// Public nkeys of proxies that vouch for clients (CORE-92).
@@ -48,6 +55,8 @@ pub struct Options {
     pub websocket: WebSocketOptions,
     /// JetStream (CFG-65).
     pub jetstream: JetStreamOptions,
+    /// Links to other servers.
+    pub leafnodes: LeafOptions,
     /// Log output.
     pub log: LogOptions,
     /// Where the process id is written (CFG-32).
@@ -293,7 +302,7 @@ pub struct AccountOptions {
     /// Where messages that others trace are told of (AUTH-40).
     pub trace: Option<TraceOptions>,
     /// What of JetStream it may use; nothing if `None` (JS-244).
-    pub jetstream: Option<JetStreamAccountLimits>,
+    pub jetstream: Option<AccountTiers>,
 }
 
 /// `msg_trace` of an account (AUTH-40).
@@ -507,10 +516,12 @@ impl Default for Options {
             tls: None,
             allow_non_tls: false,
             ocsp: OcspOptions::default(),
+            ocsp_cache: OcspCacheOptions::default(),
             proxy_protocol: false,
             trusted_proxies: Vec::new(),
             websocket: WebSocketOptions::default(),
             jetstream: JetStreamOptions::default(),
+            leafnodes: LeafOptions::default(),
             log: LogOptions::default(),
             pid_file: None,
             ports_file_dir: None,

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use ramjet::ops::cli::{self, CliError, Command};
 use ramjet::ops::config::{self, Configured};
-use ramjet::options::{JetStreamAccountLimits, JetStreamLimits, JetStreamOptions, StoreCipher};
+use ramjet::options::{
+    AccountTiers, JetStreamAccountLimits, JetStreamLimits, JetStreamOptions, StoreCipher,
+};
 
 /// The environment the stock server had.
 fn environment(name: &str) -> Option<String> {
@@ -154,18 +156,6 @@ fn trust_that_cannot_be_read_is_refused() {
     }
 }
 
-#[test]
-fn keys_that_protect_are_refused() {
-    for text in [
-        "port: 1\ntls { ocsp_peer: true }",
-        "port: 1\ntls { ocsp_peer: { verify: true } }",
-    ] {
-        let error = with_file(text, &["-c", "@"]).expect_err(text);
-        assert!(error.contains("2:1: ocsp_peer is not"), "{error}");
-        assert!(error.contains("remove"), "{error}");
-    }
-}
-
 /// JS-244, JS-246, JS-247.
 #[test]
 fn jetstream_is_read_into_options() {
@@ -230,8 +220,10 @@ fn jetstream_is_read_into_options() {
         storage_max_stream_bytes: 7,
         max_bytes_required: true,
     };
-    let accounts: Vec<_> = options.accounts.iter().map(|it| it.jetstream).collect();
-    assert_eq!(accounts, [Some(all), Some(some), None, None]);
+    let accounts = options.accounts.iter().map(|it| it.jetstream.clone());
+    let accounts: Vec<_> = accounts.collect();
+    let [all, some] = [all, some].map(|it| Some(AccountTiers::One(it)));
+    assert_eq!(accounts, [all, some, None, None]);
 
     for (text, enabled) in [
         ("jetstream: enabled", true),
@@ -335,7 +327,7 @@ fn features_to_come_are_named_inactive() {
     let configured = with_file(text, &["-c", "@", "-js", "-sd=/x"]).expect("valid");
     assert_eq!(
         configured.inactive_line().as_deref(),
-        Some("Accepted, not active yet: leafnodes, mqtt")
+        Some("Accepted, not active yet: mqtt")
     );
     let folder = configured.options.jetstream.store_dir.as_deref();
     assert_eq!(folder, Some(std::path::Path::new("/x")));

@@ -2,7 +2,7 @@
 //! `/metrics`.
 //!
 //! Needs Go and a module proxy that has the exporter, so it is left out unless it is asked for:
-//! `make interop`. The tool is built once, into `.tools/go`.
+//! `make interop-exporter`. The tool is built once, into `.tools/go`.
 
 #[allow(dead_code, reason = "shared with tests that use more of it")]
 #[path = "support/mod.rs"]
@@ -80,7 +80,7 @@ fn values(text: &str) -> BTreeMap<String, f64> {
 
 #[test]
 #[ignore = "needs Go and a module proxy that has the exporter"]
-fn the_exporters_numbers_are_those_of_metrics() {
+fn cli_027_the_exporters_numbers_are_those_of_metrics() {
     let tool = tool();
     let server = Server::with_monitor("");
     let mut client = server.client();

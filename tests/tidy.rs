@@ -61,6 +61,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
         "ops",
         &[
             "accounts",
+            "jetstream",
             "protocol",
             "routing",
             "shard",

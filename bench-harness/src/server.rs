@@ -18,6 +18,7 @@ use crate::error::{BenchError, io_error};
 use crate::monitoring;
 use crate::setup::{Prepared, Setup, Side};
 use crate::usage::Usage;
+use crate::wire::{Connection, Scanner, read_buffer};
 
 /// A start or stop slower than this is a failure (PROC-2, PROC-8 ask for less).
 const START_STOP_MAX: Duration = Duration::from_secs(5);
@@ -80,12 +81,8 @@ impl Server {
         let hub = Self::start_alone(candidate, threads, cpus, setup, Side::Hub)?;
         let side = Side::Leaf(hub.door);
         let mut leaf = Self::start_alone(candidate, threads, cpus, setup, side)?;
-        let deadline = Instant::now() + START_STOP_MAX;
-        while monitoring::json(hub.monitoring, "/leafz")?["leafnodes"] != 1 {
-            if Instant::now() > deadline {
-                return Err(leaf.failure("does not reach its hub".into()));
-            }
-            thread::sleep(Duration::from_millis(10));
+        if !joined(&leaf.dial, &hub.dial)? {
+            return Err(leaf.failure("does not reach its hub".into()));
         }
         leaf.hub = Some(Box::new(hub));
         Ok(leaf)
@@ -343,6 +340,24 @@ fn free_addresses() -> Result<[SocketAddr; 3], BenchError> {
     let address =
         |listener: &TcpListener| listener.local_addr().map_err(io_error("find a free port"));
     Ok([address(&all[0])?, address(&all[1])?, address(&all[2])?])
+}
+
+/// Waits until what is published at a leaf comes to its hub.
+fn joined(leaf: &Dial, hub: &Dial) -> Result<bool, BenchError> {
+    let mut subscriber = Connection::open(hub, "subscriber", &["bench.joined"])?;
+    let mut publisher = Connection::open(leaf, "publisher", &[])?;
+    let mut scanner = Scanner::of_any_length("MSG bench.joined ");
+    let mut buffer = read_buffer();
+    let deadline = Instant::now() + START_STOP_MAX;
+    while Instant::now() < deadline {
+        publisher.write(b"PUB bench.joined 0\r\n\r\n")?;
+        // Waits a while for a message.
+        let found = subscriber.receive(&mut scanner, &mut buffer, |_| ())?;
+        if found.messages > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn greets(address: SocketAddr) -> bool {

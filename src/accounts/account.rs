@@ -7,7 +7,7 @@ use super::export::{ServiceExport, StreamExport};
 use super::import::{ServiceImport, StreamImport};
 use super::mapping::Mappings;
 use crate::ids::AccountId;
-use crate::options::{AccountLimits, TraceOptions};
+use crate::options::{AccountLimits, AccountTiers, TraceOptions};
 
 /// An account as one view of the registry has it. Read only, shared by all shards.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub struct Account {
     pub service_imports: Vec<Arc<ServiceImport>>,
     /// Where what others trace is told.
     pub trace: Option<TraceOptions>,
+    /// What of JetStream it may use; nothing if `None` (JS-244).
+    pub jetstream: Option<AccountTiers>,
     /// What it uses now; the same from one view to the next.
     pub usage: Arc<Usage>,
 }
@@ -50,6 +52,7 @@ impl Account {
             stream_imports: Vec::new(),
             service_imports: Vec::new(),
             trace: None,
+            jetstream: None,
             usage: Arc::default(),
         }
     }
@@ -60,19 +63,40 @@ impl Account {
 #[derive(Debug, Default)]
 pub struct Usage {
     connections: AtomicU32,
+    links: AtomicU32,
     changes: AtomicU64,
 }
 
 impl Usage {
     /// Counts one more connection, if there may be one more (CORE-16).
     pub fn enter(&self, max: Option<u32>) -> bool {
+        self.add(&self.connections, max)
+    }
+
+    /// Counts one more link to another server, if there may be one more (TOPO-40).
+    pub fn enter_link(&self, max: Option<u32>) -> bool {
+        self.add(&self.links, max)
+    }
+
+    fn add(&self, to: &AtomicU32, max: Option<u32>) -> bool {
         let add = |now: u32| (max.is_none_or(|max| now < max)).then_some(now + 1);
         let order = (Ordering::AcqRel, Ordering::Acquire);
-        let entered = self.connections.fetch_update(order.0, order.1, add);
+        let entered = to.fetch_update(order.0, order.1, add);
         if entered.is_ok() {
             self.changes.fetch_add(1, Ordering::Relaxed);
         }
         entered.is_ok()
+    }
+
+    /// One link less.
+    pub fn leave_link(&self) {
+        self.links.fetch_sub(1, Ordering::AcqRel);
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Links now.
+    pub fn links(&self) -> u32 {
+        self.links.load(Ordering::Acquire)
     }
 
     /// One connection less.
@@ -81,7 +105,12 @@ impl Usage {
         self.changes.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How often a connection came or went.
+    /// Is there a link to another server, where others may answer, too?
+    pub fn is_linked(&self) -> bool {
+        self.links() > 0
+    }
+
+    /// How often a connection or a link came or went.
     pub fn changes(&self) -> u64 {
         self.changes.load(Ordering::Relaxed)
     }

@@ -57,6 +57,11 @@ impl Mappings {
         self.0.is_empty()
     }
 
+    /// What is mapped: subjects and patterns.
+    pub fn sources(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(|it| &*it.source)
+    }
+
     /// Writes what a subject becomes to `out`; false if nothing maps it. A lost message has an
     /// empty subject. The first mapping that matches decides.
     pub fn map(&self, subject: &[u8], out: &mut Vec<u8>, mut random: impl FnMut() -> u64) -> bool {

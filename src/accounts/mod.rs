@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod client_info;
+mod default_domain;
 pub mod export;
 pub mod graph;
 pub mod import;

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::account::Account;
+use super::default_domain;
 use super::graph::{Graph, GraphError};
 use super::mapping::{MappingError, Mappings};
 use crate::ids::{AccountId, GLOBAL_ACCOUNT};
@@ -84,7 +85,7 @@ impl Accounts {
         }
         for entry in &options.accounts {
             let id = next.add(&entry.name);
-            next.configure(id, entry, options.cluster_name.as_deref())?;
+            next.configure(id, entry, options)?;
         }
         // Stock forgets nothing of `$G` where the file says nothing of it any more: its mappings
         // go at a restart only.
@@ -163,7 +164,7 @@ impl Accounts {
         &mut self,
         id: AccountId,
         options: &AccountOptions,
-        cluster: Option<&str>,
+        all: &Options,
     ) -> Result<(), AccountError> {
         if let Some(Some(account)) = self.all.get_mut(id.0 as usize)
             && let Some(account) = Arc::get_mut(account)
@@ -173,7 +174,15 @@ impl Accounts {
                 account.name_tag = options.name_tag.as_str().into();
             }
             account.trace.clone_from(&options.trace);
-            account.mappings = Mappings::new(&options.mappings, cluster)?;
+            account.jetstream.clone_from(&options.jetstream);
+            let mut mappings = options.mappings.clone();
+            if let Some(domain) = all.jetstream.default_domains.get(&options.name)
+                && !domain.is_empty()
+                && options.jetstream.is_none()
+            {
+                mappings.extend(default_domain::mappings(domain));
+            }
+            account.mappings = Mappings::new(&mappings, all.cluster_name.as_deref())?;
         }
         Ok(())
     }

@@ -115,6 +115,14 @@ impl Replies {
         self.open.len()
     }
 
+    /// The subjects its answers go to, each with its request.
+    pub fn iter(&self) -> impl Iterator<Item = (Vec<u8>, &Reply)> {
+        self.open.iter().map(|(token, reply)| {
+            let subject = [PREFIX, &self.token, b".", token].concat();
+            (subject, reply)
+        })
+    }
+
     /// Are there none?
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()

@@ -68,6 +68,15 @@ pub enum Decision {
     Ask(Box<Ask>),
 }
 
+/// Why the answer of an auth service lets nobody in.
+#[derive(Debug)]
+pub enum NotAdmitted {
+    /// Its account has to be looked for first: ask the service again when that is done.
+    Seek(String),
+    /// It does not; why, for the log.
+    Refused(String),
+}
+
 /// Why credentials are not good, for monitoring and events (AUTH-23).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefuseReason {
@@ -384,23 +393,27 @@ impl Authenticator {
     /// Decides on the answer of an auth service to [`Decision::Ask`].
     ///
     /// # Errors
-    /// Why it lets nobody in, for the log.
+    /// Why it lets nobody in, or not yet.
     pub fn answered(
         &self,
         asked: AccountId,
         claims: UserClaims,
         credentials: &Credentials<'_>,
-    ) -> Result<Arc<User>, String> {
+    ) -> Result<Arc<User>, NotAdmitted> {
         let presented = credentials.presented(&[]);
         match (&self.trust, &self.callout) {
             (Some(trust), _) => trust
                 .admit_answer(asked, claims, &presented)
-                .map_err(|refused| refused.why().to_owned()),
+                .map_err(|refused| match refused {
+                    Refused::Seek(key) => NotAdmitted::Seek(key),
+                    refused => NotAdmitted::Refused(refused.why().to_owned()),
+                }),
             (None, Some(callout)) => {
                 let shown = credentials.shown_name().unwrap_or_default();
-                callout.admit(claims, &presented, shown)
+                let user = callout.admit(claims, &presented, shown);
+                user.map_err(NotAdmitted::Refused)
             }
-            (None, None) => Err("Auth callout is off".into()),
+            (None, None) => Err(NotAdmitted::Refused("Auth callout is off".into())),
         }
     }
 

@@ -135,6 +135,14 @@ impl CertificateNames {
     }
 }
 
+/// Subject and issuer of a certificate as Go spells them; empty for what is none.
+pub fn subject_and_issuer(der: &[u8]) -> (String, String) {
+    let Ok((_, certificate)) = X509Certificate::from_der(der) else {
+        return Default::default();
+    };
+    (spell(certificate.subject()), spell(certificate.issuer()))
+}
+
 fn text(attribute: &x509_parser::x509::AttributeTypeAndValue<'_>) -> Option<String> {
     attribute.as_str().ok().map(str::to_owned).or_else(|| {
         let value = attribute.attr_value();

@@ -127,9 +127,30 @@ impl Permissions {
         !deny.concern(subject, queue) && allow.as_ref().is_none_or(|it| it.concern(subject, queue))
     }
 
+    /// Is whoever has this user at the other end of a link to be told of a pattern wanted here, so
+    /// that it publishes there? A pattern wider than what is allowed is told: what comes is judged
+    /// by itself (TOPO-20, TOPO-35).
+    pub fn may_bring(&self, pattern: &[u8]) -> bool {
+        self.publish.open_to(pattern)
+    }
+
+    /// The same where the lists for subscriptions decide what comes from the other end.
+    pub fn may_want(&self, pattern: &[u8]) -> bool {
+        self.subscribe.open_to(pattern)
+    }
+
     /// The answers it may give, if any.
     pub fn responses(&self) -> Option<ResponsePermission> {
         self.responses
+    }
+
+    /// What may be published, and subscribed to: allowed, `None` for everything, and denied. As a
+    /// server at the other end of a link is told (TOPO-11).
+    pub fn lists(&self) -> [(Option<Vec<String>>, Vec<String>); 2] {
+        [&self.publish, &self.subscribe].map(|rules| {
+            let texts = |entries: &Entries| entries.list.iter().map(Entry::text).collect();
+            (rules.allow.as_ref().map(texts), texts(&rules.deny))
+        })
     }
 
     /// As shown to the user itself (MON-56).
@@ -147,6 +168,17 @@ impl Permissions {
 }
 
 impl Rules {
+    /// May anything that a pattern stands for pass?
+    fn open_to(&self, pattern: &[u8]) -> bool {
+        let listed = |entries: &Entries| entries.concern(pattern, None);
+        let wider = |entries: &Entries| {
+            let mut list = entries.list.iter();
+            !is_literal(pattern) && list.any(|it| patterns_overlap(pattern, &it.subject))
+        };
+        let allow = &self.allow;
+        allow.as_ref().is_none_or(|it| listed(it) || wider(it)) && !listed(&self.deny)
+    }
+
     fn new(options: Option<&SubjectPermission>, entry: fn(&str, Side) -> Option<Entry>) -> Self {
         let (allow, deny) = match options {
             Some(SubjectPermission { allow, deny }) => (allow.as_deref(), deny.as_slice()),

@@ -51,6 +51,10 @@ pub enum CloseReason {
     NoRespondersRequiresHeaders,
     /// TLS was not agreed on.
     TlsHandshakeError,
+    /// A newer link of the same server takes its place (TOPO-14).
+    DuplicateRemoteLeafNode,
+    /// It is another port than that of leaf nodes.
+    WrongPort,
 }
 
 impl CloseReason {
@@ -81,6 +85,8 @@ impl CloseReason {
             Self::Kicked => "Kicked",
             Self::NoRespondersRequiresHeaders => "No Responders Requires Headers",
             Self::TlsHandshakeError => "TLS Handshake Failure",
+            Self::DuplicateRemoteLeafNode => "Duplicate Remote LeafNode Connection",
+            Self::WrongPort => "Incorrect Port",
         }
     }
 
@@ -107,6 +113,8 @@ impl CloseReason {
             Self::NoRespondersRequiresHeaders
             | Self::ProxyRequired
             | Self::ProxyNotTrusted
+            | Self::DuplicateRemoteLeafNode
+            | Self::WrongPort
             | Self::Kicked => 1011,
         }
     }

@@ -10,6 +10,7 @@ use crate::auth::cache::VerdictCache;
 use crate::auth::responses::Responses;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::held::Backlog;
+use crate::connection::leaf::Leaf;
 use crate::connection::rate::ConnectionRates;
 use crate::delivery::outbound::Outbound;
 use crate::ids::{AccountId, ConnectionId, Listener, PeerAddress, Slot, SubscriptionId};
@@ -86,6 +87,8 @@ pub enum Owed {
     Pong,
     /// The `+OK` of a verbose client.
     Ok,
+    /// The answer to a link's CONNECT, and our interest.
+    Link,
 }
 
 /// What a connection has sent or was sent.
@@ -198,6 +201,8 @@ pub struct Connection {
     pub proxy: Option<Arc<str>>,
     /// What its HTTP request said.
     pub websocket: Option<Box<WebSocketClient>>,
+    /// It is a link to another server.
+    pub leaf: Option<Box<Leaf>>,
     /// It counts among `max_connections`.
     pub admitted: bool,
     /// It counts among the clients: not before its WebSocket is one.
@@ -308,6 +313,7 @@ impl Connection {
             certificate: None,
             proxy: None,
             websocket: None,
+            leaf: None,
             admitted: true,
             is_client: true,
             phase: Phase::Open,
@@ -369,6 +375,7 @@ impl Connection {
         let kind = match self.listener {
             Listener::Client => LogKind::Client,
             Listener::WebSocket => LogKind::WebSocket,
+            Listener::Leaf => LogKind::Leaf,
         };
         let mut prefix = log_prefix(self.address, kind, self.cid.0);
         let forwarded_for = self.websocket.as_ref().map(|it| &it.forwarded_for);
@@ -380,7 +387,8 @@ impl Connection {
             };
             prefix.insert_str(0, &ip);
         }
-        if !self.connected {
+        // A server at the other end of a link is named by its lines themselves.
+        if !self.connected || self.leaf.is_some() {
             return prefix;
         }
         let options = &self.options;
@@ -404,6 +412,7 @@ impl Connection {
             && !self.options.pedantic
             && self.tenant.mappings.is_empty()
             && self.rates.is_none()
+            && self.leaf.is_none()
     }
 
     /// Has its protocol begun? Not while TLS or WebSocket are agreed on.
@@ -419,6 +428,7 @@ impl Connection {
         let now = match self.listener {
             Listener::Client => settings.tls.as_ref(),
             Listener::WebSocket => settings.websocket.as_ref().and_then(|it| it.tls.as_ref()),
+            Listener::Leaf => settings.leaf_tls.as_ref(),
         };
         now.is_some_and(|now| !now.admits(tls.peer_certificates()))
     }

@@ -4,5 +4,7 @@ pub mod close_reason;
 #[allow(clippy::module_inception)]
 pub mod connection;
 pub mod held;
+pub mod jetstream_wall;
+pub mod leaf;
 pub mod rate;
 pub mod registry;

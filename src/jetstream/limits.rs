@@ -55,6 +55,11 @@ pub enum AccountTiers {
     ByReplicas(BTreeMap<String, AccountLimits>),
 }
 
+/// Name of the limits for so many replicas.
+pub fn tier_name(replicas: i64) -> String {
+    format!("R{}", replicas.max(1))
+}
+
 impl Default for AccountTiers {
     fn default() -> Self {
         Self::One(AccountLimits::default())
@@ -70,7 +75,7 @@ impl AccountTiers {
         match self {
             Self::One(limits) => Ok(limits),
             Self::ByReplicas(tiers) => {
-                let tier = format!("R{}", replicas.max(1));
+                let tier = tier_name(replicas);
                 tiers.get(&tier).ok_or(errors::NO_LIMITS)
             }
         }

@@ -6,5 +6,8 @@ pub mod consumer;
 #[cfg(test)]
 mod golden_tests;
 pub mod limits;
+pub mod replicate;
+pub mod snapshot;
 pub mod store;
 pub mod stream;
+pub mod usage;

@@ -48,9 +48,24 @@ impl Admission {
         self.max_connections = max;
     }
 
+    /// The shard to serve the next link to another server, and its number. Links are no clients: they
+    /// do not count among them.
+    pub fn admit_link(&mut self, load: &Arc<[ShardLoad]>) -> (ShardId, ConnectionId) {
+        let (shard, cid) = self.next(load).0;
+        (ShardId(shard as u8), cid)
+    }
+
     /// The shard to serve the next connection, the connection's number, and whether there are too
     /// many already.
     pub fn admit(&mut self, load: &Arc<[ShardLoad]>) -> (ShardId, ConnectionId, bool) {
+        let ((shard, cid), open) = self.next(load);
+        let refused = self.max_connections.is_none_or(|max| open >= max as u64);
+        self.shards[shard].handed += u64::from(!refused);
+        (ShardId(shard as u8), cid, refused)
+    }
+
+    /// The least loaded shard with the next number, and how many connections there are.
+    fn next(&mut self, load: &Arc<[ShardLoad]>) -> ((usize, ConnectionId), u64) {
         self.next_cid += 1;
         let mut loads = smallvec::SmallVec::<[Load; 16]>::new();
         for (served, load) in self.shards.iter_mut().zip(load.iter()) {
@@ -66,10 +81,7 @@ impl Admission {
             });
         }
         let open: u64 = loads.iter().map(|load| load.connections).sum();
-        let refused = self.max_connections.is_none_or(|max| open >= max as u64);
-        let shard = least_loaded(&loads);
-        self.shards[shard].handed += u64::from(!refused);
-        (ShardId(shard as u8), ConnectionId(self.next_cid), refused)
+        ((least_loaded(&loads), ConnectionId(self.next_cid)), open)
     }
 }
 

@@ -4,3 +4,4 @@ pub mod admission;
 pub mod ocsp;
 pub mod staple;
 pub mod tls;
+pub mod tls_client;

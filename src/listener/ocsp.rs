@@ -16,6 +16,8 @@ use x509_ocsp::{
 };
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
+use crate::transport::chain::{is_issuer, is_signed};
+
 const SHA1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.14.3.2.26");
 const BASIC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1.1");
 const TLS_FEATURES: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.1.24");
@@ -42,6 +44,9 @@ pub enum OcspError {
     /// Not signed by whom it should be.
     #[error("bad OCSP signature: {0}")]
     Signature(&'static str),
+    /// Signed by somebody whom the issuer has not told to.
+    #[error("bad OCSP signature: its signer was not told to")]
+    Delegation,
     /// Too old; seconds since 1970.
     #[error("invalid ocsp NextUpdate, is past time: {0}")]
     Past(u64),
@@ -96,6 +101,14 @@ impl Answer {
         }
     }
 
+    /// Does it hold at `now` for clocks that differ by up to `skew`? Where it does not say until
+    /// when, it holds for `lifetime`. All in seconds.
+    pub fn is_current(&self, now: u64, skew: u64, lifetime: u64) -> bool {
+        let unsaid = self.this_update.saturating_add(lifetime);
+        let until = self.next_update.unwrap_or(unsaid);
+        until >= now.saturating_sub(skew) && self.this_update <= now.saturating_add(skew)
+    }
+
     /// When to ask again: halfway to its end.
     pub fn look_again(&self, now: u64) -> Duration {
         match self.next_update {
@@ -137,33 +150,6 @@ pub fn responders(leaf: &CertificateDer<'_>) -> Vec<String> {
         }
     }
     found
-}
-
-/// Has `issuer` signed `leaf`, and may it?
-pub fn is_issuer(
-    leaf: &CertificateDer<'_>,
-    issuer: &CertificateDer<'_>,
-    algorithms: &WebPkiSupportedAlgorithms,
-) -> bool {
-    let (Ok((_, parsed)), Ok(child), Ok(parent)) = (
-        X509Certificate::from_der(leaf),
-        Certificate::from_der(leaf),
-        Certificate::from_der(issuer),
-    ) else {
-        return false;
-    };
-    let Ok((_, authority)) = X509Certificate::from_der(issuer) else {
-        return false;
-    };
-    authority.is_ca()
-        && child.tbs_certificate.issuer == parent.tbs_certificate.subject
-        && is_signed(
-            parsed.tbs_certificate.as_ref(),
-            &child.signature_algorithm,
-            child.signature.raw_bytes(),
-            &parent.tbs_certificate.subject_public_key_info,
-            algorithms,
-        )
 }
 
 /// The question, DER.
@@ -271,7 +257,7 @@ fn check_signature(
         usage.is_some_and(|it| it.value.ocsp_signing)
     });
     if !may_sign || !is_issuer(&der, issuer, algorithms) {
-        return Err(OcspError::Signature("its signer was not told to"));
+        return Err(OcspError::Delegation);
     }
     Ok(())
 }
@@ -298,30 +284,6 @@ fn certificate_id(leaf: &Certificate, issuer: &Certificate) -> Result<CertId, Oc
         issuer_key_hash: hash(key)?,
         serial_number: leaf.tbs_certificate.serial_number.clone(),
     })
-}
-
-fn is_signed(
-    message: &[u8],
-    by: &AlgorithmIdentifierOwned,
-    signature: &[u8],
-    key: &SubjectPublicKeyInfoOwned,
-    algorithms: &WebPkiSupportedAlgorithms,
-) -> bool {
-    let (Some(by), Some(of)) = (contents(by), contents(&key.algorithm)) else {
-        return false;
-    };
-    let key = key.subject_public_key.raw_bytes();
-    algorithms.all.iter().any(|algorithm| {
-        algorithm.signature_alg_id().as_ref() == by
-            && algorithm.public_key_alg_id().as_ref() == of
-            && algorithm.verify_signature(key, message, signature).is_ok()
-    })
-}
-
-/// An algorithm's name without the header around it, as the library compares them.
-fn contents(algorithm: &AlgorithmIdentifierOwned) -> Option<Vec<u8>> {
-    let der = algorithm.to_der().ok()?;
-    Some(Any::from_der(&der).ok()?.value().to_vec())
 }
 
 #[cfg(test)]
@@ -354,6 +316,27 @@ mod tests {
     }
 
     #[test]
+    fn core_089_clocks_may_differ() {
+        let answer = |this_update, next_update| Answer {
+            status: Status::Good,
+            this_update,
+            next_update,
+        };
+        for (this_update, next_update, current) in [
+            (1000, Some(1970), true),
+            (1000, Some(1969), false),
+            (2030, None, true),
+            (2031, None, false),
+            (1870, None, true), // 100 seconds of its own, and those of the clocks
+            (1869, None, false),
+        ] {
+            let answer = answer(this_update, next_update);
+            assert_eq!(answer.is_current(2000, 30, 100), current, "{answer:?}");
+        }
+        assert!(answer(u64::MAX, None).is_current(u64::MAX, u64::MAX, u64::MAX));
+    }
+
+    #[test]
     fn what_is_no_answer_is_refused() {
         let algorithms = rustls::crypto::aws_lc_rs::default_provider();
         let algorithms = algorithms.signature_verification_algorithms;
@@ -369,6 +352,5 @@ mod tests {
         }
         assert!(!must_staple(&none) && responders(&none).is_empty());
         assert!(request(&none, &none).is_err());
-        assert!(!is_issuer(&none, &none, &algorithms));
     }
 }

@@ -1,6 +1,7 @@
 //! TLS settings from files and names. Everything that can be wrong with a `tls` block is found
 //! here, before a listener opens or a reload changes anything.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,9 +15,9 @@ use rustls::{NamedGroup, RootCertStore, SupportedCipherSuite, version};
 
 use sha2::{Digest, Sha256};
 
-use super::ocsp;
 use super::staple::Staple;
 use crate::options::{PathPair, TlsOptions};
+use crate::transport::chain;
 use crate::transport::identity;
 use crate::transport::rate::HandshakeRate;
 use crate::transport::settings::{HANDSHAKE_TIMEOUT, SUITES, TlsSettings};
@@ -79,6 +80,11 @@ pub enum TlsLoadError {
         /// What could be named.
         known: String,
     },
+    /// Nobody's certificate would be asked for.
+    #[error(
+        "OCSP peer verification for client connections requires TLS verify (mTLS) to be enabled"
+    )]
+    PeersNotVerified,
     /// The library refuses what it was given.
     #[error("error in TLS configuration: {0}")]
     Library(#[from] rustls::Error),
@@ -125,6 +131,9 @@ pub fn load_stapled(
     options: &TlsOptions,
     staple: impl FnOnce(&Arc<CertifiedKey>) -> Result<Option<Arc<Staple>>, TlsLoadError>,
 ) -> Result<Arc<TlsSettings>, TlsLoadError> {
+    if options.ocsp_peer.is_some() && !options.verify {
+        return Err(TlsLoadError::PeersNotVerified);
+    }
     let provider = Arc::new(provider(options)?);
     let mut certificates = certificates(options, &provider)?;
     if let Some(first) = certificates.first_mut() {
@@ -145,8 +154,12 @@ pub fn load_stapled(
     };
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)?;
+    let mut authorities = Vec::new();
     let builder = if options.verify {
-        let roots = Arc::new(roots(options.ca_file.as_deref())?);
+        authorities = trusted(options.ca_file.as_deref())?;
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(authorities.iter().cloned());
+        let roots = Arc::new(roots);
         let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider));
         builder.with_client_cert_verifier(verifier.build()?)
     } else {
@@ -166,24 +179,30 @@ pub fn load_stapled(
         config: Arc::new(config),
         timeout: options.timeout.unwrap_or(HANDSHAKE_TIMEOUT),
         handshake_first: options.handshake_first,
-        pinned: options
-            .pinned_certs
-            .iter()
-            .filter_map(|it| {
-                let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(it.as_bytes());
-                bytes.ok()?.try_into().ok()
-            })
-            .collect(),
+        pinned: pins(options),
         verify: options.verify,
         map: options.map,
         rate: (rate > 0).then(|| Arc::new(HandshakeRate::new(rate))),
-        chains: chains.finalize().into(),
+        authorities,
+        algorithms: provider.signature_verification_algorithms,
+        ocsp_peer: options.ocsp_peer.clone(),
+        certificates: chains.finalize().into(),
         not_after,
     }))
 }
 
+/// `pinned_certs` as bytes.
+pub fn pins(options: &TlsOptions) -> HashSet<[u8; 32]> {
+    let pins = options.pinned_certs.iter();
+    pins.filter_map(|it| {
+        let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(it.as_bytes());
+        bytes.ok()?.try_into().ok()
+    })
+    .collect()
+}
+
 /// Algorithms, as far as the block restricts them (CORE-80).
-fn provider(options: &TlsOptions) -> Result<CryptoProvider, TlsLoadError> {
+pub(super) fn provider(options: &TlsOptions) -> Result<CryptoProvider, TlsLoadError> {
     let mut provider = aws_lc_rs::default_provider();
     if !options.cipher_suites.is_empty() {
         provider.cipher_suites = suites(&options.cipher_suites, &provider.cipher_suites)?;
@@ -241,14 +260,24 @@ fn suites(
 }
 
 /// Whom to trust: the authorities of a file, or the system's.
+///
+/// # Errors
+/// [`TlsLoadError`] where there are none.
 pub fn roots(file: Option<&Path>) -> Result<RootCertStore, TlsLoadError> {
     let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(trusted(file)?);
+    Ok(roots)
+}
+
+/// The certificates of [`roots`].
+fn trusted(file: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, TlsLoadError> {
     let Some(file) = file else {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        return if roots.is_empty() {
+        let mut found = rustls_native_certs::load_native_certs().certs;
+        found.retain(is_usable);
+        return if found.is_empty() {
             Err(TlsLoadError::NoSystemCa)
         } else {
-            Ok(roots)
+            Ok(found)
         };
     };
     let text = std::fs::read(file).map_err(|error| TlsLoadError::Ca {
@@ -256,11 +285,16 @@ pub fn roots(file: Option<&Path>) -> Result<RootCertStore, TlsLoadError> {
         cause: go_cause(&error),
     })?;
     let certificates = CertificateDer::pem_slice_iter(&text).filter_map(Result::ok);
-    let (added, _) = roots.add_parsable_certificates(certificates);
-    if added == 0 {
+    let found: Vec<_> = certificates.filter(is_usable).collect();
+    if found.is_empty() {
         return Err(TlsLoadError::NoCa);
     }
-    Ok(roots)
+    Ok(found)
+}
+
+/// Can the library use it as an authority?
+fn is_usable(certificate: &CertificateDer<'static>) -> bool {
+    RootCertStore::empty().add(certificate.clone()).is_ok()
 }
 
 /// The certificate of the authority that signed `leaf`: the next of its chain, or one that is
@@ -274,29 +308,21 @@ pub fn issuer(
     ca_file: Option<&Path>,
     algorithms: &WebPkiSupportedAlgorithms,
 ) -> Result<CertificateDer<'static>, TlsLoadError> {
-    let signs = |it: &CertificateDer<'static>| ocsp::is_issuer(leaf, it, algorithms);
+    let signs = |it: &CertificateDer<'static>| chain::is_issuer(leaf, it, algorithms);
     if let Some(next) = chain.get(1) {
         return Some(next.clone())
             .filter(signs)
             .ok_or(TlsLoadError::NoIssuer);
     }
     let trusted = match ca_file {
-        Some(file) => {
-            let text = std::fs::read(file).map_err(|error| TlsLoadError::Ca {
-                file: file.display().to_string(),
-                cause: go_cause(&error),
-            })?;
-            CertificateDer::pem_slice_iter(&text)
-                .filter_map(Result::ok)
-                .collect()
-        }
+        Some(file) => trusted(Some(file))?,
         None => rustls_native_certs::load_native_certs().certs,
     };
     let found = trusted.into_iter().find(signs);
     found.ok_or(TlsLoadError::NoIssuer)
 }
 
-fn certificates(
+pub(super) fn certificates(
     options: &TlsOptions,
     provider: &CryptoProvider,
 ) -> Result<Vec<Named>, TlsLoadError> {
@@ -362,8 +388,9 @@ fn certificate(pair: &PathPair, provider: &CryptoProvider) -> Result<Named, Pair
 
 /// A certificate with the host names it is for.
 #[derive(Debug)]
-struct Named {
-    key: Arc<CertifiedKey>,
+pub(super) struct Named {
+    /// Its chain and key.
+    pub key: Arc<CertifiedKey>,
     names: Vec<String>,
     /// It is shown with this or not at all.
     staple: Option<Arc<Staple>>,

@@ -35,6 +35,24 @@ pub enum Item<'a> {
         /// Members there are now; for plain subscriptions 1 or 0.
         weight: u32,
     },
+    /// Interest of other servers that came over the sender's links changed. Counts as an interest
+    /// change.
+    Links {
+        /// Whose subjects.
+        account: AccountId,
+        /// Subject or pattern.
+        pattern: &'a [u8],
+        /// Queue group.
+        queue: Option<&'a [u8]>,
+        /// Hash of the name of the cluster whose interest it is; 0 without one.
+        cluster: u64,
+        /// The interest is that of a hub.
+        from_hub: bool,
+        /// Members there are now; for plain interest how many links have it.
+        weight: u32,
+    },
+    /// The message that follows came over a link from the cluster with that hash of its name.
+    FromCluster(u64),
     /// Counts as an interest change and is none: once it is acknowledged, all that was said before
     /// it has been carried out.
     Mark,
@@ -157,6 +175,8 @@ const ABOUT: u8 = 7;
 const TRACED: u8 = 8;
 const SHOWN: u8 = 9;
 const UNDELIVERED: u8 = 6;
+const LINKS: u8 = 10;
+const FROM_CLUSTER: u8 = 11;
 
 /// What stands in front of a message: one fixed piece, written and read at once.
 struct MessageHead {
@@ -287,6 +307,32 @@ impl Batch {
         if let Some(queue) = queue {
             self.field(queue);
         }
+    }
+
+    /// Appends a change of what links want, see [`Item::Links`].
+    pub fn links(
+        &mut self,
+        account: AccountId,
+        (pattern, queue): (&[u8], Option<&[u8]>),
+        (cluster, from_hub): (u64, bool),
+        weight: u32,
+    ) {
+        self.bytes.push(LINKS);
+        self.u32(account.0);
+        self.u32(weight);
+        self.bytes.extend_from_slice(&cluster.to_ne_bytes());
+        self.bytes.push(u8::from(from_hub));
+        self.field(pattern);
+        self.bytes.push(u8::from(queue.is_some()));
+        if let Some(queue) = queue {
+            self.field(queue);
+        }
+    }
+
+    /// Appends where the message that follows came from.
+    pub fn from_cluster(&mut self, cluster: u64) {
+        self.bytes.push(FROM_CLUSTER);
+        self.bytes.extend_from_slice(&cluster.to_ne_bytes());
     }
 
     /// Appends what is to be known of the publisher of the message that follows.
@@ -484,6 +530,23 @@ impl<'a> Iterator for Items<'a> {
                     weight,
                 }
             }
+            LINKS => {
+                let account = AccountId(reader.u32());
+                let weight = reader.u32();
+                let cluster = reader.u64();
+                let from_hub = reader.u8() == 1;
+                let pattern = reader.field();
+                let queue = (reader.u8() == 1).then(|| reader.field());
+                Item::Links {
+                    account,
+                    pattern,
+                    queue,
+                    cluster,
+                    from_hub,
+                    weight,
+                }
+            }
+            FROM_CLUSTER => Item::FromCluster(reader.u64()),
             MARK => Item::Mark,
             ABOUT => Item::About(reader.field()),
             TRACED => Item::Traced(reader.field()),

@@ -79,6 +79,20 @@ impl Peers {
         }
     }
 
+    /// Tells all others of a change of what links want, see [`Batch::links`].
+    pub fn broadcast_links(
+        &mut self,
+        account: AccountId,
+        what: (&[u8], Option<&[u8]>),
+        origin: (u64, bool),
+        weight: u32,
+    ) {
+        for shard in self.others() {
+            self.outgoing(shard).links(account, what, origin, weight);
+        }
+        self.interest_sent += 1;
+    }
+
     /// Wakes those shards, for what they were told before, too.
     pub fn prod(&mut self, shards: u64) {
         for shard in self.others().filter(|it| shards & 1 << it.0 != 0) {

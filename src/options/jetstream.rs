@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use crate::jetstream::api::response::AccountLimits as JetStreamAccountLimits;
+pub use crate::jetstream::limits::AccountTiers;
 use crate::jetstream::limits::DEFAULT_MAX_CONSUMERS;
 
 /// JetStream of the server.
@@ -43,8 +44,8 @@ pub struct JetStreamOptions {
     pub max_buffered_size: u64,
     /// Requests that may wait (JS-9).
     pub request_queue_limit: usize,
-    /// Requests that only ask and may wait (JS-9).
-    pub info_queue_limit: usize,
+    /// Requests that only ask and may wait; as many as of the others if `None` (JS-9).
+    pub info_queue_limit: Option<usize>,
     /// Accounts without JetStream use that of a domain behind a leaf node.
     pub default_domains: BTreeMap<String, String>,
 }
@@ -73,7 +74,7 @@ impl Default for JetStreamOptions {
             max_buffered_msgs: 0,
             max_buffered_size: 0,
             request_queue_limit: QUEUE_LIMIT,
-            info_queue_limit: QUEUE_LIMIT,
+            info_queue_limit: None,
             default_domains: BTreeMap::new(),
         }
     }

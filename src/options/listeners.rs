@@ -36,8 +36,59 @@ pub struct TlsOptions {
     pub pinned_certs: Vec<String>,
     /// Who speaks first (CORE-83).
     pub handshake_first: HandshakeFirst,
-    /// Whether revocation of peers' certificates is asked for (CORE-89).
-    pub ocsp_peer: bool,
+    /// Whether and how it is asked if certificates of peers were revoked (CORE-89).
+    pub ocsp_peer: Option<OcspPeerOptions>,
+}
+
+/// `ocsp_peer` (CORE-89).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OcspPeerOptions {
+    /// Time a responder has for its answer.
+    pub timeout: Duration,
+    /// How far clocks may differ.
+    pub clock_skew: Duration,
+    /// How long an answer holds that does not say.
+    pub lifetime: Duration,
+    /// Nobody is refused.
+    pub warn_only: bool,
+    /// Certificates that the responder does not know are good.
+    pub unknown_is_good: bool,
+    /// So are those that no responder says anything of, unless one was known to be revoked.
+    pub allow_unreachable: bool,
+}
+
+impl Default for OcspPeerOptions {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(2),
+            clock_skew: Duration::from_secs(30),
+            lifetime: Duration::from_secs(3600),
+            warn_only: false,
+            unknown_is_good: false,
+            allow_unreachable: false,
+        }
+    }
+}
+
+/// `ocsp_cache`: what responders said of peers' certificates (CORE-89).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OcspCacheOptions {
+    /// Folder it is kept in; nothing is remembered where `None`.
+    pub folder: Option<PathBuf>,
+    /// A revocation is remembered even after its time.
+    pub preserve_revoked: bool,
+    /// Between two looks whether it must be written.
+    pub save_interval: Duration,
+}
+
+impl Default for OcspCacheOptions {
+    fn default() -> Self {
+        Self {
+            folder: Some("_rc_".into()),
+            preserve_revoked: false,
+            save_interval: Duration::from_secs(300),
+        }
+    }
 }
 
 /// `handshake_first` (CORE-83).

@@ -198,7 +198,7 @@ impl<'a> JsonReader<'a> {
         }
     }
 
-    fn null(&mut self) -> Result<bool, JsonError> {
+    pub(super) fn null(&mut self) -> Result<bool, JsonError> {
         match self.peek() {
             Some(b'n') => self.literal(b"null").map(|()| true),
             _ => Ok(false),

@@ -10,6 +10,7 @@ pub mod error_text;
 pub mod headers;
 pub mod info;
 pub mod json;
+pub mod leaf;
 pub mod log_prefix;
 pub mod op;
 pub mod parser;

@@ -255,14 +255,15 @@ fn any_op_with_arguments<'a>(
     Ok(Progress::Op { op, used })
 }
 
-struct ArgumentLine<'a> {
-    args: &'a [u8],
+/// Arguments of a control line, and what comes after it.
+pub(super) struct ArgumentLine<'a> {
+    pub(super) args: &'a [u8],
     /// What follows the line feed.
-    after: &'a [u8],
+    pub(super) after: &'a [u8],
 }
 
 /// The arguments after a verb; `None` while their line is not whole.
-fn argument_line(
+pub(super) fn argument_line(
     rest: &[u8],
     max_control_line: usize,
 ) -> Result<Option<ArgumentLine<'_>>, ProtocolError> {

@@ -4,6 +4,7 @@ use hashbrown::HashTable;
 
 use super::entry::{Entry, Group};
 use super::interest::{Handler, Member};
+use super::links::LinkMember;
 use crate::ids::ShardId;
 
 /// Groups of a list up to which a search by name is a scan.
@@ -26,6 +27,8 @@ pub struct Delivery {
     pub remote_plain: u64,
     /// Parts of the server that take it.
     pub handlers: Vec<Handler>,
+    /// Links of this shard with plain interest; one may stand here several times.
+    pub links: Vec<Member>,
 }
 
 /// One queue group a subject leads to.
@@ -39,6 +42,10 @@ pub struct QueueDelivery {
     pub remote: Vec<(ShardId, u32)>,
     /// Members here and on other shards.
     pub total_weight: u32,
+    /// Links of this shard with members, asked where no other member can take a message.
+    pub links: Vec<LinkMember>,
+    /// Other shards with such links, and their weight. Each shard once.
+    pub remote_links: Vec<(ShardId, u32)>,
     hash: u64,
 }
 
@@ -50,13 +57,18 @@ impl Delivery {
             && self.queues.is_empty()
             && self.remote_plain == 0
             && self.handlers.is_empty()
+            && self.links.is_empty()
     }
 
     /// Its one receiver, where that is a plain subscription here.
     #[inline]
     pub fn only(&self) -> Option<Member> {
         match self.plain[..] {
-            [member] if self.queues.is_empty() && self.remote_plain == 0 => Some(member),
+            [member]
+                if self.queues.is_empty() && self.remote_plain == 0 && self.links.is_empty() =>
+            {
+                Some(member)
+            }
             _ => None,
         }
     }
@@ -67,12 +79,13 @@ impl Delivery {
             + self.queues.len() as u64
             + u64::from(self.remote_plain.count_ones())
             + self.handlers.len() as u64
+            + self.links.len() as u64
     }
 
     /// Bytes its buffers take.
     pub(super) fn held_bytes(&self) -> usize {
         let groups = self.queues.iter().map(QueueDelivery::held_bytes);
-        size_of::<Member>() * self.plain.capacity()
+        size_of::<Member>() * (self.plain.capacity() + self.links.capacity())
             + size_of::<Handler>() * self.handlers.capacity()
             + size_of::<QueueDelivery>() * (self.queues.capacity() - self.queues.len())
             + groups.sum::<usize>()
@@ -84,7 +97,8 @@ impl QueueDelivery {
         size_of::<Self>()
             + self.name.capacity()
             + size_of::<Member>() * self.local.capacity()
-            + size_of::<(ShardId, u32)>() * self.remote.capacity()
+            + size_of::<(ShardId, u32)>() * (self.remote.capacity() + self.remote_links.capacity())
+            + size_of::<LinkMember>() * self.links.capacity()
     }
 }
 
@@ -95,11 +109,13 @@ pub(super) fn needed_bytes<'a>(entries: impl Iterator<Item = &'a Entry>) -> usiz
             + group.name.len()
             + size_of::<Member>() * group.local.len()
             + size_of::<(ShardId, u32)>() * group.remote.len()
+            + size_of::<LinkMember>() * group.links.as_ref().map_or(0, |it| it.local.len())
     };
     entries
         .map(|entry| {
             let groups = entry.groups().iter().map(group);
-            size_of::<Member>() * entry.plain.len() + groups.sum::<usize>()
+            let links = entry.links.as_ref().map_or(0, |it| it.local.len());
+            size_of::<Member>() * (entry.plain.len() + links) + groups.sum::<usize>()
         })
         .sum()
 }
@@ -138,12 +154,17 @@ impl Gatherer {
             group.local.clear();
             shrink(&mut group.local, 0);
             group.remote.clear();
+            group.links.clear();
+            shrink(&mut group.links, 0);
+            group.remote_links.clear();
             group.name.clear();
             self.spare.push(group);
         }
         shrink(&mut list.queues, 0);
         list.remote_plain = 0;
         list.handlers.clear();
+        list.links.clear();
+        shrink(&mut list.links, 0);
         self.by_name.clear();
     }
 
@@ -151,6 +172,10 @@ impl Gatherer {
         list.plain.extend_from_slice(&entry.plain);
         list.remote_plain |= entry.remote_plain;
         list.handlers.extend_from_slice(&entry.handlers);
+        if let Some(links) = &entry.links {
+            list.links.extend(links.local.iter().map(|it| it.member));
+            list.remote_plain |= links.shards();
+        }
         // Within an entry each name stands once: only earlier entries' groups can be the same.
         let earlier = list.queues.len();
         if earlier == 0 {
@@ -200,6 +225,17 @@ impl QueueDelivery {
             }
         }
         self.total_weight = self.total_weight.saturating_add(weight);
+        let Some(links) = &group.links else {
+            return;
+        };
+        self.links.extend_from_slice(&links.local);
+        for it in &links.remote {
+            let known = &mut self.remote_links;
+            match known.iter_mut().find(|(shard, _)| *shard == it.shard) {
+                Some((_, sum)) => *sum = sum.saturating_add(it.weight),
+                None => known.push((it.shard, it.weight)),
+            }
+        }
     }
 }
 

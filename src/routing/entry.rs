@@ -4,6 +4,7 @@ use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::interest::{Handler, Member};
+use super::links::Links;
 use crate::ids::ShardId;
 
 /// Groups of one pattern up to which a search by name is a scan. A client may put a queue name
@@ -22,6 +23,8 @@ pub struct Entry {
     pub remote_plain: u64,
     /// Parts of the server that take what is published. Mostly none, and then a pointer.
     pub handlers: Box<[Handler]>,
+    /// Links to other servers with plain interest. Mostly none, and then a pointer.
+    pub links: Option<Box<Links>>,
     /// Queue groups with a member anywhere, each name once.
     groups: Vec<Group>,
     /// Places in `groups` by name, if they are more than [`GROUPS_SCANNED`].
@@ -39,11 +42,13 @@ pub struct Group {
     pub local: Members,
     /// Members on other shards, and how many. Each shard once, none with 0.
     pub remote: Vec<(ShardId, u32)>,
+    /// Links to other servers with members. Mostly none, and then a pointer.
+    pub links: Option<Box<Links>>,
 }
 
 impl Group {
     fn is_empty(&self) -> bool {
-        self.local.is_empty() && self.remote.is_empty()
+        self.local.is_empty() && self.remote.is_empty() && self.links.is_none()
     }
 }
 
@@ -54,6 +59,7 @@ impl Entry {
             && self.groups.is_empty()
             && self.remote_plain == 0
             && self.handlers.is_empty()
+            && self.links.is_none()
     }
 
     /// Do other shards see plain interest, whatever subscriptions there are?
@@ -80,6 +86,7 @@ impl Entry {
                 hash,
                 local: Members::new(),
                 remote: Vec::new(),
+                links: None,
             });
             self.index_last();
             self.groups.len() - 1

@@ -1,7 +1,8 @@
 //! Who receives what: a shard's own subscriptions, and what the other shards told it of theirs.
 
 use super::delivery_list::{Gatherer, needed_bytes};
-use super::entry::Members;
+use super::entry::{Entry, Group, Members};
+use super::links::{LinkMember, Links, Origin, Reach, RemoteLinks};
 use super::match_cache::MatchCache;
 use super::subject;
 use super::trie::{NodeId, Trie};
@@ -274,6 +275,99 @@ impl Interest {
         }
     }
 
+    /// Sets what a link of this shard wants; a weight of 0 is nothing. The pattern is valid. Gives
+    /// what this shard's links of that origin wanted before, and want now.
+    pub fn set_link(
+        &mut self,
+        pattern: &[u8],
+        queue: Option<&[u8]>,
+        link: LinkMember,
+    ) -> (u32, u32) {
+        let mut weights = (0, 0);
+        self.change_links(pattern, queue, link.weight > 0, |links| {
+            weights.0 = links.local_weight(link.origin);
+            let changed = links.set_local(link);
+            weights.1 = links.local_weight(link.origin);
+            changed
+        });
+        weights
+    }
+
+    /// Notes what another shard said of the links of one origin that it has; a weight of 0 is none.
+    pub fn set_remote_links(
+        &mut self,
+        shard: ShardId,
+        pattern: &[u8],
+        queue: Option<&[u8]>,
+        (origin, weight): (Origin, u32),
+    ) {
+        self.change_links(pattern, queue, weight > 0, |links| {
+            links.set_remote(RemoteLinks {
+                shard,
+                origin,
+                weight,
+            })
+        });
+    }
+
+    fn change_links(
+        &mut self,
+        pattern: &[u8],
+        queue: Option<&[u8]>,
+        adds: bool,
+        change: impl FnOnce(&mut Links) -> bool,
+    ) {
+        let node = match adds {
+            true => self.trie.insert(pattern),
+            false => match self.trie.find(pattern) {
+                Some(node) => node,
+                None => return,
+            },
+        };
+        let entry = self.trie.entry(node);
+        let place = match queue {
+            None => &mut entry.links,
+            Some(name) => {
+                let hash = self.hasher.hash_one(name);
+                &mut entry.group_or_new(hash, name).links
+            }
+        };
+        let mut links = place.take().unwrap_or_default();
+        let changed = change(&mut links);
+        *place = (!links.is_empty()).then_some(links);
+        if changed {
+            self.changed(pattern);
+        }
+        if !adds {
+            self.tidy(node, queue);
+        }
+    }
+
+    /// Who is interested in a pattern, or in one of its queue groups, as far as links must know.
+    pub fn reach(&mut self, pattern: &[u8], queue: Option<&[u8]>) -> Reach {
+        let Some(node) = self.trie.find(pattern) else {
+            return Reach::default();
+        };
+        let entry = self.trie.entry(node);
+        match queue {
+            None => plain_reach(entry),
+            Some(name) => {
+                let group = entry.group(self.hasher.hash_one(name), name);
+                group.map_or_else(Reach::default, |it| group_reach(it))
+            }
+        }
+    }
+
+    /// [`Interest::reach`] of everything there is, in no order.
+    pub fn each_reach(&self, mut visit: impl FnMut(&[u8], Option<&[u8]>, Reach)) {
+        self.trie.each(|pattern, entry| {
+            visit(pattern, None, plain_reach(entry));
+            for group in entry.groups() {
+                visit(pattern, Some(&group.name), group_reach(group));
+            }
+        });
+    }
+
     /// Everybody a published subject leads to. Wildcard characters in it are literals; one with
     /// an empty token leads to nobody.
     pub fn lookup(&mut self, subject: &[u8]) -> &Delivery {
@@ -347,7 +441,8 @@ impl Interest {
         match queue {
             None => {
                 let taken = entry.handlers.iter().any(|it| it.is_announced());
-                !entry.plain.is_empty() || entry.remote_plain != 0 || taken
+                let linked = entry.links.is_some();
+                !entry.plain.is_empty() || entry.remote_plain != 0 || linked || taken
             }
             Some(name) => entry.group(self.hasher.hash_one(name), name).is_some(),
         }
@@ -376,6 +471,22 @@ impl Interest {
             self.trie.entry(node).tidy_group(hash, name);
         }
         self.trie.prune(node);
+    }
+}
+
+fn plain_reach(entry: &Entry) -> Reach {
+    let own = !entry.plain.is_empty() || entry.remote_plain != 0 || !entry.handlers.is_empty();
+    Reach {
+        own: u32::from(own),
+        links: entry.links.as_deref().cloned().unwrap_or_default(),
+    }
+}
+
+fn group_reach(group: &Group) -> Reach {
+    let remote = group.remote.iter().map(|&(_, weight)| weight);
+    Reach {
+        own: remote.fold(group.local.len() as u32, u32::saturating_add),
+        links: group.links.as_deref().cloned().unwrap_or_default(),
     }
 }
 

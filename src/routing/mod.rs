@@ -3,6 +3,7 @@
 mod delivery_list;
 mod entry;
 pub mod interest;
+pub mod links;
 pub mod match_cache;
 pub mod queue_group;
 pub mod subject;

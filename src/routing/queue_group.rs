@@ -48,6 +48,25 @@ impl QueueDelivery {
         from.iter().chain(before).copied()
     }
 
+    /// Another shard with links that have members, by a random number; those in the mask `tried`
+    /// have been asked in vain.
+    pub fn next_link_shard(&self, random: u64, tried: u64) -> Option<ShardId> {
+        let open = || {
+            self.remote_links
+                .iter()
+                .filter(|(shard, _)| open(tried, *shard))
+        };
+        let total: u64 = open().map(|&(_, weight)| u64::from(weight)).sum();
+        let mut at = random.checked_rem(total)?;
+        for &(shard, weight) in open() {
+            match at.checked_sub(u64::from(weight)) {
+                Some(rest) => at = rest,
+                None => return Some(shard),
+            }
+        }
+        None
+    }
+
     /// A shard to ask when nobody here could take the message.
     pub fn next_remote(&self, tried: u64) -> Option<ShardId> {
         let mut shards = self.remote.iter().map(|&(shard, _)| shard);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::figures::Shards;
 use super::lame_duck::{self, LameDuck};
+use super::peers::PeerJudges;
 use super::reload::{ReloadError, Reloader};
 use crate::io::Socket;
 use crate::io::executor::ShardThread;
@@ -27,8 +28,10 @@ pub struct ServerHandle {
     pub(super) threads: Vec<ShardThread>,
     pub(super) reloader: Arc<Reloader>,
     pub(super) monitor: Option<Monitor>,
+    pub(super) judges: Option<Arc<PeerJudges>>,
     pub(super) client_address: SocketAddr,
     pub(super) websocket_address: Option<SocketAddr>,
+    pub(super) leaf_address: Option<SocketAddr>,
     pub(super) monitor_address: Option<SocketAddr>,
     pub(super) lame_duck: LameDuck,
 }
@@ -92,6 +95,11 @@ impl Shared {
         self.ending.notify_all();
     }
 
+    /// Has the end begun?
+    pub(super) fn has_ended(&self) -> bool {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn wait(&self) {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.ending.wait_while(ended, |ended| !*ended));
@@ -107,6 +115,11 @@ impl ServerHandle {
     /// Address WebSocket clients connect to, if they can.
     pub fn websocket_address(&self) -> Option<SocketAddr> {
         self.websocket_address
+    }
+
+    /// Address leaf nodes connect to, if they can.
+    pub fn leaf_address(&self) -> Option<SocketAddr> {
+        self.leaf_address
     }
 
     /// Address of the monitoring endpoints, if they are on.
@@ -166,6 +179,9 @@ impl Drop for ServerHandle {
         self.shared.end();
         for thread in self.threads.drain(..) {
             thread.join();
+        }
+        if let Some(judges) = &self.judges {
+            judges.save();
         }
     }
 }

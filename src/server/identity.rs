@@ -50,12 +50,18 @@ pub(super) fn info(
     port: u16,
 ) -> ServerInfo {
     let server_id = keys.signing.public_key();
+    let server_name = options.server_name.clone();
+    let server_name = server_name.unwrap_or_else(|| server_id.clone());
+    let cluster = match &options.cluster_name {
+        Some(name) => name.clone(),
+        // Hubs tell their leaf nodes apart by their clusters: one alone is its own.
+        None if !options.leafnodes.remotes.is_empty() => server_name.clone(),
+        None => String::new(),
+    };
     let mut info = ServerInfo {
-        server_name: options
-            .server_name
-            .clone()
-            .unwrap_or_else(|| server_id.clone()),
+        server_name,
         server_id,
+        cluster,
         version: COMPATIBLE_VERSION.into(),
         proto: 1,
         git_commit: COMMIT.into(),
@@ -81,6 +87,7 @@ pub(super) fn update(
         None => (options.host.clone(), port),
     };
     info.jetstream = options.jetstream.enabled;
+    info.domain = options.jetstream.domain.clone().unwrap_or_default();
     info.auth_required = authenticator.required();
     info.tls_required = options.tls.is_some() && !options.allow_non_tls;
     info.tls_available = options.tls.is_some() && options.allow_non_tls;

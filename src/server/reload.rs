@@ -15,10 +15,12 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::handle::Shared;
+use super::jetstream::folder::StoreFolder;
+use super::jetstream::recovery;
 use super::operator::{Logins, OperatorError, Vouched, view};
 use super::stapling::{Stapled, Watch};
 use super::transports::Doors;
-use super::{identity, shards, start};
+use super::{identity, leafnodes, shards, start};
 use crate::accounts::registry::Accounts;
 use crate::auth::jwt::trust::AccountRefused;
 use crate::ids::{AccountId, ConnectionId};
@@ -33,6 +35,7 @@ use crate::options::Options;
 use crate::protocol::info::ServerInfo;
 use crate::shard::control::{Control, NewSettings};
 use crate::shard::identity::ServerIdentity;
+use crate::shard::leaf::settings::LeafSettings;
 use crate::shard::report::{ConnectionQuery, Figures, Query};
 use crate::shard::settings::Settings;
 
@@ -85,6 +88,8 @@ pub struct Reloader {
     current: Mutex<Current>,
     /// What monitoring shows.
     facts: Arc<CurrentFacts>,
+    /// Where streams are kept.
+    folder: Option<Arc<StoreFolder>>,
     /// The port clients connect to.
     port: u16,
     /// Where WebSocket clients connect.
@@ -111,6 +116,7 @@ impl Reloader {
         port: u16,
         websocket: Option<SocketAddr>,
         vouched: Vouched,
+        folder: Option<Arc<StoreFolder>>,
     ) -> Self {
         let options = Arc::clone(&facts.now().options);
         Self {
@@ -122,6 +128,7 @@ impl Reloader {
                 watches: Vec::new(),
             }),
             facts,
+            folder,
             port,
             websocket,
             reloads: AtomicU64::new(0),
@@ -137,6 +144,11 @@ impl Reloader {
     /// What the server says of itself in INFO.
     pub(super) fn info(&self) -> Arc<ServerInfo> {
         Arc::clone(&self.lock().settings.info)
+    }
+
+    /// The options in force.
+    pub(super) fn options(&self) -> Arc<Options> {
+        Arc::clone(&self.lock().options)
     }
 
     /// The server as its answers and events name it.
@@ -267,16 +279,25 @@ impl Reloader {
             .iter()
             .filter_map(|key| before.find(key).or_else(|| accounts.find(key)));
         let ids: Arc<[AccountId]> = ids.collect();
-        let doors = Doors::unchanged(&current.settings);
+        let Ok(leaf) = leafnodes::settings(&options, &accounts, current.settings.leaf.port) else {
+            log::error!("Accounts not updated: a leaf node's user is of none of them");
+            return outcome;
+        };
+        let doors = (Doors::unchanged(&current.settings), leaf);
         let settings = self.settings(&current, &options, accounts, logins, doors);
         if self.hand_over(&settings, Some(ids)).is_err() {
             return outcome; // the server ends
         }
+        let facts = self.facts.now();
+        let (mut times, now) = (facts.token_times.as_ref().clone(), shards::wall_time());
+        times.extend(changed.iter().map(|key| ((*key).to_owned(), now)));
         self.facts.replace(ServerFacts {
             accounts: Arc::clone(&settings.accounts),
             trusted: vouched.accounts(),
-            ..ServerFacts::clone(&self.facts.now())
+            token_times: Arc::new(times),
+            ..ServerFacts::clone(&facts)
         });
+        self.restore_streams(&before, &settings.accounts);
         current.settings = settings;
         current.vouched = vouched;
         for key in changed {
@@ -324,10 +345,12 @@ impl Reloader {
         let mut doors = Doors::new(&options, self.websocket)?;
         let stapled = std::mem::take(&mut doors.stapled);
         changes.certificates(
-            current.settings.transports.chains(),
-            doors.transports.chains(),
+            current.settings.transports.certificates(),
+            doors.transports.certificates(),
         );
-        let settings = self.settings(current, &options, accounts, logins, doors);
+        let leaf = leafnodes::settings(&options, &accounts, current.settings.leaf.port)
+            .map_err(OperatorError::from)?;
+        let settings = self.settings(current, &options, accounts, logins, (doors, leaf));
         let program = self.program.get();
         let log = program
             .filter(|_| changes.log)
@@ -362,6 +385,7 @@ impl Reloader {
             config_load: shards::wall_time(),
             ..ServerFacts::clone(&self.facts.now())
         });
+        self.restore_streams(&current.settings.accounts, &settings.accounts);
         *current = Current {
             options,
             settings,
@@ -380,7 +404,7 @@ impl Reloader {
         options: &Options,
         accounts: Accounts,
         logins: Logins,
-        doors: Doors,
+        doors: (Doors, LeafSettings),
     ) -> Arc<Settings> {
         let mut info = (*current.settings.info).clone();
         identity::update(&mut info, options, &logins.client, self.port);
@@ -393,6 +417,22 @@ impl Reloader {
             logins,
             doors,
         ))
+    }
+
+    /// Restores the streams of accounts that were not known `before`.
+    fn restore_streams(&self, before: &Accounts, accounts: &Accounts) {
+        let Some(folder) = &self.folder else {
+            return;
+        };
+        let facts = self.facts.now();
+        let posts = &self.shared.shards.0;
+        let missing = recovery::late(folder, (before, accounts), posts, &facts.unrecovered);
+        if let Some(missing) = missing {
+            self.facts.replace(ServerFacts {
+                unrecovered: missing.into(),
+                ..ServerFacts::clone(&facts)
+            });
+        }
     }
 
     /// Gives the settings to the shards; returns when all run under them.

@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use super::check_store::check_store;
 use super::identity::{self, COMMIT};
@@ -83,7 +85,7 @@ fn run(signals: SignalWatch, configured: &Configured) -> ExitCode {
     let code = match start(configured, &log) {
         Ok(started) => {
             serve(signals, &started, log.clone());
-            drop(started);
+            started.end();
             log::info!("{}", banner::EXITING);
             ExitCode::SUCCESS
         }
@@ -108,10 +110,17 @@ struct Started {
     ports_file: Arc<Mutex<Option<PortsFile>>>,
 }
 
-impl Drop for Started {
-    fn drop(&mut self) {
+impl Started {
+    /// Waits for the end of everything. The thread of signals may be about to let go of the server:
+    /// the program must not end while that one waits for the shards.
+    fn end(self) {
         // Now, though a reload may still hold it.
         drop(lock(&self.ports_file).take());
+        let mut server = self.server;
+        while let Err(shared) = Arc::try_unwrap(server).map(drop) {
+            server = shared;
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 

@@ -289,7 +289,8 @@ fn ask(agent: &ureq::Agent, responder: &str, question: &[u8]) -> Result<Vec<u8>,
     })
 }
 
-fn tls_config() -> TlsConfig {
+/// Whom responders and others are asked with over HTTPS: those whom the system trusts.
+pub(super) fn tls_config() -> TlsConfig {
     let system = rustls_native_certs::load_native_certs().certs;
     let roots: Vec<_> = system
         .iter()

@@ -12,6 +12,7 @@ use super::lame_duck::LameDuck;
 use super::operator::{
     ClaimsService, Fetches, Logins, OperatorError, Source, Updates, Vouched, Waiting, view,
 };
+use super::peers::{PeerChecks, PeerJudges};
 use super::reload::Reloader;
 use super::system::callout::CalloutService;
 use super::system::envelope::Envelope;
@@ -19,7 +20,7 @@ use super::system::requests::Requests;
 use super::system::services::{self, Service};
 use super::system::traces::Traces;
 use super::transports::{Doors, listen_websocket};
-use super::{identity, shards};
+use super::{identity, leafnodes, remotes, shards};
 use crate::accounts::registry::Accounts;
 use crate::ids::{Listener, SYSTEM_ACCOUNT};
 use crate::io::probe::{self, ProbeError};
@@ -35,6 +36,7 @@ use crate::protocol::info::ServerInfo;
 use crate::shard::budget::output_share;
 use crate::shard::identity::{ServerIdentity, Told};
 use crate::shard::jetstream::disk::Stores;
+use crate::shard::leaf::settings::LeafSettings;
 use crate::shard::rates::RateTable;
 use crate::shard::settings::Settings;
 
@@ -185,7 +187,15 @@ impl Builder {
 
 fn start(options: Options) -> Result<ServerHandle, StartError> {
     check(&options)?;
-    let (vouched, source) = Vouched::new(&options)?;
+    let folder = match options.jetstream.enabled {
+        true => StoreFolder::new(&options.jetstream).map(Arc::new).map(Some),
+        false => Ok(None),
+    };
+    let folder = folder.map_err(|cause| StartError::Shard { shard: 0, cause })?;
+    let (mut vouched, source) = Vouched::new(&options)?;
+    if let Some(folder) = &folder {
+        vouched.load_those(&folder.accounts(), &source);
+    }
     let (accounts, logins) = view(&Accounts::default(), &options, &vouched)?;
     let accounts = Arc::new(accounts);
     let cpus = executor::allowed_cpus();
@@ -203,6 +213,8 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     let (listener, client_address) = listen(&options.host, options.port)?;
     let websocket = listen_websocket(&options)?;
     let websocket_address = websocket.as_ref().map(|(_, address)| *address);
+    let leaf = leafnodes::listen_leafnodes(&options.leafnodes)?;
+    let leaf_address = leaf.as_ref().map(|(_, address)| *address);
     let mut doors = Doors::new(&options, websocket_address)?;
     let stapled = std::mem::take(&mut doors.stapled);
     let keys = Arc::new(identity::ServerKeys::new());
@@ -212,11 +224,9 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         &logins.client,
         client_address.port(),
     ));
-    let folder = match options.jetstream.enabled {
-        true => StoreFolder::new(&options.jetstream).map(Arc::new).map(Some),
-        false => Ok(None),
-    };
-    let folder = folder.map_err(|cause| StartError::Shard { shard: 0, cause })?;
+    let leaf_port = leaf_address.map_or(0, |it| it.port());
+    let leaf_settings =
+        leafnodes::settings(&options, &accounts, leaf_port).map_err(OperatorError::from)?;
     let mut settings = settings(
         None,
         &options,
@@ -224,17 +234,18 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         Arc::clone(&info),
         accounts,
         logins,
-        doors,
+        (doors, leaf_settings),
     );
     let stores = folder.clone().map(|it| it as Arc<dyn Stores>);
-    settings.jetstream = super::jetstream::settings::of(&options, &settings.accounts, stores);
+    settings.jetstream = super::jetstream::settings::of(&options, &settings.accounts, stores, None);
     let settings = Arc::new(settings);
     let (to_services, messages) = services::queue();
     let (posts, ends) = shards::wire(shards, options.client.max_connections, to_services)
         .map_err(|cause| StartError::Shard { shard: 0, cause })?;
-    if let Some(folder) = &folder {
-        recovery::run(folder, &settings.accounts, &posts);
-    }
+    let unrecovered = match &folder {
+        Some(folder) => recovery::run(folder, &settings.accounts, &posts),
+        None => Vec::new(),
+    };
     let lame_duck = LameDuck {
         duration: options.lame_duck_duration,
         grace: options.lame_duck_grace_period,
@@ -247,10 +258,14 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         options: Arc::new(options),
         accounts: Arc::clone(&settings.accounts),
         trusted: vouched.accounts(),
+        token_times: Arc::default(),
         transports: Arc::clone(&settings.transports),
+        peer_cache: Arc::default(),
         http_port: monitor.as_ref().map_or(0, |(_, address)| address.port()),
+        leaf_port,
         shards,
         feature_flags,
+        unrecovered: unrecovered.into(),
         start,
         config_load: start,
     }));
@@ -264,12 +279,15 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
             client_address.port(),
             websocket_address,
             vouched,
+            folder,
         )),
         shared,
         threads: Vec::with_capacity(shards),
         monitor: None,
+        judges: None,
         client_address,
         websocket_address,
+        leaf_address,
         monitor_address: monitor.as_ref().map(|(_, address)| *address),
         lame_duck,
     };
@@ -285,14 +303,21 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     let envelope = Arc::new(Envelope::new(Arc::clone(&handle.reloader)));
     let mut services = operators_services(&settings, &answers, &handle);
     services.extend(own_services(&settings, source, &handle, &facts, &envelope));
-    let posts = handle.shared.shards.0.clone();
-    services.push(Box::new(CalloutService::new(keys, envelope, posts)));
+    let posts = || handle.shared.shards.0.clone();
+    let judges = PeerJudges::new(Arc::clone(&facts), Arc::clone(&envelope), posts());
+    services.push(Box::new(PeerChecks::new(Arc::clone(&judges))));
+    services.push(Box::new(CalloutService::new(keys, envelope, posts())));
+    handle.judges = Some(judges);
     if let Some(first) = handle.shared.shards.0.first() {
         services::start(services, messages, first)
             .map_err(|cause| StartError::Shard { shard: 0, cause })?;
     }
     let mut listeners = vec![(Listener::Client, listener)];
     listeners.extend(websocket.map(|(listener, _)| (Listener::WebSocket, listener)));
+    if let Some((listener, address)) = leaf {
+        log::info!("Listening for leafnode connections on {address}");
+        listeners.push((Listener::Leaf, listener));
+    }
     let epoch = Instant::now();
     for (shard, parts) in ends.into_iter().enumerate() {
         let cpu = pin.then(|| cpus[shard % cpus.len()]);
@@ -309,6 +334,8 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         .map_err(|cause| StartError::Shard { shard, cause })?;
         handle.threads.push(thread);
     }
+    remotes::solicit(&handle.reloader.options(), &handle.shared)
+        .map_err(|cause| StartError::Shard { shard: 0, cause })?;
     handle.shared.ready.store(true, Ordering::Release);
     handle.reloader.watch(stapled);
     Ok(handle)
@@ -380,21 +407,27 @@ pub(super) fn settings(
     info: Arc<ServerInfo>,
     accounts: Arc<Accounts>,
     logins: Logins,
-    doors: Doors,
+    (doors, leaf): (Doors, LeafSettings),
 ) -> Settings {
     let sequence = before.map_or_else(Arc::default, |it| it.identity.sequence());
     let told = Told {
-        cluster: options.cluster_name.as_deref(),
+        cluster: Some(info.cluster.as_str()).filter(|it| !it.is_empty()),
         tags: &options.tags,
         metadata: &options.metadata,
         feature_flags: &identity::feature_flags(options),
+        jetstream: options.jetstream.enabled,
+        domain: options.jetstream.domain.as_deref(),
     };
-    let jetstream = before.and_then(|it| it.jetstream.as_ref());
+    let jetstream = before.and_then(|it| it.jetstream.as_deref());
     let stores = jetstream.and_then(|it| it.stores.clone());
-    let jetstream = super::jetstream::settings::of(options, &accounts, stores);
+    let jetstream = super::jetstream::settings::of(options, &accounts, stores, jetstream);
     Settings {
         identity: ServerIdentity::new(&info, told, sequence),
         number: before.map_or(0, |it| it.number + 1),
+        leaf: LeafSettings {
+            cluster: info.cluster.clone(),
+            ..leaf
+        },
         info,
         output_share: options.memory_limit.map(|it| output_share(it, shards)),
         websocket_authenticator: logins.websocket,

@@ -89,6 +89,7 @@ impl Doors {
             allow_non_tls: options.allow_non_tls,
             proxy_protocol: options.proxy_protocol,
             websocket: settings,
+            leaf_tls: options.leafnodes.tls.as_ref().map(tls::load).transpose()?,
             monitoring: monitoring(options, staple)?,
         };
         Ok(Self {

@@ -65,6 +65,9 @@ impl Core {
             {
                 waiting -= bytes;
                 self.local.counters.slow_consumers += 1;
+                let link = self.local.connections.at(index);
+                let link = link.is_some_and(|it| it.leaf.is_some());
+                self.local.counters.slow_links += u64::from(link);
                 let text = format!(
                     "Slow Consumer Detected: {bytes} bytes pending, the most of all while the \
                      memory budget of this shard ({share} bytes) is used up"

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use data_encoding::BASE64;
+use rustls::pki_types::CertificateDer;
 use serde_json::{Map, Value, json};
 
-use crate::auth::authenticate::RefuseReason;
+use crate::auth::authenticate::{NotAdmitted, RefuseReason};
 use crate::auth::callout::Ask;
+use crate::auth::jwt::trust::Refused;
 use crate::auth::jwt::user::UserClaims;
 use crate::connection::connection::{Connection, Holds};
 use crate::ids::{AccountId, Slot};
@@ -44,10 +46,19 @@ impl Core {
         if !connection.holds.remove(Holds::VERIFY) || connection.closing() {
             return;
         }
-        let go_on = !connection.holds.any();
+        let (go_on, sought) = (!connection.holds.any(), connection.sought);
         let authenticator = settings.authenticator(connection.listener);
         let presented = credentials(connection, &settings, wall);
-        let user = answer.and_then(|claims| authenticator.answered(asked, claims, &presented));
+        let user = answer
+            .map_err(NotAdmitted::Refused)
+            .and_then(|claims| authenticator.answered(asked, claims, &presented));
+        // The service is asked again once the account is known: what it said is not kept.
+        let user = match user {
+            Err(NotAdmitted::Seek(key)) if !sought => return self.seek_account(slot, key),
+            Err(NotAdmitted::Seek(_)) => Err(Refused::NoAccount.why().to_owned()),
+            Err(NotAdmitted::Refused(why)) => Err(why),
+            Ok(user) => Ok(user),
+        };
         if go_on {
             self.local.ready.push(slot);
         }
@@ -55,7 +66,7 @@ impl Core {
             Ok(user) => self.let_in(slot, user),
             Err(why) => {
                 self.local.log(Level::Warn, slot.index, &why);
-                self.authentication_failed(slot.index, RefuseReason::Credentials);
+                self.authentication_failed_in(slot.index, asked, RefuseReason::Credentials);
             }
         }
     }
@@ -88,15 +99,23 @@ fn client_info(connection: &Connection) -> Value {
     Value::Object(info)
 }
 
-/// How it is encrypted, and with which certificates; `None` where it is not. Certificates are asked
-/// for only to be verified. Their chain is told as far as the client sent it: stock adds the
-/// authority.
+/// How it is encrypted, and by which ways its certificates lead to an authority; `None` where it is
+/// not. Certificates are asked for only to be verified.
 fn client_tls(connection: &Connection) -> Option<Value> {
-    let tls = connection.transport.as_ref().and_then(|it| it.tls())?;
+    let transport = connection.transport.as_ref()?;
+    let tls = transport.tls()?;
     let mut told = filled(&[("version", tls.version()), ("cipher", tls.cipher_suite())]);
-    let certificates: Vec<String> = tls.peer_certificates().iter().map(|it| pem(it)).collect();
-    if !certificates.is_empty() {
-        told.insert("verified_chains".into(), json!([certificates]));
+    let pems = |all: &[CertificateDer<'_>]| all.iter().map(|it| pem(it)).collect::<Vec<_>>();
+    let sent = tls.peer_certificates();
+    if !sent.is_empty() {
+        let settings = transport.tls_settings();
+        let chains = settings.map_or_else(Vec::new, |it| it.chains(sent));
+        if chains.is_empty() {
+            told.insert("certs".into(), json!(pems(sent)));
+        } else {
+            let chains: Vec<_> = chains.iter().map(|it| pems(it)).collect();
+            told.insert("verified_chains".into(), json!(chains));
+        }
     }
     Some(Value::Object(told))
 }

@@ -1,5 +1,7 @@
 //! The end of a connection, and what is due at a time.
 
+use std::sync::Arc;
+
 use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, NEVER, Phase};
 use crate::connection::held::Backlog;
@@ -23,8 +25,12 @@ impl Core {
             return;
         }
         let is_client = connection.is_client;
+        let is_leaf = connection.leaf.is_some();
         if is_client && self.local.settings.limits.max_closed_clients > 0 {
             self.remember(index, reason); // with its subscriptions, so before they go
+        }
+        if is_leaf {
+            self.leaf_closed(index);
         }
         self.drop_subscriptions(index);
         if let Some(slot) = self.local.connections.at(index).map(|it| it.slot) {
@@ -55,7 +61,10 @@ impl Core {
             }
         }
         // Closing already: an event that cannot be delivered to it must not close it again.
-        self.tell_disconnected(index, reason);
+        match is_leaf {
+            true => self.leaf_ended(index, reason),
+            false => self.tell_disconnected(index, reason),
+        }
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
@@ -227,12 +236,26 @@ impl Core {
     }
 
     /// A write did not end in time (CORE-62): a client is closed unless the configuration says to
-    /// go on with it (CORE-63).
+    /// go on with it (CORE-63). A link gets as much time again, unless the configuration says not
+    /// to: then it is plain that nothing moves.
     fn write_due(&mut self, index: u32) {
-        let (now, limits) = (self.local.now, &self.local.settings.limits);
-        let (deadline, policy) = (limits.write_deadline, limits.write_timeout);
+        let (now, settings) = (self.local.now, Arc::clone(&self.local.settings));
+        let limits = &settings.limits;
         let Some(connection) = self.local.connections.at(index) else {
             return;
+        };
+        let (deadline, retries) = match &connection.leaf {
+            None => (
+                limits.write_deadline,
+                limits.write_timeout == WriteTimeoutPolicy::Retry,
+            ),
+            Some(_) => (
+                settings
+                    .leaf
+                    .write_deadline
+                    .unwrap_or(limits.write_deadline),
+                !settings.leaf.closes_late && connection.late_since.is_none(),
+            ),
         };
         connection.deadlines.write = NEVER;
         if connection.closing() {
@@ -240,18 +263,20 @@ impl Core {
         }
         let pending = connection.outbound.pending();
         let first = connection.late_since.is_none();
-        if policy == WriteTimeoutPolicy::Retry {
+        let is_leaf = connection.leaf.is_some();
+        if retries {
             connection.deadlines.write = now + deadline;
             connection.late_since.get_or_insert(now - deadline);
         }
         if first {
             self.local.counters.slow_consumers += 1;
+            self.local.counters.slow_links += u64::from(is_leaf);
             let text = format!(
                 "Slow Consumer Detected: WriteDeadline of {deadline:?} exceeded with 1 chunks of {pending} total bytes."
             );
             self.local.log(Level::Info, index, &text);
         }
-        if policy != WriteTimeoutPolicy::Retry {
+        if !retries {
             self.close(index, CloseReason::SlowConsumerWriteDeadline);
         }
     }

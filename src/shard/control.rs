@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use crate::auth::authenticate::PasswordCheck;
 use crate::auth::jwt::user::UserClaims;
+use crate::connection::leaf::Solicited;
 use crate::ids::{AccountId, ConnectionId, Listener, PeerAddress, ShardId, Slot};
 use crate::io::wake::Waker;
 use crate::shard::events::ServerEvent;
 use crate::shard::internal::InternalAction;
 use crate::shard::jetstream::Command;
+use crate::shard::leaf::{LinkIdentity, LinkNews};
 use crate::shard::report::{Query, ShardReport};
 use crate::shard::requested::{ClientAction, ClientOutcome};
 use crate::shard::settings::Settings;
@@ -31,6 +33,32 @@ pub enum Control<S> {
         /// There are too many: greet it, say so, close.
         refused: bool,
     },
+    /// Take on this connection that we have made to another server. To shard 0, which hands it on.
+    Link {
+        /// The connection.
+        socket: S,
+        /// Its number; none until shard 0 has given it one.
+        cid: Option<ConnectionId>,
+        /// Its peer.
+        address: PeerAddress,
+        /// What to say.
+        with: Box<Solicited>,
+        /// Told what becomes of it.
+        news: Sender<LinkNews>,
+    },
+    /// A server has connected to another shard: an older link of it is to end.
+    LinkOpened {
+        /// Who it is.
+        identity: Box<LinkIdentity>,
+        /// The new link.
+        cid: ConnectionId,
+        /// Its shard, which waits to hear that this was done.
+        from: ShardId,
+        /// Its place there.
+        slot: Slot,
+    },
+    /// An older link of the server at this place has ended here, if there was one.
+    LinkReplaced(Slot),
     /// A password has been checked.
     Verified {
         /// Connection it belongs to.
@@ -51,6 +79,13 @@ pub enum Control<S> {
     },
     /// An account that a connection waits for has been looked for.
     Sought(Slot),
+    /// A peer's authorities have been asked (CORE-89).
+    PeerChecked {
+        /// Its connection.
+        slot: Slot,
+        /// Is it let in?
+        good: bool,
+    },
     /// The server acts as a client of itself. Only on shard 0.
     Internal(InternalAction),
     /// Another shard asks something about streams.

@@ -13,6 +13,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, Holds, NEVER};
+use crate::connection::leaf::Leaf;
 use crate::connection::registry::{Connections, Subscriptions};
 use crate::delivery::outbound::{Chunk, ChunkPool};
 use crate::ids::{AccountId, ConnectionId, Listener, PeerAddress, ShardId, Slot, SubscriptionId};
@@ -30,6 +31,7 @@ use crate::shard::internal::InternalSubscriptions;
 use crate::shard::jetstream::JetStream;
 use crate::shard::jetstream::pace::is_consumer;
 use crate::shard::lame_duck::GradualClose;
+use crate::shard::leaf::settings::lines_max;
 use crate::shard::message_trace::Trace;
 use crate::shard::report::Counters;
 use crate::shard::services::Services;
@@ -62,6 +64,11 @@ pub struct Local {
     pub(super) trace_mark: Option<(ShardId, Box<[u8]>)>,
     /// The subject under which the message that another shard brings next is seen.
     pub(super) shown: Option<(ShardId, Box<[u8]>)>,
+    /// The message in hand came over a link from the cluster with that hash of its name; 0 if it
+    /// did not.
+    pub(super) from_cluster: u64,
+    /// Messages that were looked at for links.
+    pub(super) link_stamp: u64,
     pub(super) traces_begun: u64,
     pub(super) peers: Peers,
     pub(super) claims: Claims,
@@ -133,6 +140,8 @@ impl Core {
                 trace: None,
                 trace_mark: None,
                 shown: None,
+                from_cluster: 0,
+                link_stamp: 0,
                 traces_begun: 0,
                 peers: Peers::new(id, shards),
                 claims: Claims::default(),
@@ -203,7 +212,10 @@ impl Core {
         let local = &mut self.local;
         let (now, wall) = (local.now, local.wall);
         let limits = Limits {
-            max_control_line: local.settings.limits.max_control_line,
+            max_control_line: match listener {
+                Listener::Leaf => lines_max(&local.settings),
+                _ => local.settings.limits.max_control_line,
+            },
             max_payload: local.settings.limits.max_payload,
             headers: false,
         };
@@ -219,6 +231,11 @@ impl Core {
             connection.transport = transport;
             connection.admitted = !refused;
             connection.is_client = false;
+            if listener == Listener::Leaf {
+                connection.admitted = false;
+                let leaf = Leaf::accepted(local.settings.leaf.isolate);
+                connection.leaf = Some(Box::new(leaf));
+            }
             connection
         });
         // Until it says who it is it is nobody's in particular.
@@ -263,7 +280,7 @@ impl Core {
                 true => local.dirty.pop_front(),
                 false => local.dirty.pop_back(),
             }?;
-            let (now, write_deadline) = (local.now, local.settings.limits.write_deadline);
+            let now = local.now;
             let Some(connection) = local.connections.at(index) else {
                 continue;
             };
@@ -287,7 +304,12 @@ impl Core {
             };
             if let Some(chunk) = chunk {
                 connection.progress_at = now;
-                connection.deadlines.write = now + write_deadline;
+                let usual = local.settings.limits.write_deadline;
+                connection.deadlines.write = now
+                    + match &connection.leaf {
+                        None => usual,
+                        Some(_) => local.settings.leaf.write_deadline.unwrap_or(usual),
+                    };
                 local.arm(index);
                 return Some((index, chunk));
             }

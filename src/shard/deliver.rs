@@ -155,6 +155,9 @@ impl Local {
         if !connection.options.echo && message.source == Some((self.id, connection.slot)) {
             return false;
         }
+        if subscription.filtered && connection.leaf.is_some() {
+            return self.deliver_links(&[member], &[], message);
+        }
         if subscription.filtered
             && let Some(user) = &connection.user
             && let Some(permissions) = &user.permissions
@@ -235,6 +238,7 @@ impl Local {
         // of it yet is not slow. The batches of a turn bound what it can become.
         if pending > max_pending && connection.outbound.sending() {
             self.counters.slow_consumers += 1;
+            self.counters.slow_links += u64::from(connection.leaf.is_some());
             let text = format!("Slow Consumer Detected: MaxPending of {max_pending} Exceeded");
             self.log(crate::shard::effects::Level::Info, index, &text);
             self.doomed
@@ -253,7 +257,8 @@ impl Local {
         };
         // One that does not read the answers to what it says has only itself to wait for.
         let own = shard == self.id && slot == connection.slot;
-        if !own && !moving && pending <= max_pending / 4 * 3 {
+        // A consumer waits for its receivers: nobody else does.
+        if !own && !moving && !is_consumer(slot) && pending <= max_pending / 4 * 3 {
             return;
         }
         let known = connection.stalled_sources.contains(&(shard, slot));

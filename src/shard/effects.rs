@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::auth::authenticate::PasswordCheck;
-use crate::ids::{AccountId, ShardId, Slot, StoreId};
+use crate::ids::{AccountId, ConnectionId, ShardId, Slot, StoreId};
 use crate::jetstream::store::DiskOperation;
-use crate::shard::internal::{AccountSought, InternalMessage, Question};
+use crate::shard::internal::{AccountSought, InternalMessage, PeerCheck, Question};
 use crate::shard::jetstream::Command;
+use crate::shard::leaf::{LinkIdentity, LinkNews};
 
 /// Weight of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub enum Effect {
     Ask(Box<Question>),
     /// Have an account looked for; that it is done comes back as a control message.
     Seek(Box<AccountSought>),
+    /// Have a peer's authorities asked; the answer comes back as a control message.
+    CheckPeer(Arc<PeerCheck>),
     /// Hand a message to one of the server's own services.
     Internal(Box<InternalMessage>),
     /// Have a store made for a stream; it comes as a control message.
@@ -62,6 +65,10 @@ pub enum Effect {
     Disk(StoreId, DiskOperation),
     /// Ask something of another shard about streams.
     JetStream(ShardId, Box<Command>),
+    /// Tell whoever made the link to this remote.
+    LinkNews(u32, LinkNews),
+    /// A server has connected: the other shards may have an older link of it.
+    LinkOpened(Box<LinkIdentity>, ConnectionId, Slot),
     /// Write a line to the log.
     Log(Level, String),
 }

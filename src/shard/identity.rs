@@ -25,6 +25,8 @@ struct Front<'a> {
     id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     cluster: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    domain: Option<&'a str>,
     ver: &'a str,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     tags: &'a [String],
@@ -35,6 +37,10 @@ struct Front<'a> {
     jetstream: bool,
     flags: u64,
 }
+
+/// What a server with JetStream can do, as bits: JetStream, snapshots of streams in binary form,
+/// accounts' own traffic between servers.
+const CAPABLE: u64 = 7;
 
 /// What of the options is told to others.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +53,10 @@ pub struct Told<'a> {
     pub metadata: &'a BTreeMap<String, String>,
     /// Feature flags in force.
     pub feature_flags: &'a BTreeMap<String, bool>,
+    /// JetStream is on.
+    pub jetstream: bool,
+    /// Its domain.
+    pub domain: Option<&'a str>,
 }
 
 impl ServerIdentity {
@@ -57,12 +67,13 @@ impl ServerIdentity {
             host: &info.host,
             id: &info.server_id,
             cluster: told.cluster,
+            domain: told.domain,
             ver: &info.version,
             tags: told.tags,
             metadata: told.metadata,
             feature_flags: told.feature_flags,
-            jetstream: false,
-            flags: 0,
+            jetstream: told.jetstream,
+            flags: if told.jetstream { CAPABLE } else { 0 },
         };
         let mut front = serde_json::to_string(&front).unwrap_or_default();
         front.pop(); // the closing brace
@@ -117,6 +128,8 @@ mod tests {
             tags: &["a".to_owned()],
             metadata: &BTreeMap::new(),
             feature_flags: &BTreeMap::new(),
+            jetstream: false,
+            domain: None,
         };
         let identity = ServerIdentity::new(&ServerInfo::default(), told, Arc::default());
         for sequence in 1..3 {

@@ -140,6 +140,10 @@ impl Core {
                     return whole;
                 }
                 Step::Closed => return whole,
+                Step::Compressed(used) => {
+                    self.compression_begins(index, &input[used..]);
+                    return whole;
+                }
             }
         }
         whole - input.len()
@@ -175,6 +179,10 @@ impl Core {
                     *input = &[];
                     return true;
                 }
+                Step::Compressed(_) => {
+                    self.compression_begins(index, std::mem::take(input));
+                    return true;
+                }
             }
         }
         false
@@ -185,6 +193,9 @@ impl Core {
         let Some(connection) = self.local.connections.at(index) else {
             return Step::Closed;
         };
+        if connection.leaf.is_some() {
+            return self.leaf_step(index, input);
+        }
         match parser::next_op(input, &connection.limits) {
             Ok(Progress::Op { op, used }) => {
                 if self.local.settings.trace {
@@ -231,7 +242,7 @@ impl Core {
     }
 
     /// Ends a connection whose bytes are no protocol.
-    fn refuse(&mut self, index: u32, error: ProtocolError, log_text: &str) {
+    pub(super) fn refuse(&mut self, index: u32, error: ProtocolError, log_text: &str) {
         if let Some(text) = error.wire_text() {
             self.send_error(index, text.as_bytes());
         }
@@ -248,11 +259,13 @@ impl Core {
 }
 
 /// What became of the front of the input.
-enum Step {
+pub(super) enum Step {
     /// That many bytes were an operation.
     Used(usize),
     /// It is incomplete; its length if that is known.
     More(Option<usize>),
     /// The connection is closing: the rest has no meaning.
     Closed,
+    /// That many bytes were an operation, the rest is compressed.
+    Compressed(usize),
 }

@@ -5,9 +5,11 @@
 //! arrives leaves the shard as an effect: whoever answers may read files and ask the shards, and
 //! so must not run on one of them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashTable;
+use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 
 use crate::auth::callout::Ask;
@@ -19,6 +21,7 @@ use crate::routing::subject;
 use crate::shard::core::{Core, Local};
 use crate::shard::deliver::Message;
 use crate::shard::effects::Effect;
+use crate::transport::settings::TlsSettings;
 
 /// Stands for the connection of a subscription of the server itself. No connection is ever there.
 pub const INTERNAL: u32 = u32::MAX;
@@ -116,6 +119,19 @@ pub struct AccountSought {
     pub key: String,
 }
 
+/// Was a peer's certificate revoked? Its authorities are asked (CORE-89).
+#[derive(Debug)]
+pub struct PeerCheck {
+    /// Who wants to know.
+    pub shard: ShardId,
+    /// Of which connection.
+    pub slot: Slot,
+    /// What it has shown, its own first.
+    pub certificates: Vec<CertificateDer<'static>>,
+    /// Whom it was verified against, and how it is to be asked.
+    pub settings: Arc<TlsSettings>,
+}
+
 /// What shards leave for the server's own services.
 #[derive(Debug)]
 pub enum Mail {
@@ -125,6 +141,8 @@ pub enum Mail {
     Question(Box<Question>),
     /// An account to be looked for.
     Seek(Box<AccountSought>),
+    /// A peer to be asked about.
+    Peer(Arc<PeerCheck>),
 }
 
 /// The server's own subscriptions on this shard.
@@ -168,8 +186,9 @@ impl Core {
             subscription: id,
             connection: INTERNAL,
         };
-        let table = self.tables.of(account);
-        let change = table.interest.insert_local(pattern, queue, member);
+        let change = self.change_interest(account, pattern, queue, |interest| {
+            interest.insert_local(pattern, queue, member)
+        });
         if change != InterestChange::None {
             self.interest_changed(INTERNAL, account, pattern, queue, change);
         }

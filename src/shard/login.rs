@@ -9,6 +9,7 @@ use crate::auth::cache::VerdictCache;
 use crate::auth::responses::Responses;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, Holds, NEVER, Owed, PendingCheck, Phase};
+use crate::connection::leaf::LeafStage;
 use crate::ids::{AccountId, Listener, Slot};
 use crate::limits;
 use crate::protocol::{encode, error_text};
@@ -24,6 +25,7 @@ const fn connection_type(listener: Listener) -> &'static str {
     match listener {
         Listener::Client => "STANDARD",
         Listener::WebSocket => "WEBSOCKET",
+        Listener::Leaf => "LEAFNODE",
     }
 }
 
@@ -38,8 +40,10 @@ impl Core {
             return;
         };
         let authenticator = settings.authenticator(connection.listener);
-        let required = authenticator.required();
-        let nonce = authenticator.nonce_required().then(|| self.nonce());
+        // A server that connects proves itself, or says that it need not (TOPO-8).
+        let is_leaf = connection.leaf.is_some();
+        let required = authenticator.required() || is_leaf;
+        let nonce = (authenticator.nonce_required() || is_leaf).then(|| self.nonce());
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
@@ -60,7 +64,11 @@ impl Core {
         let websocket = websocket.filter(|_| connection.listener == Listener::WebSocket);
         if connection.phase == Phase::Unauthenticated {
             let own = websocket.and_then(|it| it.auth_timeout);
-            connection.deadlines.auth = now + own.unwrap_or(settings.auth_timeout);
+            let usual = match connection.leaf {
+                Some(_) => settings.leaf.auth_timeout,
+                None => settings.auth_timeout,
+            };
+            connection.deadlines.auth = now + own.unwrap_or(usual);
         }
         connection.deadlines.ping = now + settings.ping_interval(connection.listener);
         self.local.arm(index);
@@ -99,6 +107,9 @@ impl Core {
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
+        if connection.leaf.is_some() {
+            return self.send_leaf_info(index, connected);
+        }
         let mut info = (*settings.info).clone();
         info.client_id = connection.cid.0;
         info.client_ip = connection.address.ip().to_string();
@@ -117,7 +128,7 @@ impl Core {
             // Only the client port hides it where a user stands for others (CORE-7).
             info.auth_required = match connection.listener {
                 Listener::Client => authenticator.first_info_auth_required(),
-                Listener::WebSocket => authenticator.required(),
+                Listener::WebSocket | Listener::Leaf => authenticator.required(),
             };
         }
         shape_info(connection, &settings.transports, connected, &mut info);
@@ -136,6 +147,14 @@ impl Core {
         let Some(connection) = self.local.connections.at(index) else {
             return false;
         };
+        if let Some(leaf) = &connection.leaf {
+            // They may have to say first how they want to be compressed.
+            if !leaf.negotiated && first.eq_ignore_ascii_case(&b'I') {
+                return true;
+            }
+            self.leaf_must_connect(index);
+            return false;
+        }
         let kind = connection_type(connection.listener);
         let settings = &self.local.settings;
         let authenticator = settings.authenticator(connection.listener);
@@ -215,7 +234,17 @@ impl Core {
         }
         match decision {
             Decision::Accept(user) => {
-                if self.authenticated(slot.index, user) && self.user_may_connect(slot.index) {
+                let is_leaf = self
+                    .local
+                    .connections
+                    .of(slot)
+                    .is_some_and(|it| it.leaf.is_some());
+                if is_leaf {
+                    if self.authenticated(slot.index, user) {
+                        self.leaf_connected(slot.index);
+                    }
+                } else if self.authenticated(slot.index, user) && self.user_may_connect(slot.index)
+                {
                     self.tell_connected(slot.index);
                     self.connected(slot.index);
                 }
@@ -310,6 +339,20 @@ impl Core {
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
+        let account = connection.account;
+        self.authentication_failed_in(index, account, reason);
+    }
+
+    /// The same, told to this account.
+    pub(super) fn authentication_failed_in(
+        &mut self,
+        index: u32,
+        account: AccountId,
+        reason: RefuseReason,
+    ) {
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
         let who = who_tried(connection);
         self.local
             .log(Level::Error, index, &format!("authentication error{who}"));
@@ -324,7 +367,10 @@ impl Core {
             RefuseReason::ProxyRequired => CloseReason::ProxyRequired,
             RefuseReason::ProxyNotTrusted => CloseReason::ProxyNotTrusted,
         };
-        self.tell_refused(index, reason);
+        let connection = self.local.connections.at(index);
+        if connection.is_some_and(|it| it.leaf.is_none()) {
+            self.tell_refused(index, account, reason);
+        }
         self.close(index, reason);
     }
 
@@ -376,6 +422,7 @@ impl Core {
     fn pay(&mut self, index: u32, owed: Owed) {
         match owed {
             Owed::Ok => self.send_ok(index),
+            Owed::Link => self.leaf_let_in(index),
             Owed::Pong => {
                 self.send(index, encode::PONG);
                 self.local.trace_out(index, "PONG", None);
@@ -383,6 +430,7 @@ impl Core {
                     return;
                 };
                 if connection.connected
+                    && connection.leaf.is_none()
                     && !std::mem::replace(&mut connection.keep_alive.first_pong_sent, true)
                     && connection.options.protocol >= 1
                 {
@@ -403,6 +451,9 @@ impl Core {
             keep_alive.rtt = keep_alive.sent_at.map(|sent_at| now.since(sent_at));
         }
         keep_alive.outstanding = 0;
+        if connection.leaf.is_some() {
+            self.leaf_adapts(index);
+        }
     }
 
     /// The PING timer of a connection went off (CORE-59, CORE-60).
@@ -423,6 +474,7 @@ impl Core {
             return;
         }
         if keep_alive.outstanding + 1 > max {
+            self.local.counters.stale_links += u64::from(connection.leaf.is_some());
             self.local.counters.stale_connections += 1;
             self.local
                 .debug(index, || "Stale Client Connection - Closing".into());
@@ -437,6 +489,19 @@ impl Core {
 
     /// No CONNECT came in time (CORE-58).
     pub(super) fn auth_due(&mut self, index: u32) {
+        let connection = self.local.connections.at(index);
+        let leaf = connection.and_then(|it| it.leaf.as_ref());
+        if leaf.is_some_and(|it| it.stage == LeafStage::AwaitsInfo) {
+            self.local
+                .log(Level::Error, index, "read error: no INFO came in time");
+            return self.close(index, CloseReason::ReadError);
+        }
+        if leaf.is_some_and(|it| it.solicited.is_some()) {
+            let text = "Stale Leaf Node Connection - Closing";
+            self.local.debug(index, || text.into());
+            self.send_error(index, text);
+            return self.close(index, CloseReason::StaleConnection);
+        }
         self.send_error(index, error_text::AUTHENTICATION_TIMEOUT);
         self.close(index, CloseReason::AuthenticationTimeout);
     }

@@ -24,7 +24,8 @@ use crate::shard::effects::{Effect, Level};
 use crate::shard::identity::rfc3339;
 use crate::shard::internal::{self, InternalMessage};
 use crate::shard::jetstream::pace::is_consumer;
-use crate::shard::publish::{RemoteChoices, Routed};
+use crate::shard::leaf::LinkChoices;
+use crate::shard::publish::{Choice, RemoteChoices, Routed};
 
 /// Where the event goes.
 pub(super) const DESTINATION: &str = "Nats-Trace-Dest";
@@ -380,12 +381,22 @@ impl Core {
                 delivered |= self.local.deliver_traced(member, None, message);
             }
         }
+        let links: &[_] = if remote.plain { &delivery.links } else { &[] };
+        let mut link_choices = LinkChoices::new();
         for name in remote.queues {
             let group = delivery.queues.iter().find(|it| it.name[..] == *name);
             let at = self.local.random() as usize;
             let mut members = group.into_iter().flat_map(|group| group.local_from(at));
-            delivered |=
-                members.any(|member| self.local.deliver_traced(member, Some(name), message));
+            if members.any(|member| self.local.deliver_traced(member, Some(name), message)) {
+                delivered = true;
+            } else if let Some(group) = group
+                && let Choice::Link(member) = self.local.choose_link(group, message, remote.tried)
+            {
+                link_choices.push((member, name));
+            }
+        }
+        if self.local.trace.as_ref().is_none_or(|it| !it.only) {
+            delivered |= self.local.deliver_links(links, &link_choices, message);
         }
         delivered
     }
@@ -399,6 +410,7 @@ impl Local {
             delivered |= self.deliver_traced(member, None, message);
         }
         let mut choices = RemoteChoices::new();
+        let mut link_choices = LinkChoices::new();
         for group in &delivery.queues {
             match group.pick(self.random(), 0) {
                 Pick::Local(at) => {
@@ -411,8 +423,15 @@ impl Local {
                     }
                 }
                 Pick::Remote(shard) => choices.push((shard, &group.name)),
-                Pick::Nobody => {}
+                Pick::Nobody => match self.choose_link(group, message, 0) {
+                    Choice::Link(member) => link_choices.push((member, &group.name)),
+                    Choice::Remote(shard, _) => choices.push((shard, &group.name)),
+                    Choice::Delivered | Choice::Nobody => {}
+                },
             }
+        }
+        if self.trace.as_ref().is_none_or(|it| !it.only) {
+            delivered |= self.deliver_links(&delivery.links, &link_choices, message);
         }
         let shards = choices
             .iter()

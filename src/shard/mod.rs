@@ -18,11 +18,15 @@ pub mod internal;
 pub mod jetstream;
 mod lame_duck;
 mod latency;
+pub mod leaf;
+pub mod link_report;
 mod login;
 mod mapping;
 mod message_trace;
 mod oversized;
+pub mod pace;
 pub mod patience;
+mod peer;
 #[cfg(test)]
 mod permission_tests;
 mod publish;

@@ -9,7 +9,7 @@ use crate::protocol::parser;
 use crate::protocol::{encode, error_text};
 use smallvec::SmallVec;
 
-use crate::routing::interest::{Delivery, Handler, QueueDelivery};
+use crate::routing::interest::{Delivery, Handler, Member, QueueDelivery};
 use crate::routing::queue_group::Pick;
 use crate::routing::subject;
 use crate::shard::core::{Core, Local};
@@ -17,6 +17,7 @@ use crate::shard::deliver::Message;
 use crate::shard::effects::Effect;
 use crate::shard::internal::{self, InternalMessage};
 use crate::shard::jetstream::JetStream;
+use crate::shard::leaf::LinkChoices;
 use crate::shard::message_trace::{self, Asked};
 use crate::shard::query;
 use crate::shard::report::Volume;
@@ -403,7 +404,7 @@ impl Core {
 
 impl Local {
     /// May this connection publish there by its lists alone?
-    fn is_allowed(&mut self, index: u32, subject: &[u8]) -> bool {
+    pub(super) fn is_allowed(&mut self, index: u32, subject: &[u8]) -> bool {
         let Some(connection) = self.connections.at(index) else {
             return false;
         };
@@ -448,6 +449,7 @@ impl Local {
             delivered |= self.deliver(member, None, message);
         }
         let mut choices = RemoteChoices::new();
+        let mut link_choices = LinkChoices::new();
         // A shard is marked as tried only if that holds for all groups: asking it again costs a
         // detour, not asking a member that could have taken the message loses it.
         let mut tried = u64::MAX;
@@ -458,9 +460,11 @@ impl Local {
                     tried &= in_vain;
                     choices.push((shard, &group.name));
                 }
+                Choice::Link(member) => link_choices.push((member, &group.name)),
                 Choice::Nobody => {}
             }
         }
+        delivered |= self.deliver_links(&delivery.links, &link_choices, message);
         let elsewhere = delivery.remote_plain != 0 || !choices.is_empty();
         if elsewhere {
             let claim = message.claim.filter(|_| !delivered);
@@ -479,7 +483,7 @@ impl Local {
         match group.pick(self.random(), 0) {
             Pick::Local(at) => self.choose_local(group, message, 0, at),
             Pick::Remote(shard) => Choice::Remote(shard, 0),
-            Pick::Nobody => Choice::Nobody,
+            Pick::Nobody => self.choose_link(group, message, 0),
         }
     }
 
@@ -500,7 +504,7 @@ impl Local {
         let tried = tried | 1 << self.id.0;
         match group.next_remote(tried) {
             Some(shard) => Choice::Remote(shard, tried),
-            None => Choice::Nobody,
+            None => self.choose_link(group, message, tried),
         }
     }
 
@@ -552,6 +556,9 @@ impl Local {
             if message.to.is_some() {
                 batch.shown(message.subject);
             }
+            if self.from_cluster != 0 {
+                batch.from_cluster(self.from_cluster);
+            }
             batch.message(&remote, queues);
             if self.peers.congested(shard)
                 && let Some((home, slot)) = message.source
@@ -598,6 +605,8 @@ pub(super) enum Choice {
     Delivered,
     /// A member on that shard is to have it; those of the shards in the mask could not.
     Remote(ShardId, u64),
+    /// A link is to have it: somebody at its other end.
+    Link(Member),
     /// Nobody can take it.
     Nobody,
 }

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::connection::connection::Connection;
+use crate::connection::leaf::LeafStage;
 use crate::connection::registry::Subscription;
 use crate::ids::{ConnectionId, ShardId};
 use crate::routing::subject::patterns_overlap;
 use crate::shard::core::Core;
 use crate::shard::internal::INTERNAL;
+use crate::shard::link_report::{LinkQuery, LinkReport};
 use crate::shard::report::{
     AccountReport, ConnectionQuery, ConnectionRank, ConnectionReport, Counters, IssuedReport,
-    Query, ShardReport, ShownCertificate, SubscriptionReport, TlsReport, TransportReport,
+    Query, RESPONSES_SHOWN, ResponseReport, ShardReport, ShownCertificate, SubscriptionReport,
+    TlsReport, TransportReport,
 };
 use crate::shard::settings::Settings;
 use crate::time::{Nanos, WallTime};
@@ -46,6 +49,23 @@ impl Core {
                     .map(|it| subscription(it, accounts.name(it.account), cid(it.connection)))
                     .collect();
             }
+            Query::Links(wanted) => report.links = self.links(wanted),
+            Query::Responses(account) => {
+                let open = self.local.services_of(*account);
+                let open = open.into_iter().flat_map(|it| it.iter());
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into();
+                report.responses = open
+                    .take(RESPONSES_SHOWN)
+                    .map(|(made_up, reply)| ResponseReport {
+                        made_up: text(&made_up),
+                        account: reply.account,
+                        subject: text(reply.subject()),
+                        reply: text(reply.reply()),
+                        measured: reply.measured.is_some(),
+                    })
+                    .collect();
+            }
+            Query::JetStream(wanted) => report.jetstream = self.js_report(wanted),
             Query::Accounts => {
                 let accounts = &self.local.settings.accounts;
                 let tables = self.tables.iter();
@@ -59,6 +79,38 @@ impl Core {
             }
         }
         report
+    }
+
+    /// Links that are open.
+    fn links(&self, wanted: &LinkQuery) -> Vec<LinkReport> {
+        let (wall, now, id) = (self.local.wall, self.local.now, self.local.id);
+        let connections = self.local.connections.iter().filter(|it| !it.closing());
+        let open = connections.filter_map(|it| {
+            let leaf = it.leaf.as_deref()?;
+            let account = wanted.account.as_deref();
+            let named = account.is_none_or(|name| *it.tenant.name == *name);
+            (named && leaf.stage == LeafStage::Open).then_some((it, leaf))
+        });
+        let text = |text: &str| text.to_owned().into_boxed_str();
+        open.map(|(it, leaf)| {
+            let mut connection = describe(it, id, wall, now);
+            if wanted.subscriptions {
+                let ids = it.sids.iter();
+                let all = ids.filter_map(|&id| self.local.subscriptions.get(id));
+                connection.subscriptions_list = all
+                    .map(|one| subscription(one, &it.tenant.name, it.cid))
+                    .collect();
+            }
+            LinkReport {
+                connection,
+                server: text(&leaf.server),
+                spoke: leaf.spoke,
+                isolated: leaf.isolated,
+                compression: text(&leaf.compression),
+                reconnects: leaf.solicited.as_ref().map(|it| it.reconnects),
+            }
+        })
+        .collect()
     }
 
     /// The shard's totals.
@@ -80,7 +132,8 @@ impl Core {
     fn wanted_open(&self, wanted: &ConnectionQuery, report: &mut ShardReport) -> Vec<&Connection> {
         let (wall, now) = (self.local.wall, self.local.now);
         let mut found = Vec::new();
-        for connection in self.local.connections.iter().filter(|it| !it.closing()) {
+        let clients = |it: &&Connection| !it.closing() && it.leaf.is_none();
+        for connection in self.local.connections.iter().filter(clients) {
             let account = wanted.account.as_deref();
             let rank = rank(connection, wall, now);
             let in_account = account.is_none_or(|name| *connection.tenant.name == *name);

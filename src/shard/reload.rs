@@ -10,6 +10,7 @@ use crate::auth::authenticate::{Authenticator, Decision, RefuseReason};
 use crate::auth::recheck::Recheck;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::{Connection, Holds, NEVER, Phase};
+use crate::connection::leaf::{Leaf, LeafStage};
 use crate::ids::{AccountId, Slot, SubscriptionId};
 use crate::protocol::error_text;
 use crate::shard::core::Core;
@@ -57,6 +58,10 @@ impl Core {
         let Some(connection) = self.local.connections.of(slot) else {
             return;
         };
+        let unsettled = |leaf: &Leaf| leaf.solicited.is_some() || leaf.stage != LeafStage::Open;
+        if connection.leaf.as_deref().is_some_and(unsettled) {
+            return; // nothing was decided, or not by us
+        }
         // Its password is being checked: the answer will be found to be outdated.
         if connection.closing() || connection.holds.has(Holds::VERIFY) {
             return;
@@ -139,6 +144,9 @@ impl Core {
         let Some(connection) = self.local.connections.of(slot) else {
             return;
         };
+        if connection.leaf.is_some() {
+            return; // what it may do is looked at for each message
+        }
         // Stock looks at the limit anew only for those in `users`, and asks for less than it, not
         // for no more (CORE-56).
         let max = connection.max_subscriptions;
@@ -182,7 +190,8 @@ impl Core {
 
     /// Closes that many clients (CFG-95). Which ones is left to chance, as in stock.
     pub fn close_surplus(&mut self, count: u64) {
-        let open = self.local.connections.iter().filter(|it| !it.closing());
+        let clients = |it: &&Connection| !it.closing() && it.leaf.is_none();
+        let open = self.local.connections.iter().filter(clients);
         let surplus = usize::try_from(count).unwrap_or(usize::MAX);
         let surplus: Vec<u32> = open.map(|it| it.slot.index).take(surplus).collect();
         for index in surplus {

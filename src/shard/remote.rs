@@ -7,8 +7,10 @@ use crate::ids::{ShardId, Slot};
 use crate::mesh::batch::{Batch, Body, Item, RemoteMessage};
 use crate::mesh::claim::Claim;
 use crate::routing::interest::Handler;
+use crate::routing::links::Origin;
 use crate::shard::core::Core;
 use crate::shard::deliver::Message;
+use crate::shard::leaf::LinkChoices;
 use crate::shard::publish::{Choice, NOBODY, RemoteChoices, Routed};
 
 /// Those of the handlers that other shards know of.
@@ -39,16 +41,33 @@ impl Core {
                     queue,
                     weight,
                 } => {
-                    let interest = &mut self.tables.of(account).interest;
-                    interest.set_remote(from, pattern, queue, weight);
+                    self.change_interest(account, pattern, queue, |interest| {
+                        interest.set_remote(from, pattern, queue, weight);
+                    });
                     self.local.peers.applied(from);
                 }
+                Item::Links {
+                    account,
+                    pattern,
+                    queue,
+                    cluster,
+                    from_hub,
+                    weight,
+                } => {
+                    let origin = Origin { cluster, from_hub };
+                    self.change_interest(account, pattern, queue, |interest| {
+                        interest.set_remote_links(from, pattern, queue, (origin, weight));
+                    });
+                    self.local.peers.applied(from);
+                }
+                Item::FromCluster(cluster) => self.local.from_cluster = cluster,
                 Item::Mark => self.local.peers.applied(from),
                 Item::Traced(mark) => self.local.trace_mark = Some((from, mark.into())),
                 Item::About(publisher) => self.local.services.publisher_is(from, publisher),
                 Item::Shown(subject) => self.local.shown = Some((from, subject.into())),
                 Item::Message(message) => {
                     self.deliver_remote(from, &message);
+                    self.local.from_cluster = 0;
                     self.local.services.publisher_was(from);
                 }
                 Item::Undelivered {
@@ -112,6 +131,8 @@ impl Core {
                 delivered |= self.local.deliver(member, None, &message);
             }
         }
+        let links: &[_] = if remote.plain { &delivery.links } else { &[] };
+        let mut link_choices = LinkChoices::new();
         let mut choices = RemoteChoices::new();
         let mut tried = u64::MAX;
         for name in remote.queues {
@@ -123,12 +144,14 @@ impl Core {
             match self.local.choose_local(group, &message, remote.tried, at) {
                 Choice::Delivered => delivered = true,
                 Choice::Nobody => {}
+                Choice::Link(member) => link_choices.push((member, name)),
                 Choice::Remote(shard, in_vain) => {
                     tried &= in_vain;
                     choices.push((shard, name));
                 }
             }
         }
+        delivered |= self.local.deliver_links(links, &link_choices, &message);
         table.sent_since(before, &self.local.counters);
         if !handlers.is_empty() {
             delivered |= self.hand_over(&handlers, &message) != Routed::Nobody;

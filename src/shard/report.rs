@@ -6,8 +6,10 @@ use std::time::Duration;
 
 pub use crate::auth::certificate::ShownCertificate;
 use crate::connection::connection::Traffic;
-use crate::ids::{ConnectionId, Listener, PeerAddress, ShardId};
+use crate::ids::{AccountId, ConnectionId, Listener, PeerAddress, ShardId};
 use crate::routing::interest::RoutingStats;
+use crate::shard::jetstream::report::{JetStreamQuery, JetStreamReport};
+use crate::shard::link_report::{LinkQuery, LinkReport};
 use crate::time::WallTime;
 
 /// A question put to every shard.
@@ -21,6 +23,12 @@ pub enum Query {
     Subscriptions,
     /// Counters and those of each account.
     Accounts,
+    /// Counters and links to other servers.
+    Links(LinkQuery),
+    /// Counters and the requests to this account that wait for answers.
+    Responses(AccountId),
+    /// Counters and streams.
+    JetStream(JetStreamQuery),
 }
 
 /// Which connections to report and how much of each.
@@ -149,6 +157,30 @@ pub struct ShardReport {
     pub subscriptions: Vec<SubscriptionReport>,
     /// Accounts that did something on this shard, if asked for; unordered.
     pub accounts: Vec<AccountReport>,
+    /// JetStream, if asked for.
+    pub jetstream: JetStreamReport,
+    /// Links that are open, if asked for; unordered.
+    pub links: Vec<LinkReport>,
+    /// Requests that wait for answers, if asked for: at most [`RESPONSES_SHOWN`].
+    pub responses: Vec<ResponseReport>,
+}
+
+/// More requests that wait for answers a shard does not show.
+pub const RESPONSES_SHOWN: usize = 10_000;
+
+/// A request that waits for its answer.
+#[derive(Debug, Clone)]
+pub struct ResponseReport {
+    /// The subject the server has made up for the answer.
+    pub made_up: Box<str>,
+    /// The account that asked.
+    pub account: AccountId,
+    /// The subject it asked on.
+    pub subject: Box<str>,
+    /// Where its answer goes.
+    pub reply: Box<str>,
+    /// Its latency is measured.
+    pub measured: bool,
 }
 
 /// One account on one shard.
@@ -167,9 +199,11 @@ pub struct AccountReport {
 pub struct AccountFigures {
     /// Connections open now.
     pub connections: u64,
+    /// Links open now.
+    pub links: u64,
     /// Subscriptions now.
     pub subscriptions: u64,
-    /// From its clients.
+    /// From its clients and links.
     pub received: Volume,
     /// Delivered of its subjects.
     pub sent: Volume,
@@ -183,6 +217,7 @@ impl AccountFigures {
     pub fn plus(self, other: Self) -> Self {
         Self {
             connections: self.connections + other.connections,
+            links: self.links + other.links,
             subscriptions: self.subscriptions + other.subscriptions,
             received: self.received.plus(other.received),
             sent: self.sent.plus(other.sent),
@@ -231,6 +266,16 @@ pub struct Counters {
     pub out_msgs: u64,
     /// Their payload and header bytes.
     pub out_bytes: u64,
+    /// Of what came in, from links.
+    pub in_links: Volume,
+    /// Of what went out, to links.
+    pub out_links: Volume,
+    /// Links open now.
+    pub links: u64,
+    /// Links closed as slow consumers.
+    pub slow_links: u64,
+    /// Links closed because they answered no PING.
+    pub stale_links: u64,
     /// Connections open now.
     pub connections: u64,
     /// Connections ever accepted.
@@ -283,6 +328,11 @@ impl Counters {
             in_bytes: sum.in_bytes + one.in_bytes,
             out_msgs: sum.out_msgs + one.out_msgs,
             out_bytes: sum.out_bytes + one.out_bytes,
+            in_links: sum.in_links.plus(one.in_links),
+            out_links: sum.out_links.plus(one.out_links),
+            links: sum.links + one.links,
+            slow_links: sum.slow_links + one.slow_links,
+            stale_links: sum.stale_links + one.stale_links,
             connections: sum.connections + one.connections,
             total_connections: sum.total_connections + one.total_connections,
             slow_consumers: sum.slow_consumers + one.slow_consumers,

@@ -102,10 +102,10 @@ impl Core {
             if new.is_some_and(|new| new.service_imports == old.service_imports) {
                 continue;
             }
-            let interest = &mut self.tables.of(old.id).interest;
             for (number, import) in old.service_imports.iter().enumerate() {
                 let handler = Handler::Import(number as u32);
-                interest.remove_handler(import.from.as_bytes(), handler);
+                let from = import.from.as_bytes();
+                self.change_interest(old.id, from, None, |it| it.remove_handler(from, handler));
             }
         }
         for new in now.iter() {
@@ -113,10 +113,10 @@ impl Core {
             if old.is_none_or(|old| old.service_imports != new.service_imports)
                 && !new.service_imports.is_empty()
             {
-                let interest = &mut self.tables.of(new.id).interest;
                 for (number, import) in new.service_imports.iter().enumerate() {
                     let handler = Handler::Import(number as u32);
-                    interest.add_handler(import.from.as_bytes(), handler);
+                    let from = import.from.as_bytes();
+                    self.change_interest(new.id, from, None, |it| it.add_handler(from, handler));
                 }
             }
             // Before the first request, so that no answer is there before the others know.
@@ -134,8 +134,10 @@ impl Core {
         let replies = Replies::new(self.local.secret_random());
         let pattern = replies.pattern();
         self.local.services.replies.insert(account, replies);
-        let interest = &mut self.tables.of(account).interest;
-        if interest.add_handler(&pattern, Handler::Replies) != InterestChange::None {
+        let change = self.change_interest(account, &pattern, None, |interest| {
+            interest.add_handler(&pattern, Handler::Replies)
+        });
+        if change != InterestChange::None {
             let peers = &mut self.local.peers;
             peers.broadcast_interest(account, &pattern, None, 1);
         }

@@ -11,6 +11,7 @@ use crate::options::{ClientLimits, Options};
 use crate::protocol::info::ServerInfo;
 use crate::shard::identity::{ServerIdentity, Told};
 use crate::shard::jetstream::settings::JetStreamSettings;
+use crate::shard::leaf::settings::LeafSettings;
 use crate::shard::rates::RateTable;
 use crate::transport::settings::TransportSettings;
 
@@ -35,6 +36,8 @@ pub struct Settings {
     pub websocket_authenticator: Option<Arc<Authenticator>>,
     /// JetStream, if it is on.
     pub jetstream: Option<Arc<JetStreamSettings>>,
+    /// Links to leaf nodes and hubs.
+    pub leaf: LeafSettings,
     /// Time a connection has for its CONNECT.
     pub auth_timeout: std::time::Duration,
     /// TLS, WebSocket and what else comes before the protocol.
@@ -61,6 +64,8 @@ impl Settings {
             tags: &[],
             metadata: &BTreeMap::new(),
             feature_flags: &BTreeMap::new(),
+            jetstream: false,
+            domain: None,
         };
         let info = Arc::new(ServerInfo::default());
         Self {
@@ -72,6 +77,7 @@ impl Settings {
             accounts,
             authenticator: users,
             websocket_authenticator: None,
+            leaf: LeafSettings::default(),
             jetstream: None,
             auth_timeout: options.auth.timeout,
             transports: Arc::default(),
@@ -95,6 +101,11 @@ impl Settings {
     pub fn authenticator(&self, listener: Listener) -> &Arc<Authenticator> {
         match (&self.websocket_authenticator, listener) {
             (Some(own), Listener::WebSocket) => own,
+            (_, Listener::Leaf) => self
+                .leaf
+                .authenticator
+                .as_ref()
+                .unwrap_or(&self.authenticator),
             _ => &self.authenticator,
         }
     }

@@ -49,7 +49,9 @@ impl Core {
             };
             let table = self.tables.of(account);
             table.figures.subscriptions += 1;
-            let change = table.interest.insert_local(&subject, queue, member);
+            let change = self.change_interest(account, &subject, queue, |interest| {
+                interest.insert_local(&subject, queue, member)
+            });
             self.interest_changed(index, account, &subject, queue, change);
         }
         if !shadows.is_empty() {
@@ -71,7 +73,9 @@ impl Core {
             let (pattern, queue) = (shadow.subject(), shadow.queue.as_deref());
             let table = self.tables.of(shadow.account);
             table.figures.subscriptions -= 1;
-            let change = table.interest.remove_local(pattern, queue, member);
+            let change = self.change_interest(shadow.account, pattern, queue, |interest| {
+                interest.remove_local(pattern, queue, member)
+            });
             self.interest_changed(shadow.connection, shadow.account, pattern, queue, change);
         }
     }

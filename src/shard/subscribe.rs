@@ -83,7 +83,9 @@ impl Core {
             };
             let table = self.tables.of(account);
             table.figures.subscriptions += 1;
-            let change = table.interest.insert_local(pattern, queue, member);
+            let change = self.change_interest(account, pattern, queue, |interest| {
+                interest.insert_local(pattern, queue, member)
+            });
             self.interest_changed(index, account, pattern, queue, change);
             if imports {
                 self.add_shadows(id);
@@ -129,6 +131,7 @@ impl Core {
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
+        let is_link = connection.leaf.is_some();
         let Some(subscription) = self.local.subscriptions.remove(id, &mut connection.sids) else {
             return;
         };
@@ -140,11 +143,15 @@ impl Core {
             subscription: id,
             connection: index,
         };
+        if is_link {
+            return self.end_link_subscription(id, &subscription);
+        }
         let (pattern, queue) = (subscription.subject(), subscription.queue.as_deref());
         let account = subscription.account;
-        let table = self.tables.of(account);
-        table.figures.subscriptions -= 1;
-        let change = table.interest.remove_local(pattern, queue, member);
+        self.tables.of(account).figures.subscriptions -= 1;
+        let change = self.change_interest(account, pattern, queue, |interest| {
+            interest.remove_local(pattern, queue, member)
+        });
         self.interest_changed(index, account, pattern, queue, change);
         self.abandon_unheard(account, pattern);
     }
@@ -154,7 +161,11 @@ impl Core {
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
-        let ids: Vec<SubscriptionId> = connection.sids.iter().copied().collect();
+        // In the order in which they were made, as their memory lies, and without a look at a
+        // table of which nothing is left.
+        let sids = std::mem::take(&mut connection.sids);
+        let mut ids: Vec<SubscriptionId> = sids.into_iter().collect();
+        ids.sort_unstable_by_key(|it| it.0);
         for id in ids {
             self.end_subscription(id);
         }

@@ -16,6 +16,8 @@ pub struct Table {
     pub interest: Interest,
     /// Counts.
     pub figures: AccountFigures,
+    /// Links that are told of its interest, by connection index.
+    pub links: Vec<u32>,
 }
 
 impl Table {

@@ -55,6 +55,7 @@ impl Core {
             return false;
         };
         let same = connection.counted && connection.account == account;
+        let linked = connection.leaf.as_ref().is_some_and(|it| it.counted);
         let Some(tenant) = settings.accounts.get(account) else {
             return false;
         };
@@ -76,12 +77,40 @@ impl Core {
             .map_or(settings.limits.max_payload, |max| {
                 max.min(settings.limits.max_payload)
             });
+        if connection.leaf.is_some() {
+            // Links are counted for themselves, once they are open.
+            return !linked || self.enter_link(index);
+        }
         // One that says CONNECT again has its place already.
         connection.counted = tenant.usage.enter(limits.max_connections.filter(|_| !same));
         if connection.counted {
             self.tables.of(account).figures.connections += 1;
         }
         connection.counted
+    }
+
+    /// Counts a link in its account. False if that has as many as it may (TOPO-40): the other side
+    /// is told, and the link closed.
+    pub(super) fn enter_link(&mut self, index: u32) -> bool {
+        let Some(connection) = self.local.connections.at(index) else {
+            return false;
+        };
+        let Some(leaf) = &mut connection.leaf else {
+            return false;
+        };
+        let max = connection.tenant.limits.max_leafnodes;
+        if leaf.counted || !connection.tenant.usage.enter_link(max) {
+            let text = error_text::MAXIMUM_ACCOUNT_CONNECTIONS;
+            self.local.log(Level::Error, index, text);
+            self.send_error(index, text);
+            self.close(index, CloseReason::MaximumAccountConnectionsExceeded);
+            return false;
+        }
+        leaf.counted = true;
+        let account = connection.account;
+        self.local.counters.links += 1;
+        self.tables.of(account).figures.links += 1;
+        true
     }
 
     /// A connection of an account is closed.
@@ -101,6 +130,14 @@ impl Core {
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
+        if let Some(leaf) = &mut connection.leaf
+            && std::mem::take(&mut leaf.counted)
+        {
+            connection.tenant.usage.leave_link();
+            self.local.counters.links -= 1;
+            self.tables.of(connection.account).figures.links -= 1;
+            return;
+        }
         if std::mem::take(&mut connection.counted) {
             connection.tenant.usage.leave();
             self.tables.of(connection.account).figures.connections -= 1;

@@ -11,8 +11,9 @@ use crate::ids::{AccountId, Listener, Slot};
 use crate::limits;
 use crate::protocol::error_text;
 use crate::protocol::info::ServerInfo;
-use crate::shard::core::Core;
+use crate::shard::core::{Core, Local};
 use crate::shard::effects::{Effect, Level};
+use crate::transport::s2::reader::BLOCK_MAX;
 use crate::transport::settings::TransportSettings;
 use crate::transport::transport::{Context, Expired, Progress, TransportError};
 use crate::transport::websocket::deflate::InflateError;
@@ -143,9 +144,9 @@ impl Core {
         }
     }
 
-    /// Do handshakes wait for [`Core::run_handshakes`]?
-    pub fn handshakes_wait(&self) -> bool {
-        !self.local.handshakes.queue.is_empty()
+    /// How many handshakes wait for [`Core::run_handshakes`].
+    pub fn handshakes_wait(&self) -> usize {
+        self.local.handshakes.queue.len()
     }
 
     /// Goes on with handshakes, as many as this turn still may.
@@ -195,6 +196,7 @@ impl Core {
                 let ended = progress.ended;
                 self.progressed(index, progress);
                 self.receive_plain(index, &plain);
+                self.decompress(index);
                 if ended {
                     self.ended(index, true);
                 }
@@ -206,6 +208,70 @@ impl Core {
         }
         if plain.capacity() <= limits::PLAIN_KEPT_MAX {
             self.local.plain = plain;
+        }
+    }
+
+    /// Takes what has come of a compressed link, as much of it as one turn may.
+    fn decompress(&mut self, index: u32) {
+        let bounds = self.bounds(index);
+        let mut left = limits::DECOMPRESSED_PER_TURN;
+        loop {
+            let Some(connection) = self.local.connections.at(index) else {
+                return;
+            };
+            let max = match connection.phase {
+                Phase::Unauthenticated => bounds.compressed,
+                _ => BLOCK_MAX,
+            };
+            let (slot, closing) = (connection.slot, connection.closing());
+            let Some(transport) = &mut connection.transport else {
+                return;
+            };
+            if closing || transport.compression().is_none() {
+                return;
+            }
+            if left == 0 {
+                if !std::mem::replace(&mut connection.paused, true) {
+                    self.local.effects.push(Effect::Pause(index));
+                }
+                return self.local.handshakes.queue.push_back(slot);
+            }
+            let mut plain = std::mem::take(&mut self.local.plain);
+            plain.clear();
+            let mut context = Context {
+                codec: &mut self.local.codec,
+                now: self.local.now,
+                bounds,
+            };
+            let outcome = transport.next_block(max, &mut context, &mut plain);
+            let has_output = transport.has_output();
+            if has_output && !std::mem::replace(&mut connection.dirty, true) {
+                self.local.dirty.push_back(index);
+            }
+            self.receive_plain(index, &plain);
+            left = left.saturating_sub(plain.len());
+            if plain.capacity() <= limits::PLAIN_KEPT_MAX {
+                self.local.plain = plain;
+            }
+            match outcome {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => return self.transport_failed(index, error),
+            }
+        }
+    }
+
+    /// Compression has begun: `rest` came with what agreed on it. It is looked at soon.
+    pub(super) fn compression_begins(&mut self, index: u32, rest: &[u8]) {
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        let slot = connection.slot;
+        if let Some(transport) = &mut connection.transport {
+            transport.push_compressed(rest);
+            if !rest.is_empty() {
+                self.local.handshakes.queue.push_back(slot);
+            }
         }
     }
 
@@ -235,60 +301,76 @@ impl Core {
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
-        let is_client = connection.listener == Listener::Client;
+        let kind = match connection.listener {
+            Listener::Client => Some("client connection"),
+            Listener::Leaf => Some("leafnode server"),
+            Listener::WebSocket => None, // its request has one bound for all
+        };
         if let Some(client) = progress.client {
             connection.address = client;
         }
-        if progress.tls_began && is_client {
+        if let Some(kind) = kind.filter(|_| progress.tls_began) {
             if let Some(transport) = &connection.transport {
                 connection.deadlines.transport = now + transport.patience();
             }
             self.local.arm(index);
             self.local
-                .debug(index, || "Starting TLS client connection handshake".into());
+                .debug(index, || format!("Starting TLS {kind} handshake"));
         }
-        let Some(connection) = self.local.connections.at(index) else {
-            return;
-        };
         if let Some(upgraded) = progress.upgraded {
-            if upgraded.endpoint == Endpoint::Leaf {
+            if upgraded.endpoint == Endpoint::Leaf && !self.becomes_leaf(index) {
                 let text = "Not configured to accept leaf node connections".to_owned();
                 self.local.effects.push(Effect::Log(Level::Error, text));
                 return self.close(index, CloseReason::ClientClosed);
             }
+            let Some(connection) = self.local.connections.at(index) else {
+                return;
+            };
             connection.websocket = Some(Box::new(WebSocketClient {
                 cookies: upgraded.cookies,
                 forwarded_for: upgraded.forwarded_for,
             }));
         }
-        if progress.opened {
+        if progress.opened && !self.ask_about_peer(index) {
             self.protocol_begins(index, progress.plain);
         }
     }
 
     /// The protocol begins.
-    fn protocol_begins(&mut self, index: u32, plain: bool) {
+    pub(super) fn protocol_begins(&mut self, index: u32, plain: bool) {
         let settings = Arc::clone(&self.local.settings);
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
+        if connection
+            .transport
+            .as_ref()
+            .is_some_and(|it| it.is_dialed())
+        {
+            if !std::mem::replace(&mut connection.dirty, true) {
+                self.local.dirty.push_back(index);
+            }
+            self.debug_tls(index);
+            return self.dialed(index);
+        }
         connection.deadlines.transport = NEVER;
         let greeted = connection
             .transport
             .as_ref()
-            .is_some_and(|it| !it.tls_first() && it.listener() == Listener::Client);
+            .is_some_and(|it| !it.tls_first() && it.listener() != Listener::WebSocket);
         let tls = connection.transport.as_ref().and_then(|it| it.tls());
         let leaf = tls.and_then(|it| it.peer_certificates().first());
         let certificate = leaf.and_then(|leaf| CertificateNames::read(leaf));
-        let tls = tls.map(|it| (it.version(), it.cipher_suite()));
         connection.certificate = certificate.map(Box::new);
-        let is_client = connection.listener == Listener::Client;
+        let is_leaf = connection.leaf.is_some();
+        let by_websocket = connection.transport.as_ref();
+        let by_websocket = by_websocket.is_some_and(|it| it.listener() == Listener::WebSocket);
         if plain {
             connection.transport = None;
         }
         // Settings may have changed since it came.
         let authenticator = settings.authenticator(connection.listener);
-        connection.phase = if authenticator.required() {
+        connection.phase = if authenticator.required() || is_leaf {
             Phase::Unauthenticated
         } else {
             Phase::Open
@@ -297,17 +379,25 @@ impl Core {
         if !std::mem::replace(&mut connection.dirty, true) {
             self.local.dirty.push_back(index);
         }
-        if !is_client {
+        if by_websocket && !is_leaf {
             self.join(index, AccountId::GLOBAL);
         }
         self.start_clocks(index);
         if !greeted {
             self.send_info(index, false);
         }
-        if !is_client {
+        if by_websocket && !is_leaf {
             return self.count(index);
         }
-        if let Some((version, suite)) = tls {
+        self.debug_tls(index);
+    }
+
+    fn debug_tls(&mut self, index: u32) {
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        let tls = connection.transport.as_ref().and_then(|it| it.tls());
+        if let Some((version, suite)) = tls.map(|it| (it.version(), it.cipher_suite())) {
             self.local
                 .debug(index, || "TLS handshake complete".to_owned());
             self.local.debug(index, || {
@@ -316,7 +406,7 @@ impl Core {
         }
     }
 
-    fn transport_failed(&mut self, index: u32, error: TransportError) {
+    pub(super) fn transport_failed(&mut self, index: u32, error: TransportError) {
         let local = &mut self.local;
         let Some(connection) = local.connections.at(index) else {
             return;
@@ -329,12 +419,14 @@ impl Core {
             connection.outbound.discard(&mut local.pool);
         }
         let is_client = connection.is_client;
+        let is_link = connection.leaf.is_some();
         let established = connection.deadlines.transport == NEVER;
         let address = connection.address;
-        let mut plainly = |level, text| local.effects.push(Effect::Log(level, text));
+        let plainly = |local: &mut Local, level, text| local.effects.push(Effect::Log(level, text));
         match error {
             TransportError::Proxy(error) => {
                 plainly(
+                    local,
                     Level::Warn,
                     format!("Error reading PROXY protocol header from {address}: {error}"),
                 );
@@ -349,16 +441,39 @@ impl Core {
                     .log(Level::Error, index, &format!("read error: {error}"));
                 self.close(index, CloseReason::ReadError);
             }
-            TransportError::Tls(error) if !is_client => {
+            TransportError::NotUpgraded(why) => {
+                let text = format!("Error soliciting websocket connection: {why}");
+                self.local.log(Level::Error, index, &text);
+                self.close(index, CloseReason::ReadError);
+            }
+            TransportError::Tls(error) if !is_client && !is_link => {
                 plainly(
+                    local,
                     Level::Error,
                     format!("websocket: http: TLS handshake error from {address}: {error}"),
                 );
                 self.close(index, CloseReason::TlsHandshakeError);
             }
-            error @ (TransportError::Tls(_) | TransportError::NotPinned) => {
+            TransportError::Tls(error) if is_link => {
+                if error.is_wrong_name()
+                    && let Some(connection) = local.connections.at(index)
+                    && let Some(leaf) = &mut connection.leaf
+                {
+                    leaf.wrong_name = true;
+                }
+                let text = format!("TLS leafnode handshake error: {error}");
+                match error.is_probe() {
+                    true => self.local.debug(index, || text),
+                    false => self.local.log(Level::Error, index, &text),
+                }
+                self.close(index, CloseReason::TlsHandshakeError);
+            }
+            error @ (TransportError::Tls(_)
+            | TransportError::NotPinned
+            | TransportError::PeerRevoked) => {
                 let probe = matches!(&error, TransportError::Tls(error) if error.is_probe());
-                let text = format!("TLS handshake error: {error}");
+                let kind = if is_link { "leafnode " } else { "" };
+                let text = format!("TLS {kind}handshake error: {error}");
                 if probe {
                     self.local.debug(index, || text);
                 } else {
@@ -369,6 +484,7 @@ impl Core {
             TransportError::Refused(refusal) => {
                 if let Some(reason) = &refusal.reason {
                     plainly(
+                        local,
                         Level::Error,
                         format!("{address} - websocket handshake error: {reason}"),
                     );
@@ -380,6 +496,11 @@ impl Core {
                     transport.say(&answer);
                 }
                 self.close(index, CloseReason::ClientClosed);
+            }
+            TransportError::S2(error) => {
+                self.local
+                    .log(Level::Error, index, &format!("read error: {error}"));
+                self.close(index, CloseReason::ReadError);
             }
             TransportError::WebSocket(WebSocketError::Closed) => {
                 self.close(index, CloseReason::ClientClosed);
@@ -396,6 +517,12 @@ impl Core {
                 self.close(index, reason);
             }
         }
+    }
+
+    fn is_dialed(&mut self, index: u32) -> bool {
+        let connection = self.local.connections.at(index);
+        let transport = connection.and_then(|it| it.transport.as_ref());
+        transport.is_some_and(|it| it.is_dialed())
     }
 
     /// What comes before the protocol has taken too long.
@@ -426,6 +553,11 @@ impl Core {
             Expired::Tls => {
                 self.local.log(Level::Error, index, "TLS handshake timeout");
                 self.close(index, CloseReason::TlsHandshakeError);
+            }
+            Expired::Request if self.is_dialed(index) => {
+                let text = "Error soliciting websocket connection: i/o timeout";
+                self.local.log(Level::Error, index, text);
+                self.close(index, CloseReason::ReadError);
             }
             Expired::Request => self.close(index, CloseReason::ClientClosed),
         }

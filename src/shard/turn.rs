@@ -1,11 +1,12 @@
 //! The loop of one shard: take all that has completed, think, then write once per peer.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{Sender, SyncSender};
 use std::time::Duration;
 
+use crate::connection::leaf::{LinkNews, Solicited};
 use crate::ids::{AccountId, ConnectionId, Listener, PeerAddress, ShardId};
 use crate::io::wake::Waker;
 use crate::io::{Driver, Event};
@@ -19,6 +20,7 @@ use crate::shard::effects::{Effect, Level};
 use crate::shard::internal::Mail;
 use crate::shard::jetstream::Command;
 use crate::shard::jetstream::disk::Stores;
+use crate::shard::pace::Pace;
 use crate::shard::patience::{LOOK_AROUND_MAX, Patience};
 use crate::shard::report::{Query, ShardReport};
 use crate::shard::verify::Verifier;
@@ -85,8 +87,10 @@ pub struct Shard<D: Driver> {
     /// Connections that come and go, more than one turn takes; in order, because an index that is
     /// free is soon somebody else's.
     comings: VecDeque<Event<D::Socket>>,
-    /// From then on handshakes may go on.
-    handshakes_at: Nanos,
+    /// When comings may go on.
+    comings_pace: Pace,
+    /// When handshakes may go on.
+    handshakes_pace: Pace,
     effects: Vec<Effect>,
     /// The shard whose batches were looked at first.
     first_link: usize,
@@ -96,6 +100,8 @@ pub struct Shard<D: Driver> {
     taken: Vec<SyncSender<()>>,
     ending: Option<Nanos>,
     patience: Patience,
+    /// Who made the links to other servers, by remote.
+    links: HashMap<u32, Sender<LinkNews>>,
 }
 
 impl<D: Driver> Shard<D> {
@@ -109,13 +115,15 @@ impl<D: Driver> Shard<D> {
             events: Vec::new(),
             waiting: VecDeque::new(),
             comings: VecDeque::new(),
-            handshakes_at: Nanos::default(),
+            comings_pace: Pace::new(0),
+            handshakes_pace: Pace::new(1),
             effects: Vec::new(),
             first_link: 0,
             questions: Vec::new(),
             taken: Vec::new(),
             ending: None,
             patience: Patience::default(),
+            links: HashMap::new(),
         }
     }
 
@@ -138,7 +146,7 @@ impl<D: Driver> Shard<D> {
         if self.congested() {
             return self.turn(Some(CONGESTED_WAIT));
         }
-        if self.core.has_work() || !self.waiting.is_empty() || !self.comings.is_empty() {
+        if self.core.has_work() || !self.waiting.is_empty() || self.comings_due(now) {
             return self.turn(None);
         }
         let idle_since = now;
@@ -176,13 +184,16 @@ impl<D: Driver> Shard<D> {
     }
 
     fn sleep_length(&self, now: Nanos) -> Duration {
-        let handshakes = self.core.handshakes_wait().then_some(self.handshakes_at);
+        let handshakes = self.core.handshakes_wait() > 0;
+        let handshakes = handshakes.then_some(self.handshakes_pace.next());
+        let comings = (!self.comings.is_empty()).then_some(self.comings_pace.next());
         let deadline = self
             .core
             .next_deadline()
             .into_iter()
             .chain(self.ending)
             .chain(handshakes)
+            .chain(comings)
             .min();
         deadline
             .map_or(SLEEP_MAX, |at| at.since(now))
@@ -257,16 +268,46 @@ impl<D: Driver> Shard<D> {
 
     /// Takes steps of handshakes, unless the last ones were a moment ago.
     fn run_handshakes(&mut self) {
-        if !self.core.handshakes_wait() {
+        if self.core.handshakes_wait() == 0 {
             return;
         }
         let begun = self.driver.now();
-        if begun < self.handshakes_at {
+        if begun < self.handshakes_pace.next() {
             return;
         }
+        let before = self.core.handshakes_wait();
         self.core.run_handshakes();
+        let left = self.core.handshakes_wait();
         let ended = self.driver.now();
-        self.handshakes_at = ended + ended.since(begun) * limits::HANDSHAKES_REST;
+        let done = before - left;
+        self.handshakes_pace.took((begun, ended), done, left, false);
+    }
+
+    /// Do connections that come or go wait, and may they?
+    fn comings_due(&self, now: Nanos) -> bool {
+        let waits = !self.comings.is_empty() && !self.core.is_starting();
+        waits && (now >= self.comings_pace.next() || self.ending.is_some())
+    }
+
+    /// Has some connections come and go.
+    fn run_comings(&mut self) {
+        if self.comings.is_empty() {
+            return;
+        }
+        let begun = self.driver.now();
+        if !self.comings_due(begun) {
+            return;
+        }
+        let some = self.comings.len().min(limits::COMINGS_PER_TURN);
+        for _ in 0..some {
+            if let Some(event) = self.comings.pop_front() {
+                self.take(event);
+            }
+        }
+        let (ended, left) = (self.driver.now(), self.comings.len());
+        // The kernel may have more for us than it has reported.
+        let full = some == limits::COMINGS_PER_TURN;
+        self.comings_pace.took((begun, ended), some, left, full);
     }
 
     /// Takes what the driver reports, until this turn has put out enough. What is sent goes first:
@@ -282,31 +323,21 @@ impl<D: Driver> Shard<D> {
                 event => self.waiting.push_back(event),
             }
         }
-        let mut comings = match self.core.is_starting() {
-            true => 0,
-            false => limits::COMINGS_PER_TURN,
-        };
-        while comings > 0
-            && let Some(event) = self.comings.pop_front()
-        {
-            comings -= 1;
-            self.take(event);
-        }
         while let Some(event) = self.waiting.pop_front() {
-            let coming = matches!(
+            // Behind the messages of this turn, in their own order.
+            if matches!(
                 event,
                 Event::Accepted { .. } | Event::Ended { .. } | Event::Closed { .. }
-            );
-            if coming && (comings == 0 || !self.comings.is_empty()) {
+            ) {
                 self.comings.push_back(event);
                 continue;
             }
-            comings -= usize::from(coming);
             self.take(event);
             if self.core.turn_output() >= self.parts.turn_output {
                 break;
             }
         }
+        self.run_comings();
     }
 
     fn take(&mut self, event: Event<D::Socket>) {
@@ -341,7 +372,13 @@ impl<D: Driver> Shard<D> {
         let Some(admission) = &mut self.parts.admission else {
             return;
         };
-        let (shard, cid, refused) = admission.admit(&self.parts.load);
+        let (shard, cid, refused) = match listener {
+            Listener::Leaf => {
+                let (shard, cid) = admission.admit_link(&self.parts.load);
+                (shard, cid, false)
+            }
+            _ => admission.admit(&self.parts.load),
+        };
         if shard == self.id {
             self.serve(socket, (cid, address, listener), refused);
         } else {
@@ -376,6 +413,23 @@ impl<D: Driver> Shard<D> {
             } => {
                 self.serve(socket, (cid, address, listener), refused);
             }
+            Control::Link {
+                socket,
+                cid,
+                address,
+                with,
+                news,
+            } => self.link(socket, (cid, address), with, news),
+            Control::LinkOpened {
+                identity,
+                cid,
+                from,
+                slot,
+            } => {
+                self.core.replace_link(&identity, cid);
+                self.parts.posts[usize::from(from.0)].send(Control::LinkReplaced(slot));
+            }
+            Control::LinkReplaced(slot) => self.core.link_replaced(slot),
             Control::Verified {
                 slot,
                 check,
@@ -387,6 +441,7 @@ impl<D: Driver> Shard<D> {
                 answer,
             } => self.core.answered(slot, asked, *answer),
             Control::Sought(slot) => self.core.sought(slot),
+            Control::PeerChecked { slot, good } => self.core.peer_checked(slot, good),
             Control::Internal(action) => self.core.act(action),
             Control::JetStream(command) => self.core.take_command(*command),
             Control::Query(query, answer) => self.questions.push((query, answer)),
@@ -417,6 +472,34 @@ impl<D: Driver> Shard<D> {
                 self.ending = Some(self.driver.now() + ENDING_MAX);
             }
         }
+    }
+
+    /// Takes on a connection to another server, or hands it to the shard that is to have it.
+    fn link(
+        &mut self,
+        socket: D::Socket,
+        (cid, address): (Option<ConnectionId>, PeerAddress),
+        with: Box<Solicited>,
+        news: Sender<LinkNews>,
+    ) {
+        let (shard, cid) = match (cid, &mut self.parts.admission) {
+            (Some(cid), _) => (self.id, cid),
+            (None, Some(admission)) => admission.admit_link(&self.parts.load),
+            (None, None) => return, // only shard 0 gives numbers
+        };
+        if shard != self.id {
+            self.parts.posts[usize::from(shard.0)].send(Control::Link {
+                socket,
+                cid: Some(cid),
+                address,
+                with,
+                news,
+            });
+            return;
+        }
+        self.links.insert(with.remote, news);
+        let connection = self.core.solicit(cid, address, *with);
+        self.driver.attach(connection, socket);
     }
 
     fn take_settings(&mut self, new: NewSettings) {
@@ -543,10 +626,38 @@ impl<D: Driver> Shard<D> {
                         self.core.answered(slot, asked, Err(why.into()));
                     }
                 }
+                Effect::LinkNews(remote, news) => {
+                    let ended = matches!(news, LinkNews::Ended { .. });
+                    // Who made it may have ended: then nobody makes another.
+                    if let Some(maker) = self.links.get(&remote) {
+                        let _ = maker.send(news);
+                    }
+                    if ended {
+                        self.links.remove(&remote);
+                    }
+                }
+                Effect::LinkOpened(identity, cid, slot) => {
+                    for (at, post) in self.parts.posts.iter().enumerate() {
+                        if at != usize::from(self.id.0) {
+                            post.send(Control::LinkOpened {
+                                identity: identity.clone(),
+                                cid,
+                                from: self.id,
+                                slot,
+                            });
+                        }
+                    }
+                }
                 Effect::Seek(sought) => {
                     let slot = sought.slot;
                     if self.parts.services.try_send(Mail::Seek(sought)).is_err() {
                         self.core.sought(slot);
+                    }
+                }
+                Effect::CheckPeer(check) => {
+                    let slot = check.slot;
+                    if self.parts.services.try_send(Mail::Peer(check)).is_err() {
+                        self.core.peer_checked(slot, false);
                     }
                 }
                 Effect::CreateStore {

@@ -1,5 +1,7 @@
 //! What a peer's certificate says of it.
 
+use std::collections::HashSet;
+
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
@@ -9,6 +11,16 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 pub fn public_key_hash(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     Some(Sha256::digest(parsed.tbs_certificate.subject_pki.raw).into())
+}
+
+/// Is a peer with these certificates one of those whose keys are `pinned`? Without pins everybody
+/// is.
+pub fn is_pinned(pinned: &HashSet<[u8; 32]>, certificates: &[CertificateDer<'_>]) -> bool {
+    if pinned.is_empty() {
+        return true;
+    }
+    let hash = certificates.first().and_then(public_key_hash);
+    hash.is_some_and(|hash| pinned.contains(&hash))
 }
 
 /// The host names a certificate is for; `None` for what is no certificate.

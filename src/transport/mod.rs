@@ -5,9 +5,14 @@
 //! state machine: wire bytes in, plaintext out; chunks of output in, wire bytes out. It has no
 //! socket and no clock; what must be known of the world is in [`settings`].
 
+pub mod chain;
+mod compressed;
+pub mod dial;
 pub mod identity;
+mod output;
 pub mod proxy_protocol;
 pub mod rate;
+pub mod s2;
 pub mod settings;
 pub mod tls;
 #[expect(

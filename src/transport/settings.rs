@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::CipherSuite;
+use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::CertificateDer;
 use rustls::server::ServerConfig;
 
+use super::chain::{self, Chain};
 use super::identity;
 use super::rate::HandshakeRate;
 use super::websocket::settings::WebSocketSettings;
 use crate::ids::Listener;
-use crate::options::HandshakeFirst;
+use crate::options::{HandshakeFirst, OcspPeerOptions};
 
 /// Time a TLS handshake may take where the configuration does not say (CORE-78).
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -38,20 +40,27 @@ pub struct TlsSettings {
     pub map: bool,
     /// Handshakes a second, if bounded.
     pub rate: Option<Arc<HandshakeRate>>,
+    /// Who signs certificates of peers; empty where none is asked for.
+    pub authorities: Vec<CertificateDer<'static>>,
+    /// How signatures of certificates are checked.
+    pub algorithms: WebPkiSupportedAlgorithms,
+    /// Their authorities are asked whether they were revoked (CORE-89).
+    pub ocsp_peer: Option<OcspPeerOptions>,
     /// SHA-256 over all certificates of ours, to see whether a reload brings others.
-    pub chains: [u8; 32],
+    pub certificates: [u8; 32],
     /// When our first certificate ends, in seconds since 1970.
     pub not_after: Option<i64>,
 }
 
 impl TlsSettings {
+    /// By which ways a peer's certificates lead to authorities that are trusted.
+    pub fn chains(&self, sent: &[CertificateDer<'static>]) -> Vec<Chain> {
+        chain::chains(sent, &self.authorities, &self.algorithms)
+    }
+
     /// Is a peer with these certificates let in, as far as pins say?
     pub fn admits(&self, certificates: &[CertificateDer<'_>]) -> bool {
-        if self.pinned.is_empty() {
-            return true;
-        }
-        let hash = certificates.first().and_then(identity::public_key_hash);
-        hash.is_some_and(|hash| self.pinned.contains(&hash))
+        identity::is_pinned(&self.pinned, certificates)
     }
 }
 
@@ -66,15 +75,17 @@ pub struct TransportSettings {
     pub proxy_protocol: bool,
     /// WebSocket, if it is on.
     pub websocket: Option<Arc<WebSocketSettings>>,
+    /// TLS of the leaf node port.
+    pub leaf_tls: Option<Arc<TlsSettings>>,
     /// TLS of monitoring, which asks nobody for a certificate (MON-6).
     pub monitoring: Option<Arc<TlsSettings>>,
 }
 
 impl TransportSettings {
     /// Which certificates of ours are in use: of clients, and of WebSocket.
-    pub fn chains(&self) -> [Option<[u8; 32]>; 2] {
+    pub fn certificates(&self) -> [Option<[u8; 32]>; 2] {
         let websocket = self.websocket.as_ref().and_then(|it| it.tls.as_ref());
-        [self.tls.as_ref(), websocket].map(|tls| tls.map(|it| it.chains))
+        [self.tls.as_ref(), websocket].map(|tls| tls.map(|it| it.certificates))
     }
 
     /// Do certificates of this listener's clients say who they are (AUTH-24)?
@@ -82,6 +93,7 @@ impl TransportSettings {
         let tls = match listener {
             Listener::Client => self.tls.as_ref(),
             Listener::WebSocket => self.websocket.as_ref().and_then(|it| it.tls.as_ref()),
+            Listener::Leaf => self.leaf_tls.as_ref(),
         };
         tls.is_some_and(|it| it.map)
     }

@@ -1,11 +1,12 @@
-//! TLS of one connection, as a server.
+//! TLS of one connection, as a server, or as a client where we have connected.
 
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
-use rustls::server::{ServerConfig, UnbufferedServerConnection};
+use rustls::client::{ClientConfig, ClientConnectionData, UnbufferedClientConnection};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::{ServerConfig, ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
-use rustls::{InvalidMessage, ProtocolVersion};
+use rustls::{CommonState, InvalidMessage, ProtocolVersion};
 
 use crate::delivery::outbound::Chunk;
 
@@ -30,6 +31,15 @@ pub enum TlsError {
 }
 
 impl TlsError {
+    /// Is the server's certificate good, but somebody else's?
+    pub fn is_wrong_name(&self) -> bool {
+        use rustls::CertificateError::{NotValidForName, NotValidForNameContext};
+        let Self::Library(rustls::Error::InvalidCertificate(error)) = self else {
+            return false;
+        };
+        matches!(error, NotValidForName | NotValidForNameContext { .. })
+    }
+
     /// Did the peer not speak TLS at all? Probes and load balancers do that.
     pub fn is_probe(&self) -> bool {
         matches!(
@@ -41,9 +51,64 @@ impl TlsError {
     }
 }
 
+/// Which side of a session we are.
+enum Side {
+    Server(UnbufferedServerConnection),
+    Client(UnbufferedClientConnection),
+}
+
+/// The same step on either side.
+macro_rules! either {
+    ($side:expr, $connection:ident => $step:expr) => {
+        match $side {
+            Side::Server($connection) => $step,
+            Side::Client($connection) => $step,
+        }
+    };
+}
+
+impl Side {
+    fn state(&self) -> &CommonState {
+        either!(self, connection => connection)
+    }
+}
+
+/// What both sides do with records.
+trait Records {
+    /// The library's own.
+    type Data;
+
+    fn process<'a, 'b>(
+        &'a mut self,
+        incoming: &'b mut [u8],
+    ) -> UnbufferedStatus<'a, 'b, Self::Data>;
+}
+
+impl Records for UnbufferedServerConnection {
+    type Data = ServerConnectionData;
+
+    fn process<'a, 'b>(
+        &'a mut self,
+        incoming: &'b mut [u8],
+    ) -> UnbufferedStatus<'a, 'b, Self::Data> {
+        self.process_tls_records(incoming)
+    }
+}
+
+impl Records for UnbufferedClientConnection {
+    type Data = ClientConnectionData;
+
+    fn process<'a, 'b>(
+        &'a mut self,
+        incoming: &'b mut [u8],
+    ) -> UnbufferedStatus<'a, 'b, Self::Data> {
+        self.process_tls_records(incoming)
+    }
+}
+
 /// One TLS session.
 pub struct TlsSession {
-    connection: UnbufferedServerConnection,
+    side: Side,
     /// Wire bytes of a message whose rest has not come, at most [`INCOMING_MAX`].
     incoming: Vec<u8>,
     /// The peer has said that it sends no more.
@@ -58,17 +123,37 @@ impl TlsSession {
     /// # Errors
     /// None with a configuration that was checked.
     pub fn new(config: &Arc<ServerConfig>) -> Result<Self, TlsError> {
-        Ok(Self {
-            connection: UnbufferedServerConnection::new(Arc::clone(config))?,
+        let connection = UnbufferedServerConnection::new(Arc::clone(config))?;
+        Ok(Self::of(Side::Server(connection)))
+    }
+
+    /// A session with a server of that name. Its first bytes are appended to `wire`.
+    ///
+    /// # Errors
+    /// None with a configuration that was checked.
+    pub fn dial(
+        config: &Arc<ClientConfig>,
+        name: ServerName<'static>,
+        wire: &mut Vec<u8>,
+    ) -> Result<Self, TlsError> {
+        let connection = UnbufferedClientConnection::new(Arc::clone(config), name)?;
+        let mut this = Self::of(Side::Client(connection));
+        this.receive(&[], &mut Vec::new(), wire)?;
+        Ok(this)
+    }
+
+    fn of(side: Side) -> Self {
+        Self {
+            side,
             incoming: Vec::new(),
             peer_closed: false,
             failed: false,
-        })
+        }
     }
 
     /// Is the handshake still going on?
     pub fn is_handshaking(&self) -> bool {
-        self.connection.is_handshaking()
+        self.side.state().is_handshaking()
     }
 
     /// Has the peer ended its side?
@@ -78,7 +163,7 @@ impl TlsSession {
 
     /// `1.2` or `1.3`, as monitoring shows it; empty before the handshake.
     pub fn version(&self) -> &'static str {
-        match self.connection.protocol_version() {
+        match self.side.state().protocol_version() {
             Some(ProtocolVersion::TLSv1_2) => "1.2",
             Some(ProtocolVersion::TLSv1_3) => "1.3",
             _ => "",
@@ -87,13 +172,13 @@ impl TlsSession {
 
     /// Go's name of the cipher suite; empty before the handshake.
     pub fn cipher_suite(&self) -> &'static str {
-        let suite = self.connection.negotiated_cipher_suite();
+        let suite = self.side.state().negotiated_cipher_suite();
         suite.map_or("", |suite| super::settings::suite_name(suite.suite()))
     }
 
     /// The peer's certificates, its own first.
     pub fn peer_certificates(&self) -> &[CertificateDer<'static>] {
-        self.connection.peer_certificates().unwrap_or_default()
+        self.side.state().peer_certificates().unwrap_or_default()
     }
 
     /// Takes wire bytes. What they say is appended to `plain`, what must be answered to `wire`.
@@ -108,7 +193,10 @@ impl TlsSession {
     ) -> Result<(), TlsError> {
         self.incoming.extend_from_slice(bytes);
         let mut taken = 0;
-        let outcome = self.process(&mut taken, plain, wire);
+        let (incoming, closed) = (&mut self.incoming, &mut self.peer_closed);
+        let outcome = either!(&mut self.side, connection => {
+            process(connection, incoming, (&mut taken, closed), plain, wire)
+        });
         self.incoming.drain(..taken);
         if outcome.is_err() {
             self.failed = true;
@@ -121,59 +209,19 @@ impl TlsSession {
         outcome
     }
 
-    fn process(
-        &mut self,
-        taken: &mut usize,
-        plain: &mut Vec<u8>,
-        wire: &mut Vec<u8>,
-    ) -> Result<(), TlsError> {
-        loop {
-            let UnbufferedStatus { discard, state } = self
-                .connection
-                .process_tls_records(&mut self.incoming[*taken..]);
-            let mut used = discard;
-            let state = match state {
-                Ok(state) => state,
-                Err(error) => {
-                    *taken += used;
-                    return Err(error.into());
-                }
-            };
-            match state {
-                ConnectionState::ReadTraffic(mut traffic) => {
-                    while let Some(record) = traffic.next_record() {
-                        let record = record?;
-                        used += record.discard;
-                        plain.extend_from_slice(record.payload);
-                    }
-                }
-                ConnectionState::EncodeTlsData(mut data) => append(wire, |free| data.encode(free)),
-                ConnectionState::TransmitTlsData(data) => data.done(),
-                ConnectionState::PeerClosed | ConnectionState::Closed => {
-                    self.peer_closed = true;
-                    *taken = self.incoming.len();
-                    return Ok(());
-                }
-                // Nothing else is left to do with these bytes. Early data is never offered.
-                _ => {
-                    *taken += used;
-                    return Ok(());
-                }
-            }
-            *taken += used;
-        }
-    }
-
     /// What is still to be said to the peer, the alert last. Not a step further: after an error
     /// rustls must not be made to look at another record.
     fn take_alert(&mut self, wire: &mut Vec<u8>) {
-        while self.connection.wants_write() {
-            let records = self.connection.process_tls_records(&mut self.incoming);
-            let Ok(ConnectionState::EncodeTlsData(mut data)) = records.state else {
-                break;
-            };
-            append(wire, |free| data.encode(free));
-        }
+        let incoming = &mut self.incoming;
+        either!(&mut self.side, connection => {
+            while connection.wants_write() {
+                let Ok(ConnectionState::EncodeTlsData(mut data)) = connection.process(incoming).state
+                else {
+                    break;
+                };
+                append(wire, |free| data.encode(free));
+            }
+        });
         self.incoming = Vec::new();
     }
 
@@ -207,28 +255,9 @@ impl TlsSession {
             return Err(rustls::Error::HandshakeNotComplete.into());
         }
         wire.reserve(bytes.len() + (bytes.len() / FRAGMENT + 1) * RECORD_OVERHEAD);
-        loop {
-            // With the bytes that wait, because rustls remembers places in them.
-            let UnbufferedStatus { discard, state } =
-                self.connection.process_tls_records(&mut self.incoming);
-            debug_assert_eq!(discard, 0, "what waits has been looked at");
-            match state? {
-                ConnectionState::WriteTraffic(mut traffic) => {
-                    append(wire, |free| traffic.encrypt(bytes, free));
-                    return Ok(());
-                }
-                ConnectionState::EncodeTlsData(mut data) => append(wire, |free| data.encode(free)),
-                ConnectionState::TransmitTlsData(mut data) => {
-                    if let Some(mut traffic) = data.may_encrypt_app_data() {
-                        append(wire, |free| traffic.encrypt(bytes, free));
-                        data.done();
-                        return Ok(());
-                    }
-                    data.done();
-                }
-                _ => return Err(rustls::Error::HandshakeNotComplete.into()),
-            }
-        }
+        // With the bytes that wait, because rustls remembers places in them.
+        let incoming = &mut self.incoming;
+        either!(&mut self.side, connection => seal(connection, incoming, bytes, wire))
     }
 
     /// Appends the notice that we send no more.
@@ -236,12 +265,85 @@ impl TlsSession {
         if self.failed {
             return;
         }
-        if let Ok(ConnectionState::WriteTraffic(mut traffic)) = self
-            .connection
-            .process_tls_records(&mut self.incoming)
-            .state
-        {
-            append(wire, |free| traffic.queue_close_notify(free));
+        let incoming = &mut self.incoming;
+        either!(&mut self.side, connection => {
+            if let Ok(ConnectionState::WriteTraffic(mut traffic)) = connection.process(incoming).state
+            {
+                append(wire, |free| traffic.queue_close_notify(free));
+            }
+        });
+    }
+}
+
+/// Takes what `incoming` holds; `taken` bytes of it are done with, and `closed` says whether the
+/// peer has ended its side.
+fn process(
+    connection: &mut impl Records,
+    incoming: &mut [u8],
+    (taken, closed): (&mut usize, &mut bool),
+    plain: &mut Vec<u8>,
+    wire: &mut Vec<u8>,
+) -> Result<(), TlsError> {
+    let whole = incoming.len();
+    loop {
+        let UnbufferedStatus { discard, state } = connection.process(&mut incoming[*taken..]);
+        let mut used = discard;
+        let state = match state {
+            Ok(state) => state,
+            Err(error) => {
+                *taken += used;
+                return Err(error.into());
+            }
+        };
+        match state {
+            ConnectionState::ReadTraffic(mut traffic) => {
+                while let Some(record) = traffic.next_record() {
+                    let record = record?;
+                    used += record.discard;
+                    plain.extend_from_slice(record.payload);
+                }
+            }
+            ConnectionState::EncodeTlsData(mut data) => append(wire, |free| data.encode(free)),
+            ConnectionState::TransmitTlsData(data) => data.done(),
+            ConnectionState::PeerClosed | ConnectionState::Closed => {
+                *closed = true;
+                *taken = whole;
+                return Ok(());
+            }
+            // Nothing else is left to do with these bytes. Early data is never offered.
+            _ => {
+                *taken += used;
+                return Ok(());
+            }
+        }
+        *taken += used;
+    }
+}
+
+fn seal(
+    connection: &mut impl Records,
+    incoming: &mut [u8],
+    bytes: &[u8],
+    wire: &mut Vec<u8>,
+) -> Result<(), TlsError> {
+    loop {
+        let UnbufferedStatus { discard, state } = connection.process(incoming);
+        debug_assert_eq!(discard, 0, "what waits has been looked at");
+        match state? {
+            ConnectionState::WriteTraffic(mut traffic) => {
+                append(wire, |free| traffic.encrypt(bytes, free));
+                return Ok(());
+            }
+            ConnectionState::EncodeTlsData(mut data) => append(wire, |free| data.encode(free)),
+            ConnectionState::TransmitTlsData(mut data) => {
+                if let Some(mut traffic) = data.may_encrypt_app_data() {
+                    append(wire, |free| traffic.encrypt(bytes, free));
+                    data.done();
+                    return Ok(());
+                }
+                data.done();
+            }
+            _ => return Err(rustls::Error::HandshakeNotComplete.into()),
         }
     }
 }

@@ -4,14 +4,18 @@ use core::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::dial::{Dial, DialTls};
 use super::proxy_protocol::{self, ProxyHeaderError};
+use super::s2::reader::S2Error;
+use super::s2::session::{S2Session, Scratch};
 use super::settings::{HANDSHAKE_TIMEOUT, PROXY_HEADER_TIMEOUT, TlsSettings, TransportSettings};
 use super::tls::{TlsError, TlsSession};
 use super::websocket::deflate::Deflate;
 use super::websocket::handshake::{self, REQUEST_MAX, Refusal, Upgraded};
 use super::websocket::session::{Bounds, Session, WebSocketError};
 use super::websocket::settings::{UPGRADE_TIMEOUT, WebSocketSettings};
-use crate::delivery::outbound::{Chunk, ChunkPool, Outbound};
+use super::websocket::upgrade::{Answer, Request};
+use crate::delivery::outbound::Chunk;
 use crate::ids::Listener;
 use crate::options::HandshakeFirst;
 use crate::time::Nanos;
@@ -22,13 +26,15 @@ const HANDSHAKE_RECORD: u8 = 0x16;
 /// What one shard's transports share: none of it outlives a call.
 #[derive(Debug, Default)]
 pub struct Codec {
-    deflate: Deflate,
+    pub(super) deflate: Deflate,
     /// Plaintext on its way from TLS to WebSocket.
-    decrypted: Vec<u8>,
+    pub(super) decrypted: Vec<u8>,
     /// Frames on their way from WebSocket to TLS.
-    framed: Chunk,
+    pub(super) framed: Chunk,
     /// A chunk as one piece.
-    gather: Vec<u8>,
+    pub(super) gather: Vec<u8>,
+    /// Of compressed links.
+    pub(super) s2: Scratch,
 }
 
 /// What a call of [`Transport::receive`] needs besides bytes.
@@ -70,15 +76,24 @@ pub enum TransportError {
     /// A good certificate, but not one of those that are let in.
     #[error("certificate not pinned")]
     NotPinned,
+    /// A good certificate, but nobody says that it was not revoked.
+    #[error("client not OCSP valid")]
+    PeerRevoked,
     /// Too many handshakes this second.
     #[error("Connection throttling is active. Please try again later.")]
     Throttled,
     /// Not upgraded.
     #[error("websocket handshake error")]
     Refused(Refusal),
+    /// The server we connected to does not upgrade.
+    #[error("{0}")]
+    NotUpgraded(&'static str),
     /// Frames without sense.
     #[error(transparent)]
     WebSocket(#[from] WebSocketError),
+    /// Not compressed as agreed.
+    #[error(transparent)]
+    S2(#[from] S2Error),
 }
 
 /// What has come of waiting for too long.
@@ -106,7 +121,7 @@ enum TlsPolicy {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     /// A PROXY header may come.
     Proxy,
     /// The first byte decides on TLS.
@@ -125,26 +140,30 @@ enum Stage {
 #[derive(Debug)]
 pub struct Transport {
     listener: Listener,
-    stage: Stage,
+    pub(super) stage: Stage,
     policy: TlsPolicy,
     /// INFO waits for TLS (CORE-83).
     tls_first: bool,
     /// Output may leave as it is: TLS has not begun.
-    clear: bool,
+    pub(super) clear: bool,
     /// Front of a PROXY header or HTTP request: bounded by what these may have.
     held: Vec<u8>,
     tls_settings: Option<Arc<TlsSettings>>,
-    tls: Option<Box<TlsSession>>,
+    pub(super) tls: Option<Box<TlsSession>>,
     websocket_settings: Option<Arc<WebSocketSettings>>,
-    websocket: Option<Box<Session>>,
+    pub(super) websocket: Option<Box<Session>>,
+    /// What we ask for, where we have connected.
+    dialed: Option<Box<Dial>>,
+    /// A link to another server is compressed.
+    pub(super) s2: Option<Box<S2Session>>,
     /// Leaves next, as it is.
-    wire: Vec<u8>,
+    pub(super) wire: Vec<u8>,
     /// Leaves after that, sealed where there is TLS.
-    frames: Vec<u8>,
+    pub(super) frames: Vec<u8>,
     /// The connection closes: the last bytes for TLS or WebSocket, after all other output.
-    ending: Option<(u16, &'static str)>,
+    pub(super) ending: Option<(u16, &'static str)>,
     /// TLS seals no more.
-    broken: bool,
+    pub(super) broken: bool,
 }
 
 impl Transport {
@@ -156,8 +175,9 @@ impl Transport {
                 let websocket = settings.websocket.clone()?;
                 (websocket.tls.clone(), Some(websocket))
             }
+            Listener::Leaf => (settings.leaf_tls.clone(), None),
         };
-        let proxy = settings.proxy_protocol && listener == Listener::Client;
+        let proxy = settings.proxy_protocol && listener != Listener::WebSocket;
         if tls.is_none() && websocket.is_none() && !proxy {
             return None;
         }
@@ -165,7 +185,7 @@ impl Transport {
             && tls
                 .as_ref()
                 .is_some_and(|it| it.handshake_first != HandshakeFirst::Off);
-        let either = settings.allow_non_tls && websocket.is_none() && !tls_first;
+        let either = settings.allow_non_tls && listener == Listener::Client && !tls_first;
         let policy = match tls {
             None => TlsPolicy::Never,
             Some(_) if either => TlsPolicy::Either,
@@ -186,11 +206,95 @@ impl Transport {
             tls: None,
             websocket_settings: websocket,
             websocket: None,
+            dialed: None,
+            s2: None,
             wire: Vec::new(),
             frames: Vec::new(),
             ending: None,
             broken: false,
         }))
+    }
+
+    /// For a link whose protocol has begun, with nothing before it so far.
+    pub fn open() -> Box<Self> {
+        Box::new(Self {
+            listener: Listener::Leaf,
+            stage: Stage::Open,
+            policy: TlsPolicy::Never,
+            tls_first: false,
+            clear: false,
+            held: Vec::new(),
+            tls_settings: None,
+            tls: None,
+            websocket_settings: None,
+            websocket: None,
+            dialed: None,
+            s2: None,
+            wire: Vec::new(),
+            frames: Vec::new(),
+            ending: None,
+            broken: false,
+        })
+    }
+
+    /// For a connection that we have made. Its first bytes are ready to leave.
+    ///
+    /// # Errors
+    /// None with settings that were checked.
+    pub fn dial(dial: Dial) -> Result<Box<Self>, TransportError> {
+        let mut wire = Vec::new();
+        let session = |it: &DialTls| TlsSession::dial(&it.config, it.name.clone(), &mut wire);
+        let tls = dial.tls.as_ref().map(session).transpose()?.map(Box::new);
+        let mut this = Box::new(Self {
+            listener: Listener::Leaf,
+            stage: Stage::Handshake,
+            policy: TlsPolicy::Never,
+            tls_first: true,
+            clear: false,
+            held: Vec::new(),
+            tls_settings: None,
+            tls,
+            websocket_settings: None,
+            websocket: None,
+            dialed: Some(Box::new(dial)),
+            s2: None,
+            wire,
+            frames: Vec::new(),
+            ending: None,
+            broken: false,
+        });
+        if this.tls.is_none() {
+            this.after_tls(&mut Progress::default());
+        }
+        Ok(this)
+    }
+
+    /// Have we made the connection?
+    pub fn is_dialed(&self) -> bool {
+        self.dialed.is_some()
+    }
+
+    /// Does a WebSocket come, or is it here?
+    fn has_websocket(&self) -> bool {
+        self.websocket_settings.is_some() || self.request().is_some()
+    }
+
+    fn request(&self) -> Option<&Request> {
+        self.dialed.as_ref().and_then(|it| it.websocket.as_ref())
+    }
+
+    /// TLS is settled: what comes next?
+    fn after_tls(&mut self, progress: &mut Progress) {
+        if !self.has_websocket() {
+            self.stage = Stage::Open;
+            progress.opened = true;
+            return;
+        }
+        self.stage = Stage::Request;
+        if let Some(request) = self.request() {
+            let bytes = request.bytes();
+            self.frames.extend_from_slice(&bytes);
+        }
     }
 
     /// Does INFO leave at once, in clear?
@@ -241,6 +345,12 @@ impl Transport {
     pub fn patience(&self) -> Duration {
         if let Some(websocket) = &self.websocket_settings {
             return websocket.handshake_timeout.unwrap_or(UPGRADE_TIMEOUT);
+        }
+        if let Some(dialed) = &self.dialed {
+            return match &dialed.tls {
+                Some(tls) if self.stage == Stage::Handshake => tls.timeout,
+                _ => HANDSHAKE_TIMEOUT,
+            };
         }
         let tls = self.tls_settings.as_ref();
         match tls.map(|it| it.handshake_first) {
@@ -320,12 +430,15 @@ impl Transport {
             self.begin_tls(context.now)?;
             progress.tls_began = true;
         }
-        let outcome = self.decode(bytes, context, plain, &mut progress);
+        let outcome = match self.s2.is_some() {
+            false => self.decode(bytes, context, plain, &mut progress),
+            true => self.take_compressed(bytes, context, &mut progress),
+        };
         outcome.map_err(|error| self.fail(error))?;
         Ok(progress)
     }
 
-    fn fail(&mut self, error: impl Into<TransportError>) -> TransportError {
+    pub(super) fn fail(&mut self, error: impl Into<TransportError>) -> TransportError {
         self.stage = Stage::Failed;
         error.into()
     }
@@ -355,7 +468,7 @@ impl Transport {
         if self.tls.is_none() {
             return self.unwrap(bytes, context, plain, progress);
         }
-        if self.websocket_settings.is_none() {
+        if !self.has_websocket() {
             return self.decrypt(bytes, plain, progress);
         }
         let mut decrypted = std::mem::take(&mut context.codec.decrypted);
@@ -367,13 +480,13 @@ impl Transport {
         outcome
     }
 
-    fn decrypt(
+    pub(super) fn decrypt(
         &mut self,
         bytes: &[u8],
         plain: &mut Vec<u8>,
         progress: &mut Progress,
     ) -> Result<(), TransportError> {
-        let (Some(tls), Some(settings)) = (&mut self.tls, &self.tls_settings) else {
+        let Some(tls) = &mut self.tls else {
             return Ok(());
         };
         let silent = self.wire.len();
@@ -387,27 +500,42 @@ impl Transport {
         if self.stage != Stage::Handshake || tls.is_handshaking() {
             return Ok(());
         }
-        if !settings.admits(tls.peer_certificates()) {
+        let certificates = tls.peer_certificates();
+        let dialed = self.dialed.as_ref().and_then(|it| it.tls.as_ref());
+        let admitted = self
+            .tls_settings
+            .as_ref()
+            .is_none_or(|it| it.admits(certificates))
+            && dialed.is_none_or(|it| it.admits(certificates));
+        if !admitted {
             return Err(TransportError::NotPinned);
         }
-        if self.websocket_settings.is_some() {
-            self.stage = Stage::Request;
-        } else {
-            self.stage = Stage::Open;
-            progress.opened = true;
-        }
+        self.after_tls(progress);
         Ok(())
     }
 
     /// Bytes without TLS: a request, then frames.
     fn unwrap(
         &mut self,
-        mut bytes: &[u8],
+        bytes: &[u8],
         context: &mut Context<'_>,
         plain: &mut Vec<u8>,
         progress: &mut Progress,
     ) -> Result<(), TransportError> {
-        if self.stage == Stage::Request {
+        let answer: Vec<u8>;
+        let mut bytes = bytes;
+        if self.stage == Stage::Request && self.dialed.is_some() {
+            // An answer and what may follow it at once: no more than one of them is kept.
+            if self.held.len() > REQUEST_MAX {
+                return Err(TransportError::NotUpgraded("invalid websocket connection"));
+            }
+            self.held.extend_from_slice(bytes);
+            let Some(used) = self.answered(progress)? else {
+                return Ok(());
+            };
+            answer = std::mem::take(&mut self.held);
+            bytes = answer.get(used..).unwrap_or_default();
+        } else if self.stage == Stage::Request {
             let Some(settings) = &self.websocket_settings else {
                 return Ok(());
             };
@@ -441,107 +569,25 @@ impl Transport {
         Ok(())
     }
 
-    /// Leaves before all other output, sealed where there is TLS.
-    pub fn say(&mut self, bytes: &[u8]) {
-        self.frames.extend_from_slice(bytes);
-    }
-
-    /// Has it output of its own?
-    pub fn has_output(&self) -> bool {
-        !self.wire.is_empty() || !self.frames.is_empty() || self.ending.is_some()
-    }
-
-    /// The connection closes with this WebSocket status: after all other output the peer is told
-    /// so, as far as it can be.
-    pub fn end(&mut self, status: u16, text: &'static str) {
-        let tls = self.tls.as_ref().is_some_and(|it| !it.is_handshaking());
-        if tls || self.websocket.is_some() {
-            self.ending = Some((status, text));
-        }
-    }
-
-    /// Nothing but what is ready to leave will be sent any more.
-    pub fn discard(&mut self) {
-        self.ending = None;
-    }
-
-    /// What to send now, if anything and nothing is under way.
-    pub fn start_send(
-        &mut self,
-        outbound: &mut Outbound,
-        pool: &mut ChunkPool,
-        codec: &mut Codec,
-    ) -> Option<Box<Chunk>> {
-        if outbound.sending() {
-            return None;
-        }
-        let mut wire = pool.take();
-        wire.bytes.append(&mut self.wire);
-        let may_send = self.stage == Stage::Open || self.clear;
-        let mut chunk = if may_send {
-            outbound.start_send()
-        } else {
-            None
+    /// Reads the server's answer to our request; how long it is once it is whole.
+    fn answered(&mut self, progress: &mut Progress) -> Result<Option<usize>, TransportError> {
+        let Some(request) = self.request() else {
+            return Ok(None);
         };
-        let ending = if outbound.waits() {
-            None
-        } else {
-            self.ending.take()
-        };
-        if self.tls().is_none() {
-            self.frame(chunk.as_deref_mut(), ending, codec, &mut wire);
-        } else if self.websocket.is_none() && self.frames.is_empty() {
-            self.seal(chunk.as_deref(), ending.is_some(), codec, &mut wire);
-        } else {
-            let mut framed = std::mem::take(&mut codec.framed);
-            framed.clear();
-            self.frame(chunk.as_deref_mut(), ending, codec, &mut framed);
-            self.seal(Some(&framed), ending.is_some(), codec, &mut wire);
-            codec.framed = framed;
-        }
-        if let Some(chunk) = chunk {
-            pool.put(chunk);
-        }
-        outbound.begin(wire.len());
-        if wire.is_empty() {
-            pool.put(wire);
-            return None;
-        }
-        Some(wire)
-    }
-
-    /// Appends what leaves now to `out`, in frames where there are any.
-    fn frame(
-        &mut self,
-        chunk: Option<&mut Chunk>,
-        ending: Option<(u16, &'static str)>,
-        codec: &mut Codec,
-        out: &mut Chunk,
-    ) {
-        out.bytes.append(&mut self.frames);
-        let Codec {
-            deflate, gather, ..
-        } = codec;
-        match (&self.websocket, chunk) {
-            (Some(websocket), Some(chunk)) => websocket.wrap(chunk, deflate, gather, out),
-            (None, Some(chunk)) => out.append(chunk),
-            (_, None) => {}
-        }
-        if let (Some(websocket), Some((status, text))) = (&mut self.websocket, ending) {
-            websocket.close(status, text, &mut out.bytes);
-        }
-    }
-
-    /// Seals `chunk` into `wire`, and says that it was the last if it is.
-    fn seal(&mut self, chunk: Option<&Chunk>, last: bool, codec: &mut Codec, wire: &mut Chunk) {
-        let Some(tls) = &mut self.tls else { return };
-        if let Some(chunk) = chunk.filter(|it| !it.is_empty())
-            && tls.seal(chunk, &mut codec.gather, &mut wire.bytes).is_err()
-        {
-            self.broken = true;
-        }
-        if last {
-            tls.close(&mut wire.bytes);
+        match request.answer(&self.held) {
+            Answer::More => Ok(None),
+            Answer::Refused(why) => Err(TransportError::NotUpgraded(why)),
+            Answer::Agreed {
+                used,
+                compress,
+                masked,
+            } => {
+                let seed = masked.then_some(request.seed);
+                self.websocket = Some(Box::new(Session::dialed(compress, seed)));
+                self.stage = Stage::Open;
+                progress.opened = true;
+                Ok(Some(used))
+            }
         }
     }
 

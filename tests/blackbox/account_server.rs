@@ -2,10 +2,11 @@
 //! server or from other servers.
 
 use crate::support::client::Client;
-use crate::support::server::Server;
+use crate::support::server::{Server, beyond_stock};
 use crate::support::signer::{Trust, credentials, key, now, sign};
 use crate::support::tls::Authority;
 use crate::support::wait_until;
+use data_encoding::BASE64URL_NOPAD;
 use nkeys::{KeyPair, KeyPairType};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -522,16 +523,13 @@ fn auth_073_files_from_before_are_used_and_updated() {
     let token = trust.user_token(&json!({}));
     let mut client = login(&server, &trust.user, &token);
     let revoked = json!({"nats": {"revocations": {"*": now()}}});
-    let answer = ask(
-        &mut admin,
-        "$SYS.REQ.CLAIMS.UPDATE",
-        &trust.account_token(&revoked),
-    );
+    let revoked = trust.account_token(&revoked);
+    let answer = ask(&mut admin, "$SYS.REQ.CLAIMS.UPDATE", &revoked);
     let expected = json!({"account": id, "code": 200, "message": "jwt updated cache"});
     assert_eq!(answer["data"], expected);
     assert_eq!(client.closed(), ["-ERR 'User Authentication Revoked'"]);
     let stored = fs::read_to_string(before.file(&format!("{id}.jwt"))).expect("stored");
-    assert_eq!(stored, trust.account_token(&revoked));
+    assert_eq!(stored, revoked);
 }
 
 #[test]
@@ -610,4 +608,53 @@ fn auth_077_a_full_directory_asks_others_for_what_it_does_not_have() {
     let claims = Trust::account_claims(&other, &json!({}));
     answer_lookup(&mut admin, &other, &sign(&trust.operator, &claims));
     client.expect(&["+OK", "PONG"]);
+}
+
+/// The service may put users into any account, and names one that nobody here has used yet.
+#[test]
+fn auth_083_the_account_of_an_answer_is_looked_for() {
+    let (trust, accounts) = (Trust::new(), AccountServer::start());
+    let (own, target) = (key(KeyPairType::User, 23), key(KeyPairType::Account, 24));
+    accounts.put(&trust.system, trust.system_token());
+    let over = json!({"nats": {"authorization": {
+        "auth_users": [own.public_key()], "allowed_accounts": ["*"]}}});
+    accounts.put(&trust.account, trust.account_token(&over));
+    let claims = Trust::account_claims(&target, &json!({"name": "TARGET"}));
+    accounts.put(&target, sign(&trust.operator, &claims));
+    let server = Server::with_config(&accounts.config(&trust));
+    let token = sign(&trust.account, &Trust::user_claims(&own, &json!({})));
+    let mut service = login(&server, &own, &token);
+    assert_eq!(service.ask("SUB $SYS.REQ.USER.AUTH 1\r\n"), [""; 0]);
+    for (signer, known) in [(&target, true), (&key(KeyPairType::Account, 25), false)] {
+        let mut client = server.open();
+        let nonce = client.info["nonce"].as_str().expect("nonce").to_owned();
+        let options = credentials(&trust.user, &trust.user_token(&json!({})), &nonce);
+        client.send(format!("CONNECT {options}\r\nPING\r\n"));
+        // Asked again when the account is at hand; stock keeps the answer and looks meanwhile.
+        for _ in 0..1 + u8::from(beyond_stock()) {
+            answer_login(&mut service, &trust.account, signer);
+        }
+        match known {
+            true => client.expect(&["+OK", "PONG"]),
+            false => assert_eq!(client.closed(), ["-ERR 'Authorization Violation'"]),
+        }
+    }
+}
+
+/// Lets the user of the next question into the account of `signer`.
+fn answer_login(service: &mut Client, issuer: &KeyPair, signer: &KeyPair) {
+    let question = service.message();
+    let token = String::from_utf8_lossy(&question.payload).into_owned();
+    let body = token.split('.').nth(1).expect("claims");
+    let body = BASE64URL_NOPAD.decode(body.as_bytes()).expect("base64");
+    let asked: Value = serde_json::from_slice(&body).expect("JSON");
+    let user = &asked["nats"]["user_nkey"];
+    let user_claims = json!({"sub": user, "name": "alice", "nats": {
+        "type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1}});
+    let jwt = sign(signer, &user_claims);
+    let answer = json!({"sub": user, "aud": asked["nats"]["server_id"]["id"], "nats": {
+        "type": "authorization_response", "version": 2, "jwt": jwt}});
+    let answer = sign(issuer, &answer);
+    let (reply, size) = (question.reply, answer.len());
+    service.send(format!("PUB {reply} {size}\r\n{answer}\r\n"));
 }

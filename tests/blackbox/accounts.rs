@@ -219,3 +219,75 @@ fn mon_056_user_info_names_the_account() {
         (&"a".into(), &"A".into())
     );
 }
+
+/// A request that waits for its answer is one of `responses` until it has it.
+#[test]
+fn mon_031_accountz_shows_who_waits_for_answers() {
+    let server = Server::with_monitor(
+        "accounts {
+            A { users: [{user: a, password: p}], exports: [{service: q}] }
+            B { users: [{user: b, password: p}], imports: [
+                {service: {account: A, subject: q}, to: local, share: true}
+            ] }
+        }",
+    );
+    let (mut a, mut b) = (user(&server, "a"), user(&server, "b"));
+    a.quietly("SUB q 1\r\n");
+    b.quietly("SUB inbox 1\r\n");
+    let detail = || server.json("/accountz?acc=A")["account_detail"].clone();
+    assert_eq!(detail().get("responses"), None);
+    b.send("PUB local inbox 2\r\nhi\r\n");
+    let reply = a.message().reply;
+    let responses = detail()["responses"].clone();
+    let open = responses.as_object().expect("a map");
+    assert_eq!(open.keys().collect::<Vec<_>>(), [&reply]);
+    let wanted = serde_json::json!({
+        "subject": "inbox", "account": "B", "to": reply, "local_subject": reply,
+        "type": 2, "invalid": false, "share": true, "tracking": false,
+    });
+    assert_eq!(open[&reply], wanted);
+    a.send(format!("PUB {reply} 2\r\nyo\r\n"));
+    assert_eq!(b.message().payload, b"yo");
+    assert_eq!(detail().get("responses"), None);
+}
+
+#[test]
+fn mon_031_accountz_says_when_an_account_was_changed() {
+    let server = Server::with_monitor(TWO);
+    let time = |name: &str| {
+        let detail = server.json(&format!("/accountz?acc={name}"));
+        let time = detail["account_detail"]["update_time"].as_str();
+        time.expect("a time").to_owned()
+    };
+    let before = time("A");
+    assert_eq!(time("A"), before);
+    server.reload(&format!("{TWO}\nmax_payload: 1000\n"));
+    assert!(time("A") > before);
+}
+
+#[test]
+fn mon_030_accountz_lists_accounts_or_describes_one() {
+    let server = Server::with_monitor(TWO);
+    let all = server.json("/accountz");
+    assert_eq!(all["system_account"], "$SYS");
+    let mut names: Vec<&str> = all["accounts"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, ["$G", "$SYS", "A", "B", "EMPTY"]);
+    assert!(all["server_id"].is_string() && all["now"].is_string());
+    assert_eq!(all.get("account_detail"), None);
+    let one = server.json("/accountz?acc=B");
+    assert_eq!(one["account_detail"]["account_name"], "B");
+    assert_eq!(one.get("accounts"), None);
+    let none = server.get("/accountz?acc=X");
+    assert_eq!(none.status, 400);
+    assert!(
+        none.body.contains("ccount X does not exist"),
+        "{}",
+        none.body
+    );
+}

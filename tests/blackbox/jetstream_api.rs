@@ -545,11 +545,11 @@ fn js_121_batches_are_refused_by_streams_that_could_have_them() {
     jetstream.done("STREAM.CREATE.A", config);
     let head = "NATS/1.0\r\nNats-Batch-Id: b\r\nNats-Batch-Sequence: 1\r\n\r\n";
     let len = head.len();
-    let client = &mut jetstream.client;
-    client.send(format!("HPUB a answer.b {len} {len}\r\n{head}\r\n"));
+    let (client, inbox) = (&mut jetstream.client, &jetstream.inbox);
+    client.send(format!("HPUB a {inbox}.b {len} {len}\r\n{head}\r\n"));
     let answer = String::from_utf8(client.message().payload).expect("text");
     assert!(answer.contains("\"err_code\":10174"), "{answer}");
-    client.send("PUB a answer.b.10.ok.1.0.$FI 1\r\nx\r\n");
+    client.send(format!("PUB a {inbox}.b.10.ok.1.0.$FI 1\r\nx\r\n"));
     let answer = String::from_utf8(client.message().payload).expect("text");
     assert!(answer.contains("\"err_code\":10205"), "{answer}");
 }

@@ -47,7 +47,12 @@ impl Client {
     /// Connects and reads nothing.
     #[track_caller]
     pub fn dial(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("client port");
+        Self::over(TcpStream::connect(address).expect("client port"))
+    }
+
+    /// What came over a connection, and what is to leave over it: where the case is the server.
+    #[track_caller]
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("no delay");
         stream
             .set_read_timeout(Some(PATIENCE))
@@ -172,6 +177,17 @@ impl Client {
                 return None;
             }
         }
+    }
+
+    /// The next bytes as they are.
+    #[track_caller]
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        while self.buffer.len() - self.start < count {
+            assert!(self.fill(), "the server closed the connection");
+        }
+        let bytes = self.buffer[self.start..][..count].to_vec();
+        self.start += count;
+        bytes
     }
 
     /// The next line without its end, pings included.

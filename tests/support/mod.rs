@@ -3,11 +3,15 @@
 //! The executable is Ramjet's own, or the one named by `RAMJET_TEST_SERVER`: every case also has to
 //! pass against the stock server, else the case is wrong.
 
+pub mod cable;
 pub mod client;
 pub mod directory;
 pub mod http;
+pub mod hub;
 pub mod jetstream;
+pub mod responder;
 pub mod server;
+pub mod shape;
 pub mod signer;
 pub mod tls;
 pub mod websocket;

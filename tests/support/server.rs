@@ -9,6 +9,7 @@ use serde_json::Value;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 
@@ -115,7 +116,8 @@ impl Builder {
         let [out, err] = ["run.out", "run.err"].map(|name| self.dir.file(name));
         command.stdout(File::create(&out).expect("stdout file"));
         command.stderr(File::create(&err).expect("stderr file"));
-        let mut child = Guard(command.spawn().expect("server starts"));
+        let child = command.spawn().expect("server starts");
+        let mut child = Guard(child, PathBuf::from(&err));
         let status = wait_until("the server to exit", || child.0.try_wait().expect("wait"));
         let text = |path| String::from_utf8_lossy(&fs::read(path).expect("output")).into_owned();
         Finished {
@@ -136,8 +138,9 @@ impl Builder {
         }
         command.args(["--ports_file_dir", &ports]);
         command.stdout(Stdio::null());
-        command.stderr(File::create(self.dir.file("stderr.log")).expect("stderr file"));
-        let mut child = Guard(command.spawn().expect("server starts"));
+        let log = PathBuf::from(self.dir.file("stderr.log"));
+        command.stderr(File::create(&log).expect("stderr file"));
+        let mut child = Guard(command.spawn().expect("server starts"), log);
         let listeners = wait_until("the ports file", || {
             if let Some(status) = child.0.try_wait().expect("wait") {
                 let log = fs::read_to_string(self.dir.file("stderr.log"));
@@ -156,18 +159,22 @@ impl Builder {
         Server {
             child,
             listeners,
-            dir: self.dir,
+            builder: self,
         }
     }
 }
 
-/// A child process that does not outlive its test.
-struct Guard(Child);
+/// A child process that does not outlive its test, and its log, which a test that fails shows.
+struct Guard(Child, PathBuf);
 
 impl Drop for Guard {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+        if std::thread::panicking() {
+            let log = fs::read(&self.1).unwrap_or_default();
+            eprintln!("--- server log ---\n{}", String::from_utf8_lossy(&log));
+        }
     }
 }
 
@@ -175,7 +182,7 @@ impl Drop for Guard {
 pub struct Server {
     child: Guard,
     listeners: Value,
-    dir: TempDir,
+    builder: Builder,
 }
 
 impl Server {
@@ -285,7 +292,7 @@ impl Server {
 
     /// The server's directory.
     pub fn dir(&self) -> &TempDir {
-        &self.dir
+        &self.builder.dir
     }
 
     /// Sends a signal.
@@ -295,8 +302,8 @@ impl Server {
 
     /// Replaces the configuration file.
     pub fn rewrite_config(&self, text: &str) {
-        let text = text.replace("@DIR@", self.dir.path().to_str().expect("text"));
-        self.dir.write("server.conf", &text);
+        let text = text.replace("@DIR@", self.builder.dir.path().to_str().expect("text"));
+        self.builder.dir.write("server.conf", &text);
     }
 
     /// Replaces the configuration file and waits for the reload to succeed.
@@ -328,7 +335,7 @@ impl Server {
 
     /// Everything on standard error so far: the log, unless sent elsewhere.
     pub fn log(&self) -> String {
-        let bytes = fs::read(self.dir.file("stderr.log")).unwrap_or_default();
+        let bytes = fs::read(self.builder.dir.file("stderr.log")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
@@ -356,6 +363,22 @@ impl Server {
         })
     }
 
+    /// Ends the server in good order and starts it again in the same directory, as it was.
+    #[track_caller]
+    pub fn restart(mut self) -> Self {
+        self.signal(Signal::TERM);
+        self.exited();
+        self.crash()
+    }
+
+    /// Kills the server and starts it again in the same directory, as it was.
+    #[track_caller]
+    pub fn crash(self) -> Self {
+        let Self { child, builder, .. } = self;
+        drop(child);
+        builder.start()
+    }
+
     /// Whether the process still runs.
     pub fn is_running(&mut self) -> bool {
         self.child.0.try_wait().expect("wait").is_none()
@@ -375,13 +398,5 @@ impl Server {
             .parse()
             .expect("number");
         kib * 1024
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("--- server log ---\n{}", self.log());
-        }
     }
 }

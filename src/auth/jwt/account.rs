@@ -9,7 +9,9 @@ use super::activation;
 use super::shape;
 use super::token::{Kind, Standard, Token, TokenError, is_public_key};
 use super::user::{Permissions, UserLimits, is_subject};
-use crate::options::{AccountLimits, DestinationOptions, MappingOptions};
+use crate::options::{
+    AccountLimits, AccountTiers, DestinationOptions, JetStreamAccountLimits, MappingOptions,
+};
 
 /// Stands for every user in a list of revocations, and for every account in lists of accounts.
 pub const ANYBODY: &str = "*";
@@ -87,6 +89,54 @@ pub struct Limits {
     pub wildcards: bool,
     /// Every user must sign the nonce.
     pub disallow_bearer: bool,
+    /// JetStream, the same for all streams.
+    #[serde(flatten)]
+    pub jetstream: JetStreamClaims,
+    /// JetStream, by `R1`, `R3` and so on.
+    #[serde(deserialize_with = "shape::map")]
+    pub tiered_limits: BTreeMap<String, JetStreamClaims>,
+}
+
+/// What of JetStream an account may use (JS-244); -1 is unlimited, what is absent is 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct JetStreamClaims {
+    /// Bytes in memory.
+    pub mem_storage: i64,
+    /// Bytes on disk.
+    pub disk_storage: i64,
+    /// Streams.
+    pub streams: i64,
+    /// Consumers of one stream.
+    pub consumer: i64,
+    /// Messages in flight of one consumer; 0 is unlimited, too.
+    pub max_ack_pending: i64,
+    /// Bytes of one stream in memory; 0 is unlimited, too.
+    pub mem_max_stream_bytes: i64,
+    /// Bytes of one stream on disk; 0 is unlimited, too.
+    pub disk_max_stream_bytes: i64,
+    /// Streams must say how many bytes they may have.
+    pub max_bytes_required: bool,
+}
+
+impl JetStreamClaims {
+    fn is_given(&self) -> bool {
+        self.mem_storage != 0 || self.disk_storage != 0
+    }
+
+    fn limits(&self) -> JetStreamAccountLimits {
+        let unlimited = |it: i64| if it > 0 { it } else { -1 };
+        JetStreamAccountLimits {
+            max_memory: self.mem_storage,
+            max_storage: self.disk_storage,
+            max_streams: self.streams,
+            max_consumers: self.consumer,
+            max_ack_pending: unlimited(self.max_ack_pending),
+            memory_max_stream_bytes: unlimited(self.mem_max_stream_bytes),
+            storage_max_stream_bytes: unlimited(self.disk_max_stream_bytes),
+            max_bytes_required: self.max_bytes_required,
+        }
+    }
 }
 
 /// Users signed by a certain key have no permissions of their own, but these.
@@ -369,6 +419,7 @@ impl AccountClaims {
                     exports: -1,
                     wildcards: true,
                     disallow_bearer: false,
+                    ..Limits::default()
                 },
                 ..AccountBody::default()
             },
@@ -385,6 +436,19 @@ impl AccountClaims {
             max_payload: limit(limits.payload),
             max_leafnodes: limit(limits.leaf),
         }
+    }
+
+    /// What of JetStream it may use; nothing where its token gives no bytes.
+    pub fn jetstream(&self) -> Option<AccountTiers> {
+        let limits = &self.body.limits;
+        if limits.jetstream.is_given() {
+            return Some(AccountTiers::One(limits.jetstream.limits()));
+        }
+        let tiers = &limits.tiered_limits;
+        tiers.values().any(JetStreamClaims::is_given).then(|| {
+            let tiers = tiers.iter().map(|(tier, it)| (tier.clone(), it.limits()));
+            AccountTiers::ByReplicas(tiers.collect())
+        })
     }
 
     /// Its mappings as the server's own.

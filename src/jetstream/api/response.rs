@@ -240,6 +240,9 @@ pub struct StreamSourceInfo {
     pub external: Option<ExternalStream>,
     /// Messages not here yet.
     pub lag: u64,
+    /// Its last message that is here.
+    #[serde(skip_serializing_if = "is_default")]
+    pub seq: u64,
     /// Since when nothing came; below zero: never did.
     pub active: Span,
     /// What is wrong.
@@ -541,6 +544,20 @@ pub struct AccountLimits {
     pub storage_max_stream_bytes: i64,
     /// Streams must say how many bytes they may have.
     pub max_bytes_required: bool,
+}
+
+impl AccountLimits {
+    /// What is shown where there are tiers.
+    pub const NOTHING: Self = Self {
+        max_memory: 0,
+        max_storage: 0,
+        max_streams: 0,
+        max_consumers: 0,
+        max_ack_pending: 0,
+        memory_max_stream_bytes: 0,
+        storage_max_stream_bytes: 0,
+        max_bytes_required: false,
+    };
 }
 
 impl Default for AccountLimits {

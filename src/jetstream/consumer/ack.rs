@@ -1,6 +1,7 @@
 //! The reply subject of a delivered message, and what is sent to it (JS-195, JS-197).
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 
 use super::duration;
 use super::settings::Names;
@@ -76,6 +77,36 @@ pub fn flow_prefix(names: &Names) -> String {
         None => format!("$JS.FC.{stream}.{consumer}."),
         Some(hash) => format!("$JS.FC.{}.{hash}.{stream}.{consumer}.", domain(names)),
     }
+}
+
+/// What stands for an account in subjects of version 2 (JS-196).
+pub fn account_hash(account: &str) -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let hash = Sha256::digest(account.as_bytes());
+    let first = hash.iter().take(8);
+    first
+        .map(|&byte| char::from(DIGITS[usize::from(byte) % DIGITS.len()]))
+        .collect()
+}
+
+/// Where a consumer's messages are acknowledged: in both versions, whichever it writes itself.
+pub fn ack_patterns(names: &Names) -> [String; 2] {
+    let (stream, consumer) = (&names.stream, &names.consumer);
+    let (domain, hash) = (domain(names), account_hash(&names.account));
+    [
+        format!("$JS.ACK.{stream}.{consumer}.*.*.*.*.*"),
+        format!("$JS.ACK.{domain}.{hash}.{stream}.{consumer}.*.*.*.*.>"),
+    ]
+}
+
+/// Where its flow control requests are answered, in both versions.
+pub fn flow_patterns(names: &Names) -> [String; 2] {
+    let (stream, consumer) = (&names.stream, &names.consumer);
+    let (domain, hash) = (domain(names), account_hash(&names.account));
+    [
+        format!("$JS.FC.{stream}.{consumer}.*"),
+        format!("$JS.FC.{domain}.{hash}.{stream}.{consumer}.*"),
+    ]
 }
 
 fn domain(names: &Names) -> &str {
@@ -208,6 +239,11 @@ mod tests {
             account_hash: hash.map(str::to_owned),
             ..Names::default()
         }
+    }
+
+    #[test]
+    fn js_196_accounts_have_hashes() {
+        assert_eq!(account_hash("$G"), "szMpdrwD");
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod random;
 mod removal;
 mod request;
 mod run;
+pub mod saved;
 mod settings;
 mod state;
 mod status;
@@ -38,7 +39,7 @@ mod push_tests;
 #[cfg(test)]
 mod rig;
 
-pub use ack::{AckKind, AckReply, AckToken};
+pub use ack::{AckKind, AckReply, AckToken, account_hash, ack_patterns, flow_patterns};
 pub use advisory::{Advisory, Message};
 pub use consumer::{Consumer, Figures, GroupFigures, Sequences};
 pub use effect::{Bounds, Delivery, Effect, Now, Presence, StreamView, Turn};

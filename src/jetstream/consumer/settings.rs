@@ -5,8 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::config::{AckPolicy, ConsumerConfig, DeliverPolicy, PriorityPolicy, ReplayPolicy};
+use crate::jetstream::api::values::Span;
 use crate::jetstream::store::Filter;
 use crate::time::WallTime;
+
+/// Longer than anybody waits.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Where a consumer begins (JS-174).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -193,7 +197,11 @@ impl Settings {
         Self {
             beginning,
             ack_policy: config.ack_policy,
-            ack_wait: config.ack_wait.duration(),
+            ack_wait: match config.ack_wait {
+                // Nobody waits where answers to flow control acknowledge (JS-190).
+                Span::ZERO => NEVER,
+                wait => wait.duration(),
+            },
             backoff: config.backoff.iter().map(|it| it.duration()).collect(),
             max_deliver: u64::try_from(config.max_deliver).unwrap_or(0),
             max_ack_pending: match config.ack_policy {

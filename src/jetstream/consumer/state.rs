@@ -9,9 +9,9 @@ use super::settings::{Names, Settings};
 use crate::time::WallTime;
 
 /// First byte of the form below.
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 /// Waits are kept to the microsecond.
-const MICROSECOND: i64 = 1000;
+pub(super) const MICROSECOND: i64 = 1000;
 
 /// The bytes are no state of a consumer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -176,10 +176,10 @@ impl Consumer {
     }
 }
 
-struct Writer(Vec<u8>);
+pub(super) struct Writer(pub(super) Vec<u8>);
 
 impl Writer {
-    fn number(&mut self, mut number: u64) {
+    pub(super) fn number(&mut self, mut number: u64) {
         while number >= 0x80 {
             self.0.push(number as u8 | 0x80);
             number >>= 7;
@@ -187,7 +187,7 @@ impl Writer {
         self.0.push(number as u8);
     }
 
-    fn signed(&mut self, number: i64) {
+    pub(super) fn signed(&mut self, number: i64) {
         self.number(((number << 1) ^ (number >> 63)).cast_unsigned());
     }
 }

@@ -8,10 +8,12 @@ pub mod headers;
 mod origins;
 mod publish;
 mod republish;
+mod restore;
 mod rewrite;
 #[allow(clippy::module_inception, reason = "the type the folder is about")]
 mod stream;
 mod ttl;
 
 pub use publish::{Accepted, Fate, Publish, Republished};
+pub(in crate::jetstream) use rewrite::Rewrite;
 pub use stream::{Gone, Stream};

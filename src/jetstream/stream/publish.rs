@@ -117,9 +117,11 @@ impl Stream {
             asked.rollup = self.rollup(block, publish.sourced)?;
         }
         self.check_size(block, publish.payload)?;
+        self.check_server_room()?;
         if self.config.retention == Retention::Interest && !interested(subject) {
             return Ok(self.pass_over(subject, &asked, publish.now));
         }
+        self.check_account_room(subject, block, publish.payload)?;
         let ttl = ttl::of(block)?;
         let raised = ttl.and_then(|it| self.raised(it, block));
         let (ttl, block) = match &raised {

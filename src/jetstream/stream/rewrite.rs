@@ -5,7 +5,7 @@ use crate::routing::subject;
 
 /// A pattern and what subjects that match it become.
 #[derive(Debug)]
-pub(super) struct Rewrite {
+pub(in crate::jetstream) struct Rewrite {
     pattern: Box<[u8]>,
     /// `None` leaves them as they are.
     transform: Option<Transform>,
@@ -14,7 +14,7 @@ pub(super) struct Rewrite {
 impl Rewrite {
     /// An empty source is everything, an empty destination the subject itself. `None` if the two
     /// do not go together, which has been checked before.
-    pub(super) fn new(source: &str, destination: &str) -> Option<Self> {
+    pub(in crate::jetstream) fn new(source: &str, destination: &str) -> Option<Self> {
         let source = if source.is_empty() { ">" } else { source };
         let transform = match destination {
             "" => None,
@@ -27,7 +27,11 @@ impl Rewrite {
     }
 
     /// What the subject becomes; `None` if it does not match.
-    pub(super) fn apply(&self, of: &[u8], random: impl FnMut() -> u64) -> Option<Vec<u8>> {
+    pub(in crate::jetstream) fn apply(
+        &self,
+        of: &[u8],
+        random: impl FnMut() -> u64,
+    ) -> Option<Vec<u8>> {
         if !subject::pattern_matches(&self.pattern, of) {
             return None;
         }

@@ -8,7 +8,9 @@ use super::config::StreamConfig;
 use super::dedupe::Dedupe;
 use super::publish::Publish;
 use super::rewrite::Rewrite;
+use crate::jetstream::api::errors::ApiError;
 use crate::jetstream::store::{Append, Expired, Fetch, Filter, Lifetime, Purge, Store};
+use crate::jetstream::usage::Share;
 use crate::protocol::headers::get;
 use crate::time::WallTime;
 
@@ -41,6 +43,8 @@ pub struct Stream {
     /// Somebody wants to know what leaves.
     pub(super) watched: bool,
     pub(super) gone: Vec<Gone>,
+    /// Its part in what others use, too.
+    share: Option<Share>,
     /// The message at which looking for ids goes on, and the last one to look at.
     rescan: Option<(u64, u64)>,
 }
@@ -58,6 +62,7 @@ impl Stream {
             last_id: Bytes::new(),
             watched: false,
             gone: Vec::new(),
+            share: None,
             rescan: None,
         };
         stream.read_rewrites();
@@ -112,6 +117,40 @@ impl Stream {
                 self.drop_oldest_of(&subject, surplus);
             }
         }
+    }
+
+    /// What it stores is counted together with others from now on.
+    pub fn share(&mut self, share: Share) {
+        self.share = Some(share);
+        self.count_usage();
+    }
+
+    /// Brings what it shares with others up to date; to be called when it has changed.
+    pub fn count_usage(&mut self) {
+        if let Some(share) = &mut self.share {
+            share.count(self.store.state().bytes);
+        }
+    }
+
+    /// May the server store anything? (JS-248)
+    pub(super) fn check_server_room(&self) -> Result<(), ApiError> {
+        let share = self.share.as_ref();
+        share.map_or(Ok(()), |it| it.check_server(|| self.store.state().bytes))
+    }
+
+    /// May the account have a message more? (JS-245)
+    pub(super) fn check_account_room(
+        &self,
+        subject: &[u8],
+        block: &[u8],
+        payload: &[u8],
+    ) -> Result<(), ApiError> {
+        let Some(share) = &self.share else {
+            return Ok(());
+        };
+        let kind = self.store.kind();
+        let more = kind.message_size(subject.len(), block.len(), payload.len());
+        share.check_account(|| self.store.state().bytes, more)
     }
 
     /// From now on [`Stream::take_gone`] says what left, or no more.

@@ -21,6 +21,18 @@ pub fn read(report: &mut Report, value: &Value, options: &mut Options) {
             let found = problem.to_string();
             report.error(value, ProblemKind::TypeIn { text: "", found });
         }
+        // Stock refuses only where it happens to read the other key first (AUTH-22).
+        let exports = options.accounts.iter().flat_map(|it| &it.exports);
+        let mut measured = exports.filter(|it| it.latency.is_some());
+        if options.no_system_account
+            && let Some(export) = measured.next()
+        {
+            let found = format!(
+                "Error adding service latency sampling for {:?}: system account not setup",
+                export.subject
+            );
+            report.error(value, ProblemKind::TypeIn { text: "", found });
+        }
     }
 }
 

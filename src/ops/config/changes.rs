@@ -50,6 +50,13 @@ pub fn between(old: &Options, new: &Options, port: u16) -> Result<Changes, NotRe
     fixed("NoHeaderSupport", old, new, |it| {
         it.client.no_header_support
     })?;
+    fixed("LeafNode", old, new, |it| {
+        let hidden = |it: &str| it.rsplit('@').next().unwrap_or_default().to_owned();
+        let remotes = it.leafnodes.remotes.iter();
+        let urls = remotes.map(|it| it.urls.iter().map(|url| hidden(url)).collect::<Vec<_>>());
+        let urls: Vec<_> = urls.collect();
+        format!("{}:{} {urls:?}", it.leafnodes.host, it.leafnodes.port)
+    })?;
     changes.time_format(old, new);
     changes.note(old, new, "max_connections", |it| {
         signed(it.client.max_connections)
@@ -113,6 +120,9 @@ pub fn between(old: &Options, new: &Options, port: u16) -> Result<Changes, NotRe
         let folder = it.jetstream.store_dir.as_deref();
         folder.map_or(String::new(), |it| it.display().to_string())
     })?;
+    fixed("JsAccDefaultDomain", old, new, |it| {
+        map(&it.jetstream.default_domains)
+    })?;
     fixed("FeatureFlags", old, new, |it| map(&it.feature_flags))?;
     fixed("Shards", old, new, |it| it.shards.unwrap_or(0))?;
     fixed("PinShards", old, new, |it| it.pin_shards)?;
@@ -134,6 +144,9 @@ impl Changes {
         })?;
         self.proxies(old, new);
         self.tell(old.ocsp != new.ocsp, || "Reloaded: OCSP".to_owned());
+        self.tell(old.ocsp_cache != new.ocsp_cache, || {
+            "Reloaded OCSP peer cache".to_owned()
+        });
         let (before, after) = (old.tls.as_ref(), new.tls.as_ref());
         self.tell(before != after, || tls_line(after.is_some()));
         let timeout = |it: Option<&TlsOptions>| it.and_then(|it| it.timeout).unwrap_or_default();
@@ -385,7 +398,7 @@ fn policy(policy: WriteTimeoutPolicy) -> &'static str {
 }
 
 /// As Go prints a map.
-fn map(flags: &BTreeMap<String, bool>) -> String {
-    let flags = flags.iter().map(|(name, on)| format!("{name}:{on}"));
-    format!("map[{}]", flags.collect::<Vec<_>>().join(" "))
+fn map<T: std::fmt::Display>(values: &BTreeMap<String, T>) -> String {
+    let values = values.iter().map(|(name, it)| format!("{name}:{it}"));
+    format!("map[{}]", values.collect::<Vec<_>>().join(" "))
 }

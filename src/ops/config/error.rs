@@ -362,15 +362,6 @@ pub enum ProblemKind {
     /// A value that must be text holds bytes that are not; no stock text.
     #[error("value is not valid UTF-8: save the file as UTF-8, and let escapes spell UTF-8")]
     NotUtf8,
-    /// A key whose absence would let somebody in who should be kept out, and which this version
-    /// does not enforce; no stock text.
-    #[error("{what} is not supported by this version: {cure}")]
-    NotEnforced {
-        /// The key.
-        what: &'static str,
-        /// How to start nevertheless.
-        cure: &'static str,
-    },
     /// The file holds nothing (CFG-17).
     #[error("{0}: config has no values or is empty")]
     Empty(String),

@@ -8,7 +8,7 @@ use super::inactive::check::{Fields, block, flag, integer, storage_bytes, storag
 use super::report::{Report, strict_duration, type_in};
 use super::value::{Map, Node, Value};
 use crate::options::{
-    JetStreamAccountLimits, JetStreamLimits, JetStreamOptions, Options, StoreCipher,
+    AccountTiers, JetStreamAccountLimits, JetStreamLimits, JetStreamOptions, Options, StoreCipher,
 };
 use crate::routing::subject::is_valid_pattern;
 
@@ -75,10 +75,12 @@ fn entries(report: &mut Report, map: &Map, options: &mut JetStreamOptions) -> bo
                     .map_or(0, |it| usize::try_from(it).unwrap_or(0));
             }
             "request_queue_limit" => {
-                queue_limit(report, &name, value, &mut options.request_queue_limit);
+                if let Some(limit) = queue_limit(report, &name, value) {
+                    options.request_queue_limit = limit;
+                }
             }
             "info_queue_limit" => {
-                queue_limit(report, &name, value, &mut options.info_queue_limit);
+                options.info_queue_limit = queue_limit(report, &name, value);
             }
             other => match FOR_CLUSTERS
                 .iter()
@@ -212,14 +214,10 @@ fn duration(report: &mut Report, value: &Value, to: &mut Duration) {
     }
 }
 
-/// Below one is the default, as in stock.
-fn queue_limit(report: &mut Report, key: &str, value: &Value, to: &mut usize) {
-    if let Some(limit) = parseable_size(report, key, value)
-        && let Ok(limit) = usize::try_from(limit)
-        && limit > 0
-    {
-        *to = limit;
-    }
+/// Below one is none, as in stock.
+fn queue_limit(report: &mut Report, key: &str, value: &Value) -> Option<usize> {
+    let limit = parseable_size(report, key, value)?;
+    usize::try_from(limit).ok().filter(|&it| it > 0)
 }
 
 const FOR_CLUSTERS: Fields = &[
@@ -301,16 +299,17 @@ pub fn default_domains(
 }
 
 /// `jetstream` of an account; `None` if it has none (JS-244).
-pub fn of_account(report: &mut Report, value: &Value) -> Option<JetStreamAccountLimits> {
+pub fn of_account(report: &mut Report, value: &Value) -> Option<AccountTiers> {
     let mut limits = JetStreamAccountLimits::default();
-    match &value.node {
+    let limits = match &value.node {
         Node::Bool(on) => on.then_some(limits),
         Node::Map(map) => {
             account_limits(report, map, &mut limits);
             Some(limits)
         }
         _ => word(report, value).then_some(limits),
-    }
+    };
+    limits.map(AccountTiers::One)
 }
 
 fn account_limits(report: &mut Report, map: &Map, limits: &mut JetStreamAccountLimits) {

@@ -1,9 +1,9 @@
 //! Top-level keys -> [`Options`] (CFG-18..74).
 //!
-//! Three kinds: keys that act today; keys of features to come, whose blocks are checked and noted
-//! as inactive; and keys that protect. The rule for the last: a key whose absence would let in
-//! somebody who should be kept out is refused with an error, never ignored, because a server that
-//! starts open is worse than one that does not start. That is `ocsp_peer` of a `tls` block.
+//! Two kinds: keys that act today, and keys of features to come, whose blocks are checked and noted
+//! as inactive. None of the latter keeps anybody out: a key whose absence would let in somebody who
+//! should be kept out would have to be refused, because a server that starts open is worse than one
+//! that does not start.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use super::error::ProblemKind;
 use super::report::{Report, strict_duration, type_in};
 use super::value::{Map, Node, Value};
 use super::{
-    accounts, authorization, duration, inactive, jetstream, listen, mappings, operator, rates,
-    table, tls, websocket,
+    accounts, authorization, duration, inactive, jetstream, leafnodes, listen, mappings, operator,
+    rates, table, tls, websocket,
 };
 use crate::ids::{GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
 use crate::limits::SHARDS_MAX;
@@ -184,11 +184,13 @@ impl Keys<'_> {
             "jetstream" => jetstream::read(self.report, value, &mut options.jetstream),
             "store_dir" => jetstream::store_dir(self.report, value, &mut options.jetstream),
             "proxy_protocol" => options.proxy_protocol = value.boolean()?,
+            "leafnodes" | "leaf" => options.leafnodes = leafnodes::read(self.report, value),
             "websocket" | "ws" => options.websocket = websocket::read(self.report, value),
             "allow_non_tls" => options.allow_non_tls = value.boolean()?,
             "ocsp" => {
-                options.ocsp = tls::read_ocsp(self.report, value);
+                options.ocsp = tls::ocsp::staples(self.report, value);
             }
+            "ocsp_cache" => options.ocsp_cache = tls::ocsp::cache(self.report, value),
             "mappings" => {
                 let mappings = mappings::read(self.report, value);
                 options.accounts.push(AccountOptions {
@@ -326,9 +328,7 @@ impl Keys<'_> {
                 }
             }
             "gateway" => inactive::links::gateway(report, value),
-            "leafnodes" => inactive::links::leafnodes(report, value),
             "mqtt" => inactive::listeners::mqtt(report, value),
-            "ocsp_cache" => tls::check::ocsp_cache(report, value),
             "prof_port" | "prof_block_rate" => noted = value.integer()? != 0,
             // Links are to come; what is said of them is kept.
             "connect_error_reports" => {

@@ -15,6 +15,7 @@ mod imports;
 mod inactive;
 mod jetstream;
 mod keys;
+mod leafnodes;
 pub mod lexer;
 mod listen;
 mod mappings;

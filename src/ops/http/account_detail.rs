@@ -14,6 +14,8 @@ use crate::auth::jwt::token;
 use crate::auth::jwt::trust::{TrustedAccount, seconds};
 use crate::ids::AccountId;
 use crate::options::{LatencyOptions, MappingOptions, ResponseType};
+use crate::routing::subject::pattern_matches;
+use crate::shard::report::ResponseReport;
 use crate::time::WallTime;
 
 /// What an account's token says of it.
@@ -145,6 +147,26 @@ pub(super) fn imports(facts: &ServerFacts, account: &Account) -> Vec<Value> {
         import
     });
     streams.chain(services).collect()
+}
+
+/// A request that waits for its answer, as the import that the answer is.
+pub(super) fn response(facts: &ServerFacts, report: &ResponseReport) -> Value {
+    let asker = facts.accounts.get(report.account);
+    let imports = asker.iter().flat_map(|it| &it.service_imports);
+    let subject = report.subject.as_bytes();
+    let import = { imports }.find(|it| pattern_matches(it.from.as_bytes(), subject));
+    let mut shown = json!({
+        "subject": report.reply, "account": facts.accounts.name(report.account),
+        "to": report.made_up, "local_subject": report.made_up,
+        // As a number, unlike those of imports and exports.
+        "type": 2, "invalid": false, "share": import.is_some_and(|it| it.share),
+        "tracking": report.measured,
+    });
+    let latency = import.and_then(|it| it.export.latency.as_ref());
+    if let Some(latency) = latency.filter(|_| report.measured) {
+        shown["latency"] = shown_latency(latency);
+    }
+    shown
 }
 
 /// Where messages go instead, with the per cent that go there or to one before.

@@ -9,10 +9,13 @@ use serde_json::{Value, json};
 use super::account_detail::{self, TokenDetail};
 use super::facts::ServerFacts;
 use super::format;
+use super::jetstream;
 use super::query::{BadRequest, Parameters};
 use super::subsz::SublistStats;
+use crate::accounts::account::Account;
 use crate::routing::interest::RoutingStats;
 use crate::shard::report::{AccountFigures, Counters, Figures, Query, Volume};
+use crate::time::WallTime;
 
 #[derive(Serialize)]
 pub(super) struct Accountz<'a> {
@@ -48,6 +51,8 @@ pub(super) struct AccountInfo {
     #[serde(flatten)]
     token: TokenDetail,
     sublist_stats: SublistStats,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    responses: BTreeMap<Box<str>, Value>,
 }
 
 /// What the system account offers the others.
@@ -159,15 +164,22 @@ pub(super) fn account_info(
     if !system.is_empty() {
         imports.extend(system_imports(wanted, system));
     }
+    if facts.options.jetstream.enabled && !system.is_empty() && !is_system {
+        imports.push(json!({
+            "subject": "$JS.API.>", "account": system, "to": "$JS.API.>",
+            "local_subject": "$JS.API.>", "type": "service", "invalid": false, "share": true,
+            "tracking": false,
+        }));
+    }
     let report = of_accounts(figures).remove(wanted).unwrap_or_default();
     Ok(AccountInfo {
         account_name: wanted.into(),
-        update_time: format::time(facts.start),
+        update_time: format::time(updated(facts, wanted)),
         is_system,
         expired: trusted.is_some_and(|it| account_detail::is_expired(it, format::now())),
         complete: true,
-        jetstream_enabled: false,
-        leafnode_connections: 0,
+        jetstream_enabled: jetstream::is_enabled_for(facts, figures, wanted),
+        leafnode_connections: report.figures.links,
         client_connections: report.figures.connections,
         subscriptions: report.figures.subscriptions + imported_services(facts, wanted).len() as u64,
         mappings: match trusted {
@@ -183,7 +195,32 @@ pub(super) fn account_info(
         token: trusted.map(TokenDetail::of).unwrap_or_default(),
         name_tag: name_tag(facts, wanted).into(),
         sublist_stats: SublistStats::of_account(&report.figures, &report.routing),
+        responses: responses(facts, figures, account),
     })
+}
+
+/// When it became as it is: with its token, or with the configuration.
+fn updated(facts: &ServerFacts, name: &str) -> WallTime {
+    match facts.token_times.get(name) {
+        Some(time) => *time,
+        None if facts.trusted.contains_key(name) => facts.start,
+        None => facts.config_load,
+    }
+}
+
+/// Requests to it that wait for answers, by the subjects these go to.
+fn responses(
+    facts: &ServerFacts,
+    figures: &dyn Figures,
+    account: &Account,
+) -> BTreeMap<Box<str>, Value> {
+    if account.service_exports.is_empty() {
+        return BTreeMap::new();
+    }
+    let reports = figures.ask(Query::Responses(account.id));
+    let open = reports.into_iter().flat_map(|it| it.responses);
+    open.map(|it| (it.made_up.clone(), account_detail::response(facts, &it)))
+        .collect()
 }
 
 #[derive(Serialize)]
@@ -246,12 +283,12 @@ pub(super) fn figures_of<'a>(
     };
     let stat = |name: &'a str| {
         let counts = reports.get(name).copied().unwrap_or_default().figures;
-        (unused || counts.connections > 0).then(|| AccountStat {
+        (unused || counts.connections + counts.links > 0).then(|| AccountStat {
             acc: name,
             name: name_tag(facts, name),
             conns: counts.connections,
-            leafnodes: 0,
-            total_conns: counts.connections,
+            leafnodes: counts.links,
+            total_conns: counts.connections + counts.links,
             num_subscriptions: counts.subscriptions,
             sent: data(counts.sent),
             received: data(counts.received),

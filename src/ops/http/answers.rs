@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::facts::{CurrentFacts, ServerFacts};
 use super::process::{self, CpuMeter};
 use super::query::{BadRequest, Parameters};
-use super::{accounts, connz, healthz, jetstream, links, subsz, threads, varz};
+use super::{accounts, connz, healthz, jetstream, leafz, links, subsz, threads, varz};
 use crate::routing::subject::{is_literal, pattern_matches, pattern_subset};
 use crate::shard::report::{Counters, Figures, Query};
 
@@ -120,11 +120,11 @@ impl Answers {
             Endpoint::Subsz => subsz::subsz(facts, figures, parameters).map(value),
             Endpoint::Routez => links::routez(facts, parameters).map(value),
             Endpoint::Gatewayz => links::gatewayz(facts, parameters).map(value),
-            Endpoint::Leafz => links::leafz(facts, parameters).map(value),
+            Endpoint::Leafz => leafz::leafz(facts, figures, parameters).map(value),
             Endpoint::Accountz => accounts::accountz(facts, figures, parameters).map(value),
             Endpoint::Accstatz => accounts::accstatz(facts, figures, parameters).map(value),
-            Endpoint::Jsz => jetstream::jsz(facts, parameters).map(value),
-            Endpoint::Healthz => healthz::healthz(parameters, self.is_ready())
+            Endpoint::Jsz => jetstream::jsz(facts, figures, parameters),
+            Endpoint::Healthz => healthz::healthz(facts, figures, parameters, self.is_ready())
                 .map(|(status, health)| healthz::with_status(status, &health)),
             Endpoint::Ipqueuesz => jetstream::ipqueuesz(parameters),
             Endpoint::Raftz => Ok(Value::Object(serde_json::Map::new())),
@@ -138,6 +138,21 @@ impl Answers {
     /// There is no such account.
     pub fn account(&self, name: &str) -> Result<Value, BadRequest> {
         accounts::account_info(&self.facts(), self.figures(), name).map(value)
+    }
+
+    /// One account's part of `/jsz`.
+    ///
+    /// # Errors
+    /// It has no JetStream, or a parameter makes no sense.
+    pub fn account_streams(&self, parameters: &Parameters) -> Result<Value, BadRequest> {
+        jetstream::account(&self.facts(), self.figures(), parameters)
+    }
+
+    /// What the server says of JetStream by itself; `None` if it is off.
+    pub fn jetstream(&self) -> Option<Value> {
+        let facts = self.facts();
+        let enabled = facts.options.jetstream.enabled;
+        enabled.then(|| jetstream::varz(&facts, self.figures(), false))
     }
 
     /// Figures of the accounts named, or of all; without those nobody uses, unless they are wanted.
@@ -185,7 +200,14 @@ impl Answers {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        value(varz::varz(facts, &counters, &requests, self.cpu.percent()))
+        let jetstream = jetstream::varz(facts, self.figures(), true);
+        value(varz::varz(
+            facts,
+            &counters,
+            &requests,
+            self.cpu.percent(),
+            jetstream,
+        ))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::peers::PeerCacheFigures;
 use crate::accounts::registry::Accounts;
 use crate::auth::jwt::trust::TrustedAccount;
 use crate::options::Options;
@@ -23,18 +24,35 @@ pub struct ServerFacts {
     pub accounts: Arc<Accounts>,
     /// Those that operators vouch for, by their keys.
     pub trusted: Arc<BTreeMap<String, Arc<TrustedAccount>>>,
+    /// When tokens of those came that have changed since the start.
+    pub token_times: Arc<BTreeMap<String, WallTime>>,
     /// TLS and WebSocket as they are in force.
     pub transports: Arc<TransportSettings>,
+    /// What is known of peers' certificates.
+    pub peer_cache: Arc<PeerCacheFigures>,
     /// Monitoring port really bound, with TLS or without.
     pub http_port: u16,
+    /// Leaf node port really bound; 0 without one.
+    pub leaf_port: u16,
     /// Shards.
     pub shards: usize,
     /// Feature flags in force.
     pub feature_flags: BTreeMap<String, bool>,
+    /// Streams that were there at the start and could not be read.
+    pub unrecovered: Arc<[UnrecoveredStream]>,
     /// When it started.
     pub start: WallTime,
     /// When its configuration was read last (CFG-96).
     pub config_load: WallTime,
+}
+
+/// A stream that was there and could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnrecoveredStream {
+    /// Its account's name.
+    pub account: String,
+    /// Its own.
+    pub stream: String,
 }
 
 /// The facts of now. A reload replaces them as a whole, so that no answer mixes two.

@@ -1,5 +1,4 @@
-//! `/routez`, `/gatewayz` and `/leafz`: links to other servers, of which there are none yet
-//! (MON-26..28).
+//! `/routez` and `/gatewayz`: links to other servers, of which there are none yet (MON-26, MON-27).
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -23,14 +22,6 @@ pub(super) struct Gatewayz<'a> {
     now: String,
     outbound_gateways: Map<String, Value>,
     inbound_gateways: Map<String, Value>,
-}
-
-#[derive(Serialize)]
-pub(super) struct Leafz<'a> {
-    server_id: &'a str,
-    now: String,
-    leafnodes: u64,
-    leafs: [Value; 0],
 }
 
 /// `subs` is a truth value or `detail`.
@@ -68,19 +59,5 @@ pub(super) fn gatewayz<'a>(
         now: format::time(format::now()),
         outbound_gateways: Map::new(),
         inbound_gateways: Map::new(),
-    })
-}
-
-/// Answers `/leafz`.
-pub(super) fn leafz<'a>(
-    facts: &'a ServerFacts,
-    parameters: &Parameters,
-) -> Result<Leafz<'a>, BadRequest> {
-    parameters.bool("subs")?;
-    Ok(Leafz {
-        server_id: &facts.info.server_id,
-        now: format::time(format::now()),
-        leafnodes: 0,
-        leafs: [],
     })
 }

@@ -56,7 +56,7 @@ const OF_ACCOUNTS: [(&str, &str); 9] = [
     ("/slow_consumers", "slow_consumers"),
 ];
 
-type Labels = Vec<(&'static str, String)>;
+pub(super) type Labels = Vec<(&'static str, String)>;
 
 /// Metrics of one server at one time.
 #[derive(Debug)]
@@ -151,9 +151,15 @@ impl Metrics {
         }
     }
 
-    fn push(&mut self, endpoint: &str, name: &str, mut labels: Labels, value: f64) {
-        labels.insert(0, ("server_id", self.server_id.clone()));
+    fn push(&mut self, endpoint: &str, name: &str, labels: Labels, value: f64) {
         let name = format!("gnatsd_{endpoint}_{}", plain(name));
+        self.put(&name, labels, value);
+    }
+
+    /// Adds one under its whole name.
+    pub(super) fn put(&mut self, name: &str, mut labels: Labels, value: f64) {
+        labels.insert(0, ("server_id", self.server_id.clone()));
+        let name = name.to_owned();
         self.samples.entry(name).or_default().push((labels, value));
     }
 }

@@ -25,7 +25,10 @@ use tokio_rustls::TlsAcceptor;
 use super::answers::Answers;
 use super::metrics::{self, Metrics};
 use super::query::{BadRequest, Parameters, ROWS};
-use super::{accounts, connz, format, healthz, index, jetstream, links, subsz, threads};
+use super::{
+    accounts, connz, format, healthz, index, jetstream, jetstream_metrics, leafz, links, subsz,
+    threads,
+};
 use crate::shard::report::{ConnectionQuery, Query};
 
 /// A request's header must have come by then (MON-1).
@@ -212,14 +215,15 @@ impl State {
             }
             "/routez" => links::routez(facts, &parameters).map(|it| json(&it)),
             "/gatewayz" => links::gatewayz(facts, &parameters).map(|it| json(&it)),
-            "/leafz" => links::leafz(facts, &parameters).map(|it| json(&it)),
+            "/leafz" => leafz::leafz(facts, figures, &parameters).map(|it| json(&it)),
             "/accountz" => accounts::accountz(facts, figures, &parameters).map(|it| json(&it)),
             "/accstatz" => accounts::accstatz(facts, figures, &parameters).map(|it| json(&it)),
-            "/jsz" => jetstream::jsz(facts, &parameters).map(|it| json(&it)),
+            "/jsz" => jetstream::jsz(facts, figures, &parameters).map(|it| json(&it)),
             "/ipqueuesz" => jetstream::ipqueuesz(&parameters).map(|it| json(&it)),
             "/raftz" => Ok(text(StatusCode::NOT_FOUND, "No Raft nodes registered")),
             "/healthz" => {
-                healthz::healthz(&parameters, answers.is_ready()).map(|(status, health)| {
+                let health = healthz::healthz(facts, figures, &parameters, answers.is_ready());
+                health.map(|(status, health)| {
                     let mut response = json_text(format::compact_json(&health));
                     *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
                     response
@@ -288,7 +292,10 @@ impl State {
         if let Ok(accstatz) = accstatz {
             metrics.add_accounts(&value(serde_json::to_value(accstatz)));
         }
-        metrics.add_health(if answers.is_ready() { "ok" } else { "error" });
+        jetstream_metrics::add(facts, figures, &mut metrics);
+        leafz::add_metrics(figures, &mut metrics);
+        let health = healthz::healthz(facts, figures, &Parameters::parse(""), answers.is_ready());
+        metrics.add_health(health.map_or("error", |(_, health)| health.status));
         typed(StatusCode::OK, metrics::CONTENT_TYPE, metrics.write())
     }
 }

@@ -53,7 +53,7 @@ impl Fake {
             ..ShardReport::default()
         };
         match query {
-            Query::Counters => {}
+            Query::Counters | Query::Responses(_) | Query::Links(_) | Query::JetStream(_) => {}
             Query::Connections(wanted) => {
                 let is = |wanted: &Option<Box<str>>, text: &str| {
                     wanted.as_deref().is_none_or(|wanted| wanted == text)
@@ -94,6 +94,7 @@ impl Fake {
                 report.accounts.push(AccountReport {
                     account: "$G".into(),
                     figures: AccountFigures {
+                        links: 0,
                         connections: counters.connections,
                         subscriptions: counters.subscriptions,
                         received: Volume {
@@ -185,6 +186,7 @@ impl Site {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let address = listener.local_addr().expect("an address");
         let facts = ServerFacts {
+            unrecovered: Arc::default(),
             info: Arc::new(ServerInfo {
                 server_id: "NID".into(),
                 server_name: "wd".into(),
@@ -196,7 +198,10 @@ impl Site {
             accounts: Arc::new(Accounts::new(&options).expect("accounts")),
             options: Arc::new(options),
             trusted: Arc::default(),
+            token_times: Arc::default(),
             transports: Arc::default(),
+            peer_cache: Arc::default(),
+            leaf_port: 0,
             http_port: address.port(),
             shards: 2,
             feature_flags: BTreeMap::from([("js_ack_fc_v2".to_owned(), false)]),

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::facts::ServerFacts;
 use super::format::{self, Number};
+use super::peers;
 use crate::shard::report::TransportReport;
 use crate::time::WallTime;
 
@@ -93,6 +94,8 @@ pub(super) struct WebSocketVarz<'a> {
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     tls_pinned_certs: &'a [String],
     #[serde(skip_serializing_if = "is_false")]
+    tls_ocsp_peer_verify: bool,
+    #[serde(skip_serializing_if = "is_false")]
     same_origin: bool,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     allowed_origins: &'a [String],
@@ -118,6 +121,7 @@ impl<'a> WebSocketVarz<'a> {
             no_tls: options.no_tls,
             tls_map: tls.is_some_and(|it| it.map),
             tls_pinned_certs: tls.map_or(&[], |it| &it.pinned_certs),
+            tls_ocsp_peer_verify: peers::asks(tls),
             same_origin: options.same_origin,
             allowed_origins: &options.allowed_origins,
             compression: options.compression,

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::facts::ServerFacts;
 use super::format::Number;
+use super::leafz::LeafVarz;
+use super::peers::{self, PeerCacheVarz};
 use super::transports::{WebSocketVarz, cert_not_after};
 use super::{format, process};
 use crate::options::WriteTimeoutPolicy;
@@ -30,6 +33,8 @@ pub(super) struct Varz<'a> {
     tls_required: bool,
     #[serde(skip_serializing_if = "is_default")]
     tls_verify: bool,
+    #[serde(skip_serializing_if = "is_default")]
+    tls_ocsp_peer_verify: bool,
     max_connections: i64,
     #[serde(skip_serializing_if = "is_default")]
     max_subscriptions: usize,
@@ -45,10 +50,10 @@ pub(super) struct Varz<'a> {
     max_pending: usize,
     cluster: Empty,
     gateway: Empty,
-    leaf: Empty,
+    leaf: LeafVarz<'a>,
     mqtt: Empty,
     websocket: WebSocketVarz<'a>,
-    jetstream: Empty,
+    jetstream: Value,
     tls_timeout: Number,
     write_deadline: u64,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -89,6 +94,8 @@ pub(super) struct Varz<'a> {
     feature_flags: &'a BTreeMap<String, bool>,
     #[serde(skip_serializing_if = "str::is_empty")]
     system_account: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ocsp_peer_cache: Option<PeerCacheVarz>,
     slow_consumer_stats: ByKind,
     stale_connection_stats: ByKind,
     disk_io_wait_stats: DiskWaits,
@@ -110,12 +117,12 @@ struct ByKind {
 }
 
 impl ByKind {
-    fn clients(clients: u64) -> Self {
+    fn of(all: u64, leafs: u64) -> Self {
         Self {
-            clients,
+            clients: all - leafs,
             routes: 0,
             gateways: 0,
-            leafs: 0,
+            leafs,
         }
     }
 }
@@ -143,6 +150,7 @@ pub(super) fn varz<'a>(
     counters: &Counters,
     requests: &'a BTreeMap<&'static str, u64>,
     cpu: f64,
+    jetstream: Value,
 ) -> Varz<'a> {
     let (info, options) = (&*facts.info, &*facts.options);
     let limits = &options.client;
@@ -161,6 +169,7 @@ pub(super) fn varz<'a>(
         auth_required: info.auth_required,
         tls_required: info.tls_required,
         tls_verify: info.tls_verify,
+        tls_ocsp_peer_verify: info.tls_required && peers::asks(options.tls.as_ref()),
         max_connections: limits.max_connections.map_or(-1, |max| max as i64),
         max_subscriptions: limits.max_subscriptions.unwrap_or(0),
         ping_interval: limits.ping_interval.as_nanos() as u64,
@@ -175,10 +184,10 @@ pub(super) fn varz<'a>(
         max_pending: limits.max_pending,
         cluster: Empty {},
         gateway: Empty {},
-        leaf: Empty {},
+        leaf: LeafVarz::of(facts),
         mqtt: Empty {},
         websocket: WebSocketVarz::of(facts),
-        jetstream: Empty {},
+        jetstream,
         tls_timeout: Number(
             options
                 .tls
@@ -205,15 +214,15 @@ pub(super) fn varz<'a>(
         total_connections: counters.total_connections,
         routes: 0,
         remotes: 0,
-        leafnodes: 0,
+        leafnodes: counters.links,
         in_msgs: counters.in_msgs,
         in_bytes: counters.in_bytes,
-        in_client_msgs: counters.in_msgs,
-        in_client_bytes: counters.in_bytes,
+        in_client_msgs: counters.in_msgs - counters.in_links.msgs,
+        in_client_bytes: counters.in_bytes - counters.in_links.bytes,
         out_msgs: counters.out_msgs,
         out_bytes: counters.out_bytes,
-        out_client_msgs: counters.out_msgs,
-        out_client_bytes: counters.out_bytes,
+        out_client_msgs: counters.out_msgs - counters.out_links.msgs,
+        out_client_bytes: counters.out_bytes - counters.out_links.bytes,
         slow_consumers: counters.slow_consumers,
         stale_connections: counters.stale_connections,
         stalled_clients: counters.stalled_clients,
@@ -229,8 +238,9 @@ pub(super) fn varz<'a>(
         } else {
             &options.system_account
         },
-        slow_consumer_stats: ByKind::clients(counters.slow_consumers),
-        stale_connection_stats: ByKind::clients(counters.stale_connections),
+        ocsp_peer_cache: PeerCacheVarz::of(facts),
+        slow_consumer_stats: ByKind::of(counters.slow_consumers, counters.slow_links),
+        stale_connection_stats: ByKind::of(counters.stale_connections, counters.stale_links),
         disk_io_wait_stats: DiskWaits::default(),
         tls_cert_not_after: cert_not_after(facts),
     }

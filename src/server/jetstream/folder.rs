@@ -61,6 +61,12 @@ impl StoreFolder {
         &self.root
     }
 
+    /// Names of the accounts that have something there.
+    pub(in crate::server) fn accounts(&self) -> Vec<String> {
+        let all = folders(&self.root).unwrap_or_default();
+        all.into_iter().map(|(folder, _)| plain(&folder)).collect()
+    }
+
     /// The streams that are there, by account and name.
     ///
     /// # Errors

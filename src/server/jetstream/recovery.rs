@@ -9,11 +9,13 @@ use super::folder::{Found, StoreFolder};
 use crate::accounts::registry::Accounts;
 use crate::ids::{AccountId, ShardId};
 use crate::io::Socket;
+use crate::io::disk::StoreDirectory;
 use crate::jetstream::store::{FlushPolicy, Report, Store};
 use crate::jetstream::stream::config::StreamConfig;
+use crate::ops::http::facts::UnrecoveredStream;
 use crate::shard::control::{Control, Post};
 use crate::shard::jetstream::Command;
-use crate::shard::jetstream::disk::{OpenedStore, Record, stream_record};
+use crate::shard::jetstream::disk::{OpenedStore, Record, is_unfinished, stream_record};
 use crate::time::WallTime;
 
 /// Time between two lines about a stream that takes long.
@@ -27,12 +29,12 @@ struct Restored {
 }
 
 /// Opens all streams, as many at once as there are processors, and hands them to the shards, in
-/// turn. One that cannot be read is left alone and named in the log.
+/// turn. One that cannot be read is left alone, named in the log, and returned.
 pub(in crate::server) fn run(
     folder: &Arc<StoreFolder>,
     accounts: &Accounts,
     posts: &[Post<Socket>],
-) {
+) -> Vec<UnrecoveredStream> {
     log::info!("Starting JetStream");
     log::info!("---------------- JETSTREAM ----------------");
     log::info!("  Store Directory: \"{}\"", folder.root().display());
@@ -52,16 +54,63 @@ pub(in crate::server) fn run(
                 "JetStream: {} cannot be read: {error}",
                 folder.root().display()
             );
-            return;
+            return Vec::new();
         }
     };
+    hand_out(found, folder, accounts, posts)
+}
+
+/// Restores what was left alone because its account was not known `before`. Returns what is still
+/// missing, if that has changed.
+pub(in crate::server) fn late(
+    folder: &StoreFolder,
+    (before, accounts): (&Accounts, &Accounts),
+    posts: &[Post<Socket>],
+    unrecovered: &[UnrecoveredStream],
+) -> Option<Vec<UnrecoveredStream>> {
+    let is_new = |it: &UnrecoveredStream| {
+        before.find(&it.account).is_none() && accounts.find(&it.account).is_some()
+    };
+    if !unrecovered.iter().any(is_new) {
+        return None;
+    }
+    let mut found = folder.streams().unwrap_or_default();
+    found.retain(|found| {
+        let same =
+            |it: &&UnrecoveredStream| (&it.account, &it.stream) == (&found.account, &found.stream);
+        unrecovered.iter().find(same).is_some_and(is_new)
+    });
+    let others = unrecovered.iter().filter(|it| !is_new(it)).cloned();
+    let mut missing: Vec<UnrecoveredStream> = others.collect();
+    missing.extend(hand_out(found, folder, accounts, posts));
+    Some(missing)
+}
+
+/// Opens these and hands them to the shards; returns those that cannot be read.
+fn hand_out(
+    found: Vec<Found>,
+    folder: &StoreFolder,
+    accounts: &Accounts,
+    posts: &[Post<Socket>],
+) -> Vec<UnrecoveredStream> {
+    let mut unrecovered = Vec::new();
     let restored = restore_all(&found, folder, accounts);
-    for (next, restored) in restored.into_iter().flatten().enumerate() {
-        let Restored {
+    for (next, (found, restored)) in found.into_iter().zip(restored).enumerate() {
+        let Some(Restored {
             account,
             record,
             opened,
-        } = restored;
+        }) = restored
+        else {
+            // One that was only begun is removed, and no loss.
+            if found.path.exists() {
+                unrecovered.push(UnrecoveredStream {
+                    account: found.account,
+                    stream: found.stream,
+                });
+            }
+            continue;
+        };
         let owner = ShardId((next % posts.len()) as u8);
         let created = WallTime(record.created);
         let config = Box::new(record.config);
@@ -84,6 +133,7 @@ pub(in crate::server) fn run(
             }
         }
     }
+    unrecovered
 }
 
 /// In the order they were found, whoever read them.
@@ -151,6 +201,17 @@ fn restore(found: &Found, folder: &StoreFolder, accounts: &Accounts) -> Option<R
             return None;
         }
     };
+    if is_unfinished(&store) || was_never_made(&store, &report) {
+        drop(store);
+        log::info!("  Stream '{account} > {stream}' was only begun: removed");
+        if let Err(error) = StoreDirectory::at(&found.path).remove() {
+            log::warn!(
+                "JetStream: {} is not removed: {error}",
+                found.path.display()
+            );
+        }
+        return None;
+    }
     tell(found, &store, &report);
     let Some(record) = stream_record(&store) else {
         log::error!("  Stream '{account} > {stream}' has no configuration that can be read");
@@ -167,6 +228,16 @@ fn restore(found: &Found, folder: &StoreFolder, accounts: &Accounts) -> Option<R
         record,
         opened: OpenedStore { store, path },
     })
+}
+
+/// Is there nothing in it, and never was? Its maker has not been told of it then.
+fn was_never_made(store: &Store, report: &Report) -> bool {
+    store.states().next().is_none()
+        && store.last_seq() == 0
+        && report.gaps.is_empty()
+        && report.missing_segments.is_empty()
+        && report.unreadable_files.is_empty()
+        && (report.damaged_records, report.unreadable_checkpoints) == (0, 0)
 }
 
 /// Names what was lost.

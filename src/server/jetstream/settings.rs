@@ -1,12 +1,15 @@
 //! From options to what shards are told.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::accounts::account::Account;
 use crate::accounts::registry::Accounts;
 use crate::ids::{AccountId, GLOBAL_ACCOUNT};
 use crate::jetstream::api::values::Span;
 use crate::jetstream::limits::{AccountTiers, ServerLimits};
 use crate::jetstream::store::FlushPolicy;
+use crate::jetstream::stream::config::Storage;
 use crate::options::{JetStreamOptions, Options};
 use crate::shard::jetstream::disk::Stores;
 use crate::shard::jetstream::settings::JetStreamSettings;
@@ -22,11 +25,13 @@ pub(in crate::server) fn flush_policy(options: &JetStreamOptions) -> FlushPolicy
     }
 }
 
-/// JetStream as the options ask for it; nothing if it is off.
+/// JetStream as the options ask for it; nothing if it is off. What streams use goes on to be counted
+/// where it was `before`.
 pub(in crate::server) fn of(
     options: &Options,
     accounts: &Accounts,
     stores: Option<Arc<dyn Stores>>,
+    before: Option<&JetStreamSettings>,
 ) -> Option<Arc<JetStreamSettings>> {
     let jetstream = &options.jetstream;
     if !jetstream.enabled {
@@ -43,30 +48,38 @@ pub(in crate::server) fn of(
         reserved_memory: 0,
         reserved_storage: 0,
     };
-    let own = |name: &str| {
-        let found = options.accounts.iter().find(|it| it.name == name);
-        found.and_then(|it| it.jetstream)
-    };
     // Without accounts everybody is in one, which has all.
-    let alone = options.accounts.iter().all(|it| it.jetstream.is_none());
-    let tiers = accounts.iter().filter_map(|account| {
-        let limits = match own(&account.name) {
-            Some(limits) => AccountTiers::One(limits),
-            None if account.id == AccountId::GLOBAL
-                && alone
-                && *account.name == *GLOBAL_ACCOUNT =>
-            {
-                AccountTiers::default()
-            }
-            None => return None,
-        };
-        Some((account.id, limits))
-    });
+    let alone =
+        options.operator.operators.is_empty() && accounts.iter().all(|it| it.jetstream.is_none());
+    let tiers = |account: &Account| match &account.jetstream {
+        None if alone && *account.name == *GLOBAL_ACCOUNT => Some(AccountTiers::default()),
+        own => own.clone(),
+    };
+    let all = accounts.iter();
+    let accounts: BTreeMap<AccountId, AccountTiers> =
+        all.filter_map(|it| Some((it.id, tiers(it)?))).collect();
+    let mut usages = before.map_or_else(BTreeMap::new, |it| it.usages.clone());
+    for (id, tiers) in &accounts {
+        let usage = usages.entry(*id).or_default();
+        let limits = tiers.select(1).ok();
+        usage.limit(Storage::Memory, limits.map_or(0, |it| it.max_memory));
+        usage.limit(Storage::File, limits.map_or(0, |it| it.max_storage));
+    }
+    let usage = before.map_or_else(Arc::default, |it| Arc::clone(&it.usage));
+    usage.limit(Storage::Memory, server.max_memory);
+    usage.limit(Storage::File, server.max_storage);
     Some(Arc::new(JetStreamSettings {
         domain: jetstream.domain.clone().unwrap_or_default(),
+        long_replies: options.feature_flags.get("js_ack_fc_v2") == Some(&true),
         strict: jetstream.strict,
+        request_queue_limit: jetstream.request_queue_limit,
+        info_queue_limit: jetstream
+            .info_queue_limit
+            .unwrap_or(jetstream.request_queue_limit),
         server,
-        accounts: tiers.collect(),
+        accounts,
+        usages,
+        usage,
         sync_interval: match jetstream.sync_always {
             true => Span::ZERO,
             false => Span::from(jetstream.sync_interval),

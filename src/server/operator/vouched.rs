@@ -15,6 +15,7 @@ use crate::auth::callout::Callout;
 use crate::auth::jwt::account::{Export, Import};
 use crate::auth::jwt::activation::activates;
 use crate::auth::jwt::setup::{self, SetupError};
+use crate::auth::jwt::token::is_public_key;
 use crate::auth::jwt::trust::{AccountRefused, Keys, Trust, TrustedAccount, seconds};
 use crate::ids::SYSTEM_ACCOUNT;
 use crate::options::{
@@ -120,6 +121,21 @@ impl Vouched {
             this.bootstrapping = Some(system.to_owned());
         }
         Ok((this, source))
+    }
+
+    /// Has these, too, where others come only when somebody needs them: those have streams.
+    pub fn load_those(&mut self, keys: &[String], source: &Source) {
+        for key in keys.iter().filter(|it| is_public_key(it, 'A')) {
+            let token = match source {
+                _ if self.knows(key) => None,
+                Source::Options => None,
+                Source::Directory(directory) => directory.token(key).cloned(),
+                Source::Server(server) => server.fetch(key).ok(),
+            };
+            if let Some(token) = token {
+                self.load(key, token.trim());
+            }
+        }
     }
 
     /// All of them by their keys.
@@ -282,6 +298,7 @@ fn own(account: &TrustedAccount, cluster: Option<&str>) -> AccountOptions {
         name_tag: account.claims.standard.name.clone(),
         limits: account.claims.limits(),
         mappings,
+        jetstream: account.claims.jetstream(),
         imports: account
             .claims
             .body

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::server::reload::Reloader;
 use crate::server::shards::wall_time;
+use crate::shard::identity::event_id;
 
 /// Describes the server, each time with the next number.
 pub(in crate::server) struct Envelope {
@@ -20,6 +21,11 @@ impl Envelope {
     /// The server's id.
     pub fn server_id(&self) -> String {
         self.reloader.info().server_id.clone()
+    }
+
+    /// An id for an event (MON-68).
+    pub fn event_id(&self) -> String {
+        event_id(|| getrandom::u64().unwrap_or_default())
     }
 
     /// The `server` of an answer.

@@ -122,7 +122,10 @@ impl Requests {
             && tags
                 .iter()
                 .all(|tag| facts.options.tags.contains(&tag.to_lowercase()))
-            && body.text("domain").is_empty()
+            && fits(
+                "domain",
+                facts.options.jetstream.domain.as_deref().unwrap_or(""),
+            )
     }
 
     /// A question about the server, with some of its options fixed.
@@ -305,10 +308,7 @@ impl Requests {
         match name {
             "SUBSZ" => ask(name, &[("acc", account), ("subs", "1")]),
             "CONNZ" | "LEAFZ" => ask(name, &[("acc", account)]),
-            "JSZ" => {
-                let outcome = || Err(Failure::no_data("jetstream not enabled"));
-                self.of_account_bare(request, outlet, "JszEventOptions", outcome);
-            }
+            "JSZ" => self.account_streams(request, outlet, account),
             "INFO" => {
                 let outcome = || {
                     let answer = self.answers.account(account);
@@ -326,6 +326,23 @@ impl Requests {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// JS-265.
+    fn account_streams(&self, request: &InternalMessage, outlet: &Outlet, account: &str) {
+        let Some(question) = question("JSZ") else {
+            return;
+        };
+        let body = match Body::of(question, &request.payload) {
+            Ok(body) => body,
+            Err(why) => return self.reply(request, outlet, &Err(Failure::bad_request(why))),
+        };
+        if self.is_meant(&body) {
+            let parameters = parameters(question, &body, &[("acc", account)]);
+            let answer = self.answers.account_streams(&parameters);
+            let outcome = answer.map(Some).map_err(|it| Failure::no_data(it.0));
+            self.reply(request, outlet, &outcome);
         }
     }
 

@@ -4,6 +4,7 @@
 //! share one thread: questions of operators are rare, and one after the other keeps them simple.
 //! What takes long (a profile, a fetch over the network) gets a thread of its own.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,8 @@ use crate::io::Socket;
 use crate::limits;
 use crate::shard::control::{Control, Post};
 use crate::shard::internal::{
-    AccountSought, InternalAction, InternalMessage, InternalPublish, Mail, Question, ServiceId,
+    AccountSought, InternalAction, InternalMessage, InternalPublish, Mail, PeerCheck, Question,
+    ServiceId,
 };
 
 /// Longest sleep of the thread, so that a service's clock is at most this late.
@@ -31,6 +33,9 @@ pub trait Service: Send {
 
     /// A connection waits for an account. For one service, the others pass it over.
     fn seek(&mut self, _sought: &AccountSought, _outlet: &Outlet) {}
+
+    /// A peer's authorities are to be asked. For one service, the others pass it over.
+    fn peer(&mut self, _check: &Arc<PeerCheck>, _outlet: &Outlet) {}
 
     /// Time has passed. Called about every quarter of a second.
     fn tick(&mut self, _now: Instant, _outlet: &Outlet) {}
@@ -128,6 +133,11 @@ fn run(services: &mut [(Box<dyn Service>, Outlet)], messages: &Receiver<Mail>) {
             Ok(Mail::Seek(sought)) => {
                 for (service, outlet) in services.iter_mut() {
                     service.seek(&sought, outlet);
+                }
+            }
+            Ok(Mail::Peer(check)) => {
+                for (service, outlet) in services.iter_mut() {
+                    service.peer(&check, outlet);
                 }
             }
             Ok(Mail::Message(message)) => {

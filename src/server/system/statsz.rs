@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::ops::http::answers::Answers;
 use crate::shard::identity::{ServerIdentity, rfc3339};
@@ -88,6 +89,8 @@ struct Statsz {
     #[serde(skip_serializing_if = "is_zero")]
     stalled_clients: u64,
     active_servers: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jetstream: Option<Value>,
     #[serde(skip_serializing_if = "is_zero")]
     gomemlimit: u64,
     gomaxprocs: usize,
@@ -143,6 +146,7 @@ pub(super) fn message(answers: &Answers, identity: &ServerIdentity, now: WallTim
         stale_connection_stats: ByKind::clients(counters.stale_connections),
         stalled_clients: counters.stalled_clients,
         active_servers: 1,
+        jetstream: answers.jetstream(),
         gomemlimit: facts.options.memory_limit.unwrap_or(0),
         gomaxprocs: facts.shards,
     };

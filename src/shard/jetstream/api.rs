@@ -2,14 +2,14 @@
 //! knows itself and hands the others on to the shard that has the stream.
 
 use crate::ids::{AccountId, ShardId};
-use crate::jetstream::api::decode::is_empty;
+use crate::jetstream::api::decode::{decode, is_empty};
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::levels::is_beyond;
-use crate::jetstream::api::request::StreamConfigRequest;
+use crate::jetstream::api::request::{RestoreRequest, StreamConfigRequest};
 use crate::jetstream::api::response::typed_error;
 use crate::jetstream::api::subjects::{ApiSubject, Endpoint};
 use crate::jetstream::limits::{AccountTiers, ServerLimits, Streams, Surroundings};
-use crate::jetstream::stream::config::StreamConfig;
+use crate::jetstream::stream::config::{Storage, StreamConfig};
 use crate::jetstream::stream::create::{Creation, create_stream, update_stream};
 use crate::protocol::headers;
 use crate::routing::interest::Handler;
@@ -57,8 +57,6 @@ impl Streams for Known<'_> {
 /// What streams cannot do yet is refused: stored plainly it would betray who asked for it.
 fn check_served(config: &StreamConfig) -> Result<(), ApiError> {
     let asked = [
-        (config.mirror.is_some(), "mirrors"),
-        (!config.sources.is_empty(), "sources"),
         (config.allow_msg_counter, "message counters"),
         (config.allow_msg_schedules, "message schedules"),
     ];
@@ -70,6 +68,19 @@ fn check_served(config: &StreamConfig) -> Result<(), ApiError> {
     }
 }
 
+/// What is asked below a domain: names of leaf nodes' interest, too (TOPO-54).
+const IN_DOMAIN: [&str; 9] = [
+    "INFO",
+    "STREAM.>",
+    "CONSUMER.>",
+    "DIRECT.>",
+    "META.>",
+    "SERVER.>",
+    "ACCOUNT.>",
+    "$KV.>",
+    "$OBJ.>",
+];
+
 impl Core {
     /// Takes requests of the accounts there are now (JS-2). All are heard: one without JetStream is
     /// told so (JS-6).
@@ -78,14 +89,19 @@ impl Core {
             return;
         };
         let accounts = std::sync::Arc::clone(&self.local.settings.accounts);
-        let domain = format!("$JS.{}.API.>", settings.domain);
+        let domain = |rest: &&str| format!("$JS.{}.API.{rest}", settings.domain).into_bytes();
+        let domain: Vec<_> = match settings.domain.is_empty() {
+            true => Vec::new(),
+            false => IN_DOMAIN.iter().map(domain).collect(),
+        };
         for account in accounts.iter() {
-            let interest = &mut self.tables.of(account.id).interest;
-            if !settings.domain.is_empty() && !interest.has_handler(domain.as_bytes()) {
-                interest.add_handler(domain.as_bytes(), Handler::Domain);
-            }
-            if !interest.has_handler(API) {
-                interest.add_handler(API, Handler::Api);
+            let domain = domain.iter().map(|it| (it.as_slice(), Handler::Domain));
+            for (pattern, handler) in domain.chain([(API, Handler::Api)]) {
+                self.change_interest(account.id, pattern, None, |interest| {
+                    if !interest.has_handler(pattern) {
+                        interest.add_handler(pattern, handler);
+                    }
+                });
             }
         }
     }
@@ -100,7 +116,7 @@ impl Core {
             return Routed::Nobody;
         };
         let mut subject = self.local.buffer();
-        if !rest.starts_with(b"$KV.") && !rest.starts_with(b"$O.") {
+        if !rest.starts_with(b"$KV.") && !rest.starts_with(b"$OBJ.") {
             subject.extend_from_slice(b"$JS.API.");
         }
         subject.extend_from_slice(rest);
@@ -134,8 +150,14 @@ impl Core {
         if goes_to_its_stream(subject) {
             return Routed::Nobody;
         }
-        if ApiSubject::parse(subject).is_some() || self.js_is_system(message.account) {
+        let endpoint = ApiSubject::parse(subject).map(|it| it.endpoint);
+        if endpoint.is_some() || self.js_is_system(message.account) {
             let (header, body) = split(message);
+            // The consumer itself hears of these.
+            let client = match endpoint {
+                Some(Endpoint::ConsumerReset) => None,
+                _ => self.js_audited(message),
+            };
             let request = Request {
                 account: message.account,
                 home: self.local.id,
@@ -143,6 +165,7 @@ impl Core {
                 reply: message.reply.map(Into::into),
                 header: header.into(),
                 body: body.into(),
+                client,
             };
             self.js_command(ShardId(0), Command::Ask(request));
         }
@@ -173,7 +196,7 @@ impl Core {
         let of_clusters = OF_CLUSTERS.iter().any(|it| request.subject.starts_with(it));
         if !of_clusters {
             let error = errors::NOT_ENABLED_FOR_ACCOUNT;
-            self.js_answer(request, &typed_error(SYSTEM_RESPONSE, error));
+            self.js_answer(request, typed_error(SYSTEM_RESPONSE, error));
         }
     }
 
@@ -183,6 +206,11 @@ impl Core {
             return Err(errors::REQUIRED_API_LEVEL);
         }
         if !self.js_enabled(request.account) {
+            // Somebody else may answer.
+            let account = self.local.settings.accounts.get(request.account);
+            if account.is_some_and(|it| it.usage.is_linked()) {
+                return Ok(());
+            }
             return Err(errors::NOT_ENABLED_FOR_ACCOUNT);
         }
         match subject.endpoint {
@@ -192,6 +220,7 @@ impl Core {
             Endpoint::StreamCreate => self.js_create_stream(subject, request),
             Endpoint::StreamUpdate => self.js_update_stream(subject, request),
             Endpoint::StreamDelete => self.js_delete_stream(subject, request),
+            Endpoint::StreamRestore => self.js_judge_restore(subject, request),
             Endpoint::StreamLeaderStepDown
             | Endpoint::ConsumerLeaderStepDown
             | Endpoint::StreamPeerRemove
@@ -239,6 +268,9 @@ impl Core {
         match self.js_judge(request, |it, around| {
             create_stream(it, subject.stream, around)
         })? {
+            Creation::Same if self.js_is_restoring(request, subject) => {
+                return Err(errors::STREAM_NAME_EXIST);
+            }
             Creation::Same => {
                 // The owner tells of it as if it were new.
                 let known = self
@@ -274,6 +306,9 @@ impl Core {
         subject: ApiSubject<'_>,
         request: &Request,
     ) -> Result<(), ApiError> {
+        if self.js_is_restoring(request, subject) {
+            return Err(errors::STREAM_NOT_FOUND);
+        }
         let config = self.js_judge(request, |it, around| {
             update_stream(it, subject.stream, around, std::iter::empty())
         })?;
@@ -300,6 +335,9 @@ impl Core {
         if !is_empty(&request.body) {
             return Err(errors::NOT_EMPTY_REQUEST);
         }
+        if self.js_is_restoring(request, subject) {
+            return Err(errors::STREAM_NOT_FOUND);
+        }
         let registry = &mut self.jetstream.registry;
         let gone = registry.remove(request.account, subject.stream);
         let owner = gone.ok_or(errors::STREAM_NOT_FOUND)?.owner;
@@ -311,12 +349,77 @@ impl Core {
         Ok(())
     }
 
+    /// Is the stream a request is about not there yet, but being made of a copy?
+    fn js_is_restoring(&self, request: &Request, subject: ApiSubject<'_>) -> bool {
+        let registry = &self.jetstream.registry;
+        registry.is_restoring(request.account, subject.stream)
+    }
+
+    /// JS-28: a stream is to be made of a copy.
+    fn js_judge_restore(
+        &mut self,
+        subject: ApiSubject<'_>,
+        request: &Request,
+    ) -> Result<(), ApiError> {
+        if is_empty(&request.body) {
+            return Err(errors::BAD_REQUEST);
+        }
+        let asked: RestoreRequest =
+            decode(&request.body, self.js_strict()).map_err(errors::invalid_json)?;
+        let mut wished = StreamConfigRequest {
+            config: asked.config,
+            pedantic: false,
+        };
+        if wished.config.name.is_empty() {
+            subject.stream.clone_into(&mut wished.config.name);
+        }
+        // What was sealed may come back so.
+        let sealed = std::mem::take(&mut wished.config.sealed);
+        let (server, account) = self.js_limits(request.account);
+        let streams = Known(&self.jetstream.registry, request.account);
+        let around = Surroundings {
+            server: &server,
+            account: &account,
+            streams: &streams,
+        };
+        let mut config = match create_stream(&wished, subject.stream, around) {
+            Ok(Creation::New(config)) => config,
+            Ok(Creation::Same) => return Err(errors::STREAM_NAME_EXIST_RESTORE_FAILED),
+            Err(error) if error == errors::STREAM_NAME_EXIST => {
+                return Err(errors::STREAM_NAME_EXIST_RESTORE_FAILED);
+            }
+            Err(error) => return Err(error),
+        };
+        config.sealed = sealed;
+        check_served(&config)?;
+        let shards = self.local.peers.others().count() + 1;
+        let registry = &mut self.jetstream.registry;
+        let owner = registry.place(shards);
+        let known = KnownStream {
+            owner,
+            config: (*config).clone(),
+        };
+        registry.insert(request.account, known);
+        registry.begin_restore(request.account, subject.stream);
+        let command = Command::Restore {
+            request: request.clone(),
+            config,
+            created: self.local.wall,
+        };
+        self.js_command(owner, command);
+        Ok(())
+    }
+
     /// What the server and an account may have.
     pub(super) fn js_limits(&self, account: AccountId) -> (ServerLimits, AccountTiers) {
         let Some(settings) = &self.local.settings.jetstream else {
             return Default::default();
         };
         let tiers = settings.accounts.get(&account).cloned();
-        (settings.server, tiers.unwrap_or_default())
+        let mut server = settings.server;
+        let registry = &self.jetstream.registry;
+        server.reserved_memory = registry.reserved(Storage::Memory);
+        server.reserved_storage = registry.reserved(Storage::File);
+        (server, tiers.unwrap_or_default())
     }
 }

@@ -8,6 +8,7 @@ use crate::jetstream::stream::config::StreamConfig;
 use crate::time::WallTime;
 
 use super::disk::OpenedStore;
+use super::send::Answer;
 
 /// A request to the API on its way to who answers it.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub struct Request {
     pub header: Box<[u8]>,
     /// Its body.
     pub body: Box<[u8]>,
+    /// Who asked, where somebody wants to hear of all requests (JS-242).
+    pub client: Option<Box<serde_json::Value>>,
 }
 
 /// One shard asks another.
@@ -74,6 +77,21 @@ pub enum Command {
         /// Its store.
         opened: Box<OpenedStore>,
     },
+    /// To the owner: make this stream of a copy that comes, and answer.
+    Restore {
+        /// What to answer.
+        request: Request,
+        /// The stream.
+        config: Box<StreamConfig>,
+        /// When that was decided.
+        created: WallTime,
+    },
+    /// To where a request was published, behind the answer: send this back to that shard.
+    Return(ShardId, Box<Command>),
+    /// To the owner: a copy of a stream may be sent, its number says which.
+    BeginSnapshot(u32, u32),
+    /// To shard 0: the stream is made of its copy.
+    Restored(AccountId, Box<str>),
     /// To the owner: this is the stream's configuration now; answer.
     Update {
         /// What to answer.
@@ -114,9 +132,11 @@ pub enum Command {
         account: AccountId,
         /// Subject.
         to: Box<[u8]>,
-        /// Body.
-        body: Box<[u8]>,
+        /// What is answered.
+        answer: Answer,
     },
+    /// To where a request was published: tell of this answer.
+    Audit(Box<Request>, Box<[u8]>),
     /// To all others: this shard has push consumers now, or none any more.
     Pushing {
         /// Which shard.

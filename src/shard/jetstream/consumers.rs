@@ -14,19 +14,27 @@ use crate::jetstream::api::response::{
 use crate::jetstream::api::subjects::{ApiSubject, Endpoint};
 use crate::jetstream::api::timestamp::Timestamp;
 use crate::jetstream::api::values::Span;
-use crate::jetstream::consumer::config::ConsumerConfig;
+use crate::jetstream::consumer::config::{AckPolicy, ConsumerConfig};
 use crate::jetstream::consumer::create::{
     ConsumerCreation, Consumers, create_consumer, fit_subject,
 };
-use crate::jetstream::consumer::{Consumer, Figures, Names, Settings, Surroundings};
+use crate::jetstream::consumer::{
+    Consumer, Figures, Names, Settings, Surroundings, account_hash, ack_patterns, flow_patterns,
+};
+use crate::jetstream::replicate::hash;
 use crate::jetstream::stream::config::{Retention, Storage};
+use crate::protocol::headers;
 use crate::shard::core::Core;
 use crate::time::WallTime;
 
 use super::advise::Happened;
 use super::command::Request;
-use super::hosted::{ConsumerKey, HostedConsumer, StreamKey};
+use super::hosted::{ConsumerKey, HostedConsumer, HostedStream, StreamKey};
+use super::send::Answer;
 use super::state::{JetStream, Receiver};
+
+/// Which stream of a name it is (JS-150).
+const IDENTITY: &[u8] = b"Nats-Stream-Identity";
 
 /// A stream's consumers, for those who judge configurations.
 struct Beside<'a>(&'a JetStream, StreamKey);
@@ -63,6 +71,26 @@ fn name_of(mut random: u64) -> String {
         char::from(LETTERS[at])
     };
     (0..8).map(|_| letter()).collect()
+}
+
+/// Tells a stream from others of its name, before and after it (JS-150).
+fn identity_of(hosted: &HostedStream) -> String {
+    hash(&Timestamp::from(hosted.stream.created()).to_string())
+}
+
+fn identity_header(identity: &str) -> Vec<u8> {
+    format!("NATS/1.0\r\nNats-Stream-Identity: {identity}\r\n\r\n").into_bytes()
+}
+
+/// A consumer that copies from a stream whose messages leave when they are acknowledged lives on,
+/// and acknowledges by its answers to flow control (JS-149).
+fn make_durable(config: &mut ConsumerConfig) {
+    config.direct = false;
+    config.durable_name.clone_from(&config.name);
+    config.ack_policy = AckPolicy::FlowControl;
+    config.ack_wait = Span::ZERO;
+    config.max_deliver = 0;
+    config.inactive_threshold = Span::ZERO;
 }
 
 impl Core {
@@ -102,11 +130,6 @@ impl Core {
             Endpoint::ConsumerPause => self.js_pause(request, subject, key),
             Endpoint::ConsumerUnpin => self.js_unpin(request, subject, key),
             Endpoint::ConsumerReset => self.js_reset(request, subject, key),
-            Endpoint::StreamSnapshot => match key {
-                None => Err(errors::STREAM_NOT_FOUND),
-                Some(_) => Err(errors::stream_snapshot("not supported by this server")),
-            },
-            Endpoint::StreamRestore => Err(errors::stream_restore("not supported by this server")),
             _ => Ok(()),
         }
     }
@@ -132,7 +155,14 @@ impl Core {
         let info = self.js_consumer_info(consumer, true);
         let info = info.ok_or(errors::CONSUMER_NOT_FOUND)?;
         let content = ConsumerReset { info, reset_seq };
-        self.js_answer_json(request, &Response::new(subject.endpoint, content));
+        let identity = headers::get(&request.header, IDENTITY).and(key);
+        let identity = identity.and_then(|key| self.jetstream.streams.at(key));
+        let header = identity.map(|hosted| identity_header(&identity_of(hosted)));
+        let answer = Answer {
+            header: header.unwrap_or_default(),
+            body: to_json(&Response::new(subject.endpoint, content)),
+        };
+        self.js_answer(request, answer);
         Ok(())
     }
 
@@ -157,15 +187,11 @@ impl Core {
         let mut asked: ConsumerCreateRequest = decoded.map_err(errors::invalid_json)?;
         fit_subject(&mut asked, &subject)?;
         let key = key.ok_or(errors::STREAM_NOT_FOUND)?;
-        let (server, account) = self.js_limits(request.account);
-        let local = &mut self.local;
-        let jetstream = &self.jetstream;
-        let hosted = jetstream.streams.at(key);
-        let hosted = hosted.ok_or(errors::STREAM_NOT_FOUND)?;
-        let beside = Beside(jetstream, key);
-        let name = || name_of(local.random());
-        let stream = hosted.stream.config();
-        let wanted = create_consumer(asked, stream, (&server, &account), &beside, name)?;
+        // Who is there decides what may change.
+        self.js_watch_interest();
+        let identity = self.js_fit_for_copies(request, &mut asked, key)?;
+        let sourcing = asked.config.sourcing;
+        let wanted = self.js_wished_consumer(key, asked)?;
         let consumer = match wanted {
             ConsumerCreation::New(name, config) => {
                 self.js_host_consumer(key, &name, *config, None)?
@@ -176,11 +202,88 @@ impl Core {
                 consumer
             }
         };
+        if sourcing {
+            // It goes on behind what is acknowledged; that this is refused cannot be.
+            self.js_with_consumer(consumer, |it, turn| {
+                let _ = it.reset(turn, 0);
+            });
+        }
+        // The answer tells whether somebody is there.
+        self.js_watch_interest();
         let info = self.js_consumer_info(consumer, true);
         let info = info.ok_or(errors::CONSUMER_NOT_FOUND)?;
-        let body = to_json(&Response::new(subject.endpoint, info));
-        self.js_answer_once_kept(key, request, body);
+        let answer = Answer {
+            header: identity.as_deref().map_or(Vec::new(), identity_header),
+            body: to_json(&Response::new(subject.endpoint, info)),
+        };
+        self.js_answer_once_kept(key, request, answer);
         Ok(())
+    }
+
+    fn js_wished_consumer(
+        &mut self,
+        key: StreamKey,
+        asked: ConsumerCreateRequest,
+    ) -> Result<ConsumerCreation, ApiError> {
+        let hosted = self.jetstream.streams.at(key);
+        let hosted = hosted.ok_or(errors::STREAM_NOT_FOUND)?;
+        let (server, account) = self.js_limits(hosted.account);
+        let local = &mut self.local;
+        let beside = Beside(&self.jetstream, key);
+        let name = || name_of(local.random());
+        let stream = hosted.stream.config();
+        create_consumer(asked, stream, (&server, &account), &beside, name)
+    }
+
+    /// Judges a consumer of a copy: its name and its configuration.
+    pub(super) fn js_judge_consumer(
+        &mut self,
+        key: StreamKey,
+        asked: ConsumerCreateRequest,
+    ) -> Result<(String, ConsumerConfig), ApiError> {
+        match self.js_wished_consumer(key, asked)? {
+            ConsumerCreation::New(name, config) => Ok((name, *config)),
+            ConsumerCreation::Update(..) => Err(errors::CONSUMER_NAME_EXIST),
+        }
+    }
+
+    /// Makes a request of a mirror or source what it becomes here (JS-149), and gives the stream's
+    /// identity to be told to whoever copies it (JS-150).
+    fn js_fit_for_copies(
+        &mut self,
+        request: &Request,
+        asked: &mut ConsumerCreateRequest,
+        key: StreamKey,
+    ) -> Result<Option<String>, ApiError> {
+        let config = &mut asked.config;
+        if !config.direct && !config.sourcing {
+            return Ok(None);
+        }
+        let hosted = self.jetstream.streams.at(key);
+        let hosted = hosted.ok_or(errors::STREAM_NOT_FOUND)?;
+        if config.direct && config.sourcing && !config.name.is_empty() {
+            if hosted.stream.config().retention == Retention::Limits {
+                // Its maker always says the same name; the one before may still be here.
+                config.name = format!("{}-{}", config.name, name_of(self.local.random()));
+            } else {
+                make_durable(config);
+            }
+        }
+        let identity = identity_of(hosted);
+        let expected = headers::get(&request.header, IDENTITY).filter(|it| !it.is_empty());
+        if expected.is_some_and(|it| it != identity.as_bytes()) {
+            return Err(errors::consumer_stream_identity_mismatch(identity));
+        }
+        let existing = hosted.consumers.get(&*config.name);
+        if config.sourcing
+            && config.is_durable()
+            && let Some(existing) = existing.and_then(|key| self.jetstream.consumers.at(*key))
+        {
+            config.deliver_policy = existing.config.deliver_policy;
+            config.opt_start_seq = existing.config.opt_start_seq;
+            config.opt_start_time = existing.config.opt_start_time;
+        }
+        Ok(Some(identity))
     }
 
     fn js_surroundings(&self, key: StreamKey, config: &ConsumerConfig) -> Surroundings {
@@ -210,17 +313,19 @@ impl Core {
     ) -> Result<ConsumerKey, ApiError> {
         let (now, seed) = (self.js_now(), self.local.secret_random());
         let settings = Settings::new(&config, self.js_surroundings(key, &config));
-        let domain = self.local.settings.jetstream.as_ref();
-        let domain = domain.map(|it| it.domain.clone()).unwrap_or_default();
+        let jetstream = self.local.settings.jetstream.as_ref();
+        let domain = jetstream.map(|it| it.domain.clone()).unwrap_or_default();
+        let long_replies = jetstream.is_some_and(|it| it.long_replies);
         let hosted = self.jetstream.streams.at_mut(key);
         let hosted = hosted.ok_or(errors::STREAM_NOT_FOUND)?;
         let account = hosted.account;
+        let account_name = self.local.settings.accounts.name(account).to_string();
         let names = Names {
-            account: self.local.settings.accounts.name(account).to_string(),
+            account_hash: long_replies.then(|| account_hash(&account_name)),
+            account: account_name,
             stream: hosted.stream.config().name.clone(),
             consumer: name.to_owned(),
             domain,
-            account_hash: None,
         };
         let stream = names.stream.clone();
         let store = hosted.stream.store();
@@ -231,9 +336,10 @@ impl Core {
         });
         let consumer = match restored {
             Some(consumer) => consumer,
-            None => Consumer::new(names, settings, seed, now, store),
+            None => Consumer::new(names.clone(), settings, seed, now, store),
         };
         let is_push = config.is_push();
+        let (ack_policy, flow_control) = (config.ack_policy, config.flow_control);
         let number = self.jetstream.consumers.insert(Box::new(HostedConsumer {
             stream: key,
             name: name.into(),
@@ -243,43 +349,60 @@ impl Core {
             receivers: Vec::new(),
             slow_until: None,
             reading: false,
-            unkept: before.is_none(),
+            unkept: false,
             ready: true,
             armed: None,
             active: false,
         }));
         hosted.consumers.insert(name.into(), number);
         hosted.stream.watch(true);
-        let mut receivers = vec![
-            self.js_register(
-                account,
-                format!("$JS.ACK.{stream}.{name}.>").as_bytes(),
-                Receiver::Ack(number),
-            ),
-            self.js_register(
-                account,
-                format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}").as_bytes(),
-                Receiver::Next(number),
-            ),
-        ];
+        let next = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}");
+        let mut receivers = vec![(next, Receiver::Next(number))];
+        let acknowledged = !matches!(ack_policy, AckPolicy::None | AckPolicy::FlowControl);
+        for pattern in ack_patterns(&names).into_iter().filter(|_| acknowledged) {
+            receivers.push((pattern, Receiver::Ack(number)));
+        }
+        for pattern in flow_patterns(&names).into_iter().filter(|_| flow_control) {
+            receivers.push((pattern, Receiver::Flow(number)));
+        }
+        let receivers = receivers
+            .into_iter()
+            .map(|(pattern, receiver)| self.js_register(account, pattern.as_bytes(), receiver))
+            .collect();
         if is_push {
-            receivers.push(self.js_register(
-                account,
-                format!("$JS.FC.{stream}.{name}.>").as_bytes(),
-                Receiver::Flow(number),
-            ));
             self.js_begin_pushing(account, number);
         }
         if let Some(it) = self.jetstream.consumers.at_mut(number) {
             it.receivers = receivers;
         }
         if before.is_none() {
+            if let Some(it) = self.jetstream.consumers.at_mut(number) {
+                it.unkept = it.is_kept();
+            }
             self.js_keep_consumer(number);
             self.js_tell_of(account, &stream, name, Happened::Created);
         }
         // Its timers begin.
         self.js_with_consumer(number, |_, _| ());
         Ok(number)
+    }
+
+    /// A stream has changed: what of that its consumers go by (JS-114).
+    pub(super) fn js_tell_consumers(&mut self, key: StreamKey) {
+        let hosted = self.jetstream.streams.at(key);
+        let keys: Vec<ConsumerKey> = match hosted {
+            Some(hosted) => hosted.consumers.values().copied().collect(),
+            None => return,
+        };
+        for consumer in keys {
+            let Some(it) = self.jetstream.consumers.at(consumer) else {
+                continue;
+            };
+            let settings = Settings::new(&it.config, self.js_surroundings(key, &it.config));
+            if *it.consumer.settings() != settings {
+                self.js_with_consumer(consumer, |it, turn| it.update(turn, settings));
+            }
+        }
     }
 
     fn js_change_consumer(&mut self, consumer: ConsumerKey, config: ConsumerConfig) {

@@ -2,6 +2,7 @@
 
 use crate::ids::AccountId;
 use crate::jetstream::consumer::{Advisory, Delivery};
+use crate::jetstream::store::{Filter, Store};
 use crate::jetstream::stream::config::Retention;
 use crate::shard::core::Core;
 use crate::shard::identity::event_id;
@@ -103,15 +104,46 @@ impl Core {
         if hosted.stream.config().retention != Retention::Interest {
             return;
         }
-        let store = hosted.stream.store();
-        let mut all = Vec::new();
-        let mut from = 0;
-        while let Some(seq) = store.next_match(from, &crate::jetstream::store::Filter::All) {
-            all.push(seq);
-            from = seq + 1;
-        }
+        let all = all_of(hosted.stream.store());
         for seq in all {
             self.js_release_from(stream, seq);
         }
     }
+
+    /// Removes what all who want it have acknowledged already, now that this counts, or everything
+    /// where there is no consumer (JS-114).
+    pub(super) fn js_release_acknowledged(&mut self, stream: super::hosted::StreamKey) {
+        let Some(hosted) = self.jetstream.streams.at(stream) else {
+            return;
+        };
+        if hosted.stream.config().retention != Retention::Interest {
+            return;
+        }
+        let store = hosted.stream.store();
+        let consumers = &self.jetstream.consumers;
+        let is_wanted = |seq: u64| {
+            if hosted.consumers.is_empty() {
+                return true;
+            }
+            let mut all = hosted.consumers.values().filter_map(|&it| consumers.at(it));
+            let subject = store.subject_of(seq);
+            subject.is_some_and(|it| all.any(|one| one.consumer.settings().filter.matches(it)))
+        };
+        let mut all = all_of(store);
+        all.retain(|&seq| is_wanted(seq));
+        for seq in all {
+            self.js_release_from(stream, seq);
+        }
+    }
+}
+
+/// Sequences of all messages.
+fn all_of(store: &Store) -> Vec<u64> {
+    let mut all = Vec::new();
+    let mut from = 0;
+    while let Some(seq) = store.next_match(from, &Filter::All) {
+        all.push(seq);
+        from = seq + 1;
+    }
+    all
 }

@@ -26,6 +26,8 @@ const STREAM: &[u8] = b"stream";
 const CONFIG: &str = "consumer.";
 /// Front of the name of a consumer's state.
 const STATE: &str = "state.";
+/// Name of the record of a stream that is being made of a copy.
+const RESTORING: &[u8] = b"restoring";
 
 /// A store on disk, opened.
 #[derive(Debug)]
@@ -56,6 +58,8 @@ pub(super) struct Opening {
     pub request: Request,
     pub config: StreamConfig,
     pub created: WallTime,
+    /// It is to be made of a copy.
+    pub restored: bool,
 }
 
 /// A stream or consumer as it is kept in its store.
@@ -71,6 +75,19 @@ pub struct Record<T> {
 pub fn stream_record(store: &Store) -> Option<Record<StreamConfig>> {
     let (_, bytes) = store.states().find(|(name, _)| *name == STREAM)?;
     serde_json::from_slice(bytes).ok()
+}
+
+/// Was its stream being made of a copy when the server ended? It is of no use then.
+pub fn is_unfinished(store: &Store) -> bool {
+    store.states().any(|(name, _)| *name == RESTORING)
+}
+
+/// Marks a store whose stream is being made of a copy, until it is.
+pub(super) fn mark_unfinished(store: &mut Store, unfinished: bool) {
+    match unfinished {
+        true => store.put_state(RESTORING, b"1"),
+        false => store.remove_state(RESTORING),
+    }
 }
 
 fn put<T: Serialize>(store: &mut Store, name: &[u8], created: WallTime, config: &T) {
@@ -94,6 +111,10 @@ impl Core {
     ) {
         let opening = self.jetstream.opening.remove(&(account, name.into()));
         match (opening, opened) {
+            (Some(opening), Ok(opened)) if opening.restored => {
+                let (config, created) = (opening.config, opening.created);
+                self.js_begin_restore(opening.request, config, created, Some(opened));
+            }
             (Some(opening), Ok(opened)) => {
                 let (config, created) = (opening.config, opening.created);
                 let key = self.js_host_stream(account, config, created, Some(opened));
@@ -104,8 +125,11 @@ impl Core {
             (Some(opening), Err(why)) => {
                 let name = opening.config.name.as_str().into();
                 self.js_command(crate::ids::ShardId(0), Command::NotCreated(account, name));
-                let error = errors::stream_create(why);
-                self.js_fail(&opening.request, Endpoint::StreamCreate, error);
+                let (endpoint, error) = match opening.restored {
+                    true => (Endpoint::StreamRestore, errors::stream_restore(why)),
+                    false => (Endpoint::StreamCreate, errors::stream_create(why)),
+                };
+                self.js_fail(&opening.request, endpoint, error);
             }
             // It was deleted meanwhile.
             (None, Ok(opened)) => self.local.effects.push(Effect::RemoveStore(opened.path)),
@@ -128,6 +152,7 @@ impl Core {
     pub(super) fn js_keep_consumer(&mut self, key: ConsumerKey) {
         let jetstream = &mut self.jetstream;
         if let Some(it) = jetstream.consumers.at(key)
+            && it.is_kept()
             && let Some(hosted) = jetstream.streams.at_mut(it.stream)
             && hosted.store.is_some()
         {
@@ -212,6 +237,7 @@ impl Core {
         }
         let all: Vec<StreamKey> = self.jetstream.streams.iter().map(|it| it.0).collect();
         for stream in all {
+            self.js_keep_positions(stream);
             if let Some(hosted) = self.jetstream.streams.at_mut(stream) {
                 hosted.stream.store_mut().close();
             }

@@ -79,9 +79,14 @@ impl Rig {
         let tiers = accounts.iter().map(|it| (it.id, Default::default()));
         let jetstream = JetStreamSettings {
             domain: String::new(),
+            long_replies: false,
+            request_queue_limit: 1000,
+            info_queue_limit: 1000,
             strict: true,
             server: ServerLimits::default(),
             accounts: tiers.collect(),
+            usages: Default::default(),
+            usage: Arc::default(),
             sync_interval: Span::from(Duration::from_secs(1)),
             flush,
             max_buffered_size: MOST,

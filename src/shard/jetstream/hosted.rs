@@ -16,6 +16,10 @@ use super::command::Request;
 use super::direct::DirectRead;
 use super::keep::Keeping;
 use super::pressure::Pressure;
+use super::replicate::Following;
+use super::restore::Restore;
+use super::send::Answer;
+use super::snapshot::Snapshot;
 
 /// A stream's number on its shard.
 pub(super) type StreamKey = u32;
@@ -40,12 +44,18 @@ pub(super) struct HostedStream {
     pub store: Option<(StoreId, PathBuf)>,
     /// How far its consumers' states are kept.
     pub keeping: Keeping,
+    /// The streams its messages come from, if any.
+    pub following: Option<Box<Following>>,
     /// Who is held back because its disk is behind.
     pub pressure: Pressure,
     /// Requests that wait for the disk.
     pub retry: Vec<Request>,
     /// Answers that wait until what they tell is durable.
-    pub settling: VecDeque<(u64, Request, Vec<u8>)>,
+    pub settling: VecDeque<(u64, Request, Answer)>,
+    /// Copies of it that are being sent.
+    pub snapshots: Vec<Snapshot>,
+    /// It is being made of a copy; nobody sees it until it is.
+    pub restore: Option<Box<Restore>>,
     /// It is in the list of those with something to do.
     pub busy: bool,
     /// When its timer comes.
@@ -72,4 +82,12 @@ pub(super) struct HostedConsumer {
     pub armed: Option<Nanos>,
     /// Was somebody there when its deliver subject was looked at?
     pub active: bool,
+}
+
+impl HostedConsumer {
+    /// Is it kept on disk? What a mirror or source reads a stream with is not: it begins where its
+    /// maker says (JS-149).
+    pub fn is_kept(&self) -> bool {
+        !self.config.direct
+    }
 }

@@ -13,7 +13,8 @@ use crate::jetstream::api::response::{
     StreamList, StreamNames, TierUsage,
 };
 use crate::jetstream::api::subjects::Endpoint;
-use crate::jetstream::limits::AccountTiers;
+use crate::jetstream::limits::{AccountTiers, tier_name};
+use crate::jetstream::stream::config::Storage;
 use crate::shard::core::Core;
 
 use super::command::{Command, Request};
@@ -147,26 +148,27 @@ impl Core {
     }
 
     fn js_tell_account(&mut self, request: &Request, streams: &[StreamInfo]) {
-        use crate::jetstream::stream::config::Storage;
-        let (_, tiers) = self.js_limits(request.account);
-        let limits = match tiers {
-            AccountTiers::One(limits) => limits,
-            AccountTiers::ByReplicas(_) => AccountLimits::default(),
-        };
-        let mut usage = TierUsage {
-            limits,
-            ..TierUsage::default()
-        };
+        let (_, limits) = self.js_limits(request.account);
+        let mut usage = TierUsage::default();
+        let mut tiers = BTreeMap::new();
+        match limits {
+            AccountTiers::One(limits) => usage.limits = limits,
+            AccountTiers::ByReplicas(all) => {
+                usage.limits = AccountLimits::NOTHING;
+                tiers.extend(all.into_iter().map(|(tier, limits)| {
+                    let tier_usage = TierUsage {
+                        limits,
+                        ..TierUsage::default()
+                    };
+                    (tier, tier_usage)
+                }));
+            }
+        }
         for it in streams {
-            let reserved = u64::try_from(it.config.max_bytes).unwrap_or(0);
-            let (used, promised) = match it.config.storage {
-                Storage::Memory => (&mut usage.memory, &mut usage.reserved_memory),
-                Storage::File => (&mut usage.storage, &mut usage.reserved_storage),
-            };
-            *used += it.state.bytes;
-            *promised += reserved;
-            usage.streams += 1;
-            usage.consumers += it.state.consumer_count;
+            add(&mut usage, it);
+            if let Some(tier) = tiers.get_mut(&tier_name(it.config.num_replicas)) {
+                add(tier, it);
+            }
         }
         let requests = self.jetstream.registry.requests(request.account);
         let settings = self.local.settings.jetstream.as_ref();
@@ -180,8 +182,21 @@ impl Core {
                 errors: requests.errors,
                 inflight: 0,
             },
-            tiers: BTreeMap::new(),
+            tiers,
         };
         self.js_answer_json(request, &Response::new(Endpoint::AccountInfo, content));
     }
+}
+
+/// Counts a stream.
+fn add(usage: &mut TierUsage, stream: &StreamInfo) {
+    let reserved = u64::try_from(stream.config.max_bytes).unwrap_or(0);
+    let (used, promised) = match stream.config.storage {
+        Storage::Memory => (&mut usage.memory, &mut usage.reserved_memory),
+        Storage::File => (&mut usage.storage, &mut usage.reserved_storage),
+    };
+    *used += stream.state.bytes;
+    *promised += reserved;
+    usage.streams += 1;
+    usage.consumers += stream.state.consumer_count;
 }

@@ -1,6 +1,7 @@
 //! Single messages of a stream, and purges (JS-24 to JS-26).
 
 use crate::jetstream::api::decode::{decode, is_empty, is_json};
+use crate::jetstream::api::encode::to_json;
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::request::{MessageDeleteRequest, MessageGetRequest, StreamPurgeRequest};
 use crate::jetstream::api::response::{MessageGot, Purged, Response, StoredMessageInfo, Success};
@@ -27,6 +28,12 @@ impl Core {
             return Err(errors::BAD_REQUEST);
         }
         let key = key.ok_or(errors::STREAM_NOT_FOUND)?;
+        if !self.js_keep_positions(key) {
+            let hosted = self.jetstream.streams.at_mut(key);
+            let hosted = hosted.ok_or(errors::STREAM_NOT_FOUND)?;
+            hosted.retry.push(request.clone());
+            return Ok(());
+        }
         let hosted = self.jetstream.streams.at_mut(key);
         let hosted = hosted.ok_or(errors::STREAM_NOT_FOUND)?;
         let config = hosted.stream.config();
@@ -99,7 +106,9 @@ impl Core {
                 time: message.time.into(),
             },
         };
-        self.js_answer_json(request, &Response::new(Endpoint::MessageGet, content));
+        // Of these nobody is told (JS-11).
+        let answer = to_json(&Response::new(Endpoint::MessageGet, content));
+        self.js_reply(request, answer);
         Ok(())
     }
 

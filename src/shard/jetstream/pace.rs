@@ -9,17 +9,21 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use crate::ids::Slot;
+use crate::limits::STALL_MAX;
 use crate::shard::core::{Core, Local};
 use crate::time::Nanos;
 
-use super::hosted::ConsumerKey;
+use super::hosted::{ConsumerKey, StreamKey};
 use super::state::Timer;
 
 /// Generation of slots that are consumers' numbers; no connection comes to it.
 const CONSUMER: u32 = u32::MAX - 1;
-/// Longest time a consumer waits for a receiver before it goes on. Longer than for a client: nobody
-/// waits at its end.
-const HOLD_MAX: Duration = Duration::from_millis(100);
+/// Longest time a consumer waits for its only receiver before it goes on: nobody else waits.
+const HOLD_MAX: Duration = Duration::from_secs(1);
+/// What a consumer hands out before it is looked at whether that was enough.
+const PORTION: u64 = 64 * 1024;
+/// Messages that is at most.
+const PORTION_MAX: u64 = 16;
 
 /// What a consumer's messages bear as their publisher.
 pub(super) fn publisher(consumer: ConsumerKey) -> Slot {
@@ -54,12 +58,27 @@ impl Core {
             let Some(it) = self.jetstream.consumers.at_mut(key) else {
                 continue;
             };
-            it.slow_until = held.then(|| now + HOLD_MAX);
+            // Members of a group do not wait longer for each other than clients do.
+            let longest = match it.config.deliver_group.is_empty() {
+                true => HOLD_MAX,
+                false => STALL_MAX,
+            };
+            it.slow_until = held.then(|| now + longest);
             if !held {
                 let stream = it.stream;
                 self.jetstream.touch(stream);
             }
         }
+    }
+
+    /// Messages a consumer of a stream hands out before it is looked at whether that was enough.
+    pub(super) fn js_portion(&self, stream: StreamKey) -> usize {
+        let Some(hosted) = self.jetstream.streams.at(stream) else {
+            return 1;
+        };
+        let state = hosted.stream.store().state();
+        let size = (state.bytes / state.messages.max(1)).max(1);
+        (PORTION / size).clamp(1, PORTION_MAX) as usize
     }
 
     /// Is this consumer held back? Then it is looked at again when that ends by itself.

@@ -1,4 +1,5 @@
-//! Who is there: push consumers and those who subscribe to where they deliver, on any shard.
+//! Who is there: push consumers and those who subscribe to where they deliver, on any shard. Links to
+//! other servers wait for changes of interest as push consumers do.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +13,10 @@ use super::hosted::ConsumerKey;
 #[derive(Default)]
 pub(super) struct Pushing {
     accounts: BTreeMap<AccountId, OfAccount>,
-    /// Shards that have push consumers, this one not counted: they are woken for changes of
-    /// interest.
+    /// Links of this shard.
+    links: usize,
+    /// Shards that have push consumers or links, this one not counted: they are woken for changes
+    /// of interest.
     elsewhere: u64,
 }
 
@@ -24,11 +27,36 @@ struct OfAccount {
     seen: Option<u64>,
 }
 
+impl Pushing {
+    fn is_idle(&self) -> bool {
+        self.accounts.is_empty() && self.links == 0
+    }
+}
+
 impl Core {
+    /// A link to another server is here now.
+    pub(in crate::shard) fn js_link_opened(&mut self) {
+        let pushing = &mut self.jetstream.pushing;
+        let first = pushing.is_idle();
+        pushing.links += 1;
+        if first {
+            self.js_tell_pushing(true);
+        }
+    }
+
+    /// It has gone.
+    pub(in crate::shard) fn js_link_closed(&mut self) {
+        let pushing = &mut self.jetstream.pushing;
+        pushing.links = pushing.links.saturating_sub(1);
+        if pushing.is_idle() {
+            self.js_tell_pushing(false);
+        }
+    }
+
     /// A consumer that delivers by itself is here now.
     pub(super) fn js_begin_pushing(&mut self, account: AccountId, consumer: ConsumerKey) {
+        let first = self.jetstream.pushing.is_idle();
         let accounts = &mut self.jetstream.pushing.accounts;
-        let first = accounts.is_empty();
         let of_account = accounts.entry(account).or_default();
         of_account.consumers.push(consumer);
         of_account.seen = None;
@@ -46,7 +74,7 @@ impl Core {
         of_account.consumers.retain(|it| *it != consumer);
         if of_account.consumers.is_empty() {
             accounts.remove(&account);
-            if accounts.is_empty() {
+            if self.jetstream.pushing.is_idle() {
                 self.js_tell_pushing(false);
             }
         }

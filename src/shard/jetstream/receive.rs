@@ -6,7 +6,7 @@ use crate::ids::AccountId;
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::levels::is_beyond;
 use crate::jetstream::consumer::AckToken;
-use crate::jetstream::stream::{Fate, Publish};
+use crate::jetstream::stream::{Accepted, Fate, Publish};
 use crate::protocol::headers;
 use crate::routing::interest::{Handler, InterestChange};
 use crate::shard::core::Core;
@@ -31,11 +31,14 @@ impl Core {
             pattern: pattern.into(),
             receiver,
         });
-        let interest = &mut self.tables.of(account).interest;
-        let change = interest.add_handler(pattern, Handler::JetStream(number));
+        let change = self.change_interest(account, pattern, None, |interest| {
+            interest.add_handler(pattern, Handler::JetStream(number))
+        });
         if change != InterestChange::None {
             let peers = &mut self.local.peers;
             peers.broadcast_interest(account, pattern, None, 1);
+            // What copies a stream is a receiver, too: its consumer may wait on a shard that sleeps.
+            self.js_interest_changed();
         }
         number
     }
@@ -45,11 +48,13 @@ impl Core {
         let Some(gone) = self.jetstream.receivers.remove(number) else {
             return;
         };
-        let interest = &mut self.tables.of(gone.account).interest;
-        let change = interest.remove_handler(&gone.pattern, Handler::JetStream(number));
+        let change = self.change_interest(gone.account, &gone.pattern, None, |interest| {
+            interest.remove_handler(&gone.pattern, Handler::JetStream(number))
+        });
         if change != InterestChange::None {
             let peers = &mut self.local.peers;
             peers.broadcast_interest(gone.account, &gone.pattern, None, 0);
+            self.js_interest_changed();
         }
     }
 
@@ -82,6 +87,9 @@ impl Core {
                     consumer.request(turn, reply.unwrap_or_default(), body);
                 });
             }
+            Receiver::SnapshotAck(key, id) => self.js_snapshot_confirmed(key, id),
+            Receiver::Restore(key) => self.js_restore_piece(key, message),
+            Receiver::Origin(key, origin) => self.js_origin_sends(key, origin, message),
             Receiver::Flow(key) => {
                 let (header, _) = split(message);
                 self.js_with_consumer(key, |consumer, turn| {
@@ -153,11 +161,22 @@ impl Core {
             };
             hosted.acks.push(accepted.seq, reply, end);
         }
+        self.js_stored(key, accepted, payload);
+    }
+
+    /// A message has been taken: consumers hear of it, and it is published again where that is
+    /// asked for.
+    pub(super) fn js_stored(&mut self, key: StreamKey, accepted: Accepted, payload: &[u8]) {
+        let jetstream = &mut self.jetstream;
+        let Some(hosted) = jetstream.streams.at_mut(key) else {
+            return;
+        };
+        let account = hosted.account;
         if accepted.fate == Fate::Stored && !hosted.consumers.is_empty() {
             let keys = hosted.consumers.values().copied();
             let store = hosted.stream.store();
             // Under the name it is stored by.
-            let subject = store.subject_of(accepted.seq).unwrap_or(message.subject);
+            let subject = store.subject_of(accepted.seq).unwrap_or_default();
             for key in keys {
                 if let Some(it) = jetstream.consumers.at_mut(key) {
                     it.ready |= it.consumer.appended(accepted.seq, subject);
@@ -168,7 +187,7 @@ impl Core {
         if let Some(republish) = accepted.republish {
             let payload = if republish.headers_only { b"" } else { payload };
             self.js_send(&Outgoing {
-                account: message.account,
+                account,
                 to: &republish.to,
                 header: &republish.headers,
                 payload,

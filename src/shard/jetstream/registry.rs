@@ -1,9 +1,9 @@
 //! Which streams there are, of all accounts: what shard 0 alone knows and decides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{AccountId, ShardId};
-use crate::jetstream::stream::config::StreamConfig;
+use crate::jetstream::stream::config::{Storage, StreamConfig};
 use crate::routing::subject;
 
 /// A stream as shard 0 knows it.
@@ -20,6 +20,8 @@ pub(super) struct Registry {
     /// Streams of each shard.
     owned: Vec<usize>,
     requests: BTreeMap<AccountId, Requests>,
+    /// Those that are being made of copies: their names are taken, but they are not there yet.
+    restoring: BTreeSet<(AccountId, Box<str>)>,
 }
 
 /// Requests of an account so far.
@@ -50,7 +52,9 @@ impl Registry {
         account: AccountId,
         filter: &'a str,
     ) -> impl Iterator<Item = (&'a str, &'a KnownStream)> {
-        self.of(account).filter(move |(_, known)| {
+        let there = self.of(account);
+        let there = there.filter(move |(name, _)| !self.is_restoring(account, name));
+        there.filter(move |(_, known)| {
             filter.is_empty()
                 || known
                     .config
@@ -71,8 +75,24 @@ impl Registry {
 
     pub fn remove(&mut self, account: AccountId, name: &str) -> Option<KnownStream> {
         let gone = self.streams.get_mut(&account)?.remove(name)?;
+        self.end_restore(account, name);
         self.count(gone.owner, -1);
         Some(gone)
+    }
+
+    /// A stream that is known is being made of a copy.
+    pub fn begin_restore(&mut self, account: AccountId, name: &str) {
+        self.restoring.insert((account, name.into()));
+    }
+
+    /// It is there, or will not be.
+    pub fn end_restore(&mut self, account: AccountId, name: &str) {
+        self.restoring.remove(&(account, name.into()));
+    }
+
+    /// Is it not there yet?
+    pub fn is_restoring(&self, account: AccountId, name: &str) -> bool {
+        !self.restoring.is_empty() && self.restoring.contains(&(account, name.into()))
     }
 
     fn count(&mut self, owner: ShardId, change: isize) {
@@ -91,6 +111,13 @@ impl Registry {
         ShardId(least.unwrap_or(0) as u8)
     }
 
+    /// Bytes there that streams of all accounts are promised.
+    pub fn reserved(&self, storage: Storage) -> i64 {
+        let all = self.streams.values().flat_map(BTreeMap::values);
+        let there = all.filter(|it| it.config.storage == storage);
+        there.fold(0, |sum, it| sum.saturating_add(it.config.max_bytes.max(0)))
+    }
+
     /// A request has come.
     pub fn requested(&mut self, account: AccountId) {
         self.requests.entry(account).or_default().total += 1;
@@ -99,6 +126,11 @@ impl Registry {
     /// A request was answered with an error.
     pub fn failed(&mut self, account: AccountId) {
         self.requests.entry(account).or_default().errors += 1;
+    }
+
+    /// Requests of every account that made any.
+    pub fn all_requests(&self) -> impl Iterator<Item = (AccountId, Requests)> {
+        self.requests.iter().map(|(account, it)| (*account, *it))
     }
 
     pub fn requests(&self, account: AccountId) -> Requests {

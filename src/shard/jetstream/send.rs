@@ -19,7 +19,25 @@ pub(super) struct Held {
     /// Changes of interest they must know.
     mark: u64,
     request: Request,
-    body: Vec<u8>,
+    answer: Answer,
+}
+
+/// What is answered to a request.
+#[derive(Debug, Clone, Default)]
+pub struct Answer {
+    /// Header block, or nothing.
+    pub header: Vec<u8>,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+impl From<Vec<u8>> for Answer {
+    fn from(body: Vec<u8>) -> Self {
+        Self {
+            header: Vec::new(),
+            body,
+        }
+    }
 }
 
 /// A message JetStream sends.
@@ -69,7 +87,10 @@ impl Core {
             source: out.from.map(|it| (self.local.id, pace::publisher(it))),
             claim: None,
         };
+        // What made it say so may have come over a link: this has not, and may go there.
+        let from = std::mem::take(&mut self.local.from_cluster);
         let routed = self.route(&mut message);
+        self.local.from_cluster = from;
         if routed == Routed::Elsewhere {
             self.jetstream.sent += (out.header.len() + out.payload.len() + 32) as u64;
         }
@@ -79,7 +100,18 @@ impl Core {
     }
 
     /// Answers a request, from where it was published.
-    pub(super) fn js_answer(&mut self, request: &Request, body: &[u8]) {
+    pub(super) fn js_answer(&mut self, request: &Request, answer: impl Into<Answer>) {
+        let answer = answer.into();
+        let audited = request.client.is_some().then(|| answer.body.clone());
+        self.js_reply(request, answer);
+        if let Some(body) = audited {
+            self.js_audit(request, &body);
+        }
+    }
+
+    /// The same, and nobody else is told of it.
+    pub(super) fn js_reply(&mut self, request: &Request, answer: impl Into<Answer>) {
+        let answer = answer.into();
         let Some(reply) = &request.reply else {
             return;
         };
@@ -87,31 +119,39 @@ impl Core {
             let answer = Command::Answer {
                 account: request.account,
                 to: reply.clone(),
-                body: body.into(),
+                answer,
             };
             return self.js_command(request.home, answer);
         }
         self.js_send(&Outgoing {
             account: request.account,
             to: reply,
-            payload: body,
+            header: &answer.header,
+            payload: &answer.body,
             ..Outgoing::default()
         });
     }
 
     /// Answers a request with a value.
     pub(super) fn js_answer_json<T: serde::Serialize>(&mut self, request: &Request, value: &T) {
-        self.js_answer(request, &to_json(value));
+        self.js_answer(request, to_json(value));
     }
 
     /// Answers a request about a stream once what it tells is durable, and then once all shards know
     /// of the interest there is.
-    pub(super) fn js_answer_once_kept(&mut self, key: StreamKey, request: &Request, body: Vec<u8>) {
+    pub(super) fn js_answer_once_kept(
+        &mut self,
+        key: StreamKey,
+        request: &Request,
+        answer: impl Into<Answer>,
+    ) {
         let Some(hosted) = self.jetstream.streams.at_mut(key) else {
             return;
         };
         let ticket = hosted.stream.store().ticket();
-        hosted.settling.push_back((ticket, request.clone(), body));
+        hosted
+            .settling
+            .push_back((ticket, request.clone(), answer.into()));
         self.jetstream.touch(key);
     }
 
@@ -120,26 +160,30 @@ impl Core {
         while let Some(hosted) = self.jetstream.streams.at_mut(key)
             && let Some((ticket, _, _)) = hosted.settling.front()
             && hosted.stream.store().is_settled(*ticket)
-            && let Some((_, request, body)) = hosted.settling.pop_front()
+            && let Some((_, request, answer)) = hosted.settling.pop_front()
         {
-            self.js_answer_after_interest(&request, body);
+            self.js_answer_after_interest(&request, answer);
         }
     }
 
     /// Answers a request once all shards know of the interest there is now: whoever has the answer
     /// may publish from anywhere.
-    pub(super) fn js_answer_after_interest(&mut self, request: &Request, body: Vec<u8>) {
+    pub(super) fn js_answer_after_interest(
+        &mut self,
+        request: &Request,
+        answer: impl Into<Answer>,
+    ) {
         let peers = &mut self.local.peers;
         let mark = peers.interest_sent();
         if peers.reached(mark) {
-            return self.js_answer(request, &body);
+            return self.js_answer(request, answer);
         }
         peers.hurry(mark);
         let request = request.clone();
         self.jetstream.held.push_back(Held {
             mark,
             request,
-            body,
+            answer: answer.into(),
         });
     }
 
@@ -150,7 +194,7 @@ impl Core {
                 return;
             }
             if let Some(held) = self.jetstream.held.pop_front() {
-                self.js_answer(&held.request, &held.body);
+                self.js_answer(&held.request, held.answer);
             }
         }
     }
@@ -158,6 +202,6 @@ impl Core {
     /// Answers a request with an error.
     pub(super) fn js_fail(&mut self, request: &Request, endpoint: Endpoint, error: ApiError) {
         self.js_command(ShardId(0), Command::Failed(request.account));
-        self.js_answer(request, &error_response(endpoint, error));
+        self.js_answer(request, error_response(endpoint, error));
     }
 }

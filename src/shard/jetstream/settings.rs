@@ -7,6 +7,7 @@ use crate::ids::AccountId;
 use crate::jetstream::api::values::Span;
 use crate::jetstream::limits::{AccountTiers, ServerLimits};
 use crate::jetstream::store::FlushPolicy;
+use crate::jetstream::usage::Usage;
 
 use super::disk::Stores;
 
@@ -15,12 +16,22 @@ use super::disk::Stores;
 pub struct JetStreamSettings {
     /// Its domain; empty without one.
     pub domain: String,
+    /// Reply subjects of messages name domain and account, too (JS-195).
+    pub long_replies: bool,
     /// Requests with unknown fields are refused (JS-3).
     pub strict: bool,
+    /// Requests that may wait (JS-9).
+    pub request_queue_limit: usize,
+    /// Requests that only ask and may wait.
+    pub info_queue_limit: usize,
     /// What the server has for all.
     pub server: ServerLimits,
     /// What accounts with JetStream may have.
     pub accounts: BTreeMap<AccountId, AccountTiers>,
+    /// What the streams of accounts use; of those that had JetStream once, too.
+    pub usages: BTreeMap<AccountId, Arc<Usage>>,
+    /// What all streams use.
+    pub usage: Arc<Usage>,
     /// How long after it was written a message may not be on its disk yet; zero: not at all.
     pub sync_interval: Span,
     /// What an acknowledgement promises, unless a stream is told otherwise.

@@ -14,6 +14,7 @@ use super::hosted::{ConsumerKey, HostedConsumer, HostedStream, StreamKey};
 use super::lists::Gathers;
 use super::presence::Pushing;
 use super::registry::Registry;
+use super::requests::Requests;
 use super::send::Held;
 use super::start::Start;
 
@@ -30,6 +31,12 @@ pub(super) enum Receiver {
     Next(ConsumerKey),
     /// Answers to flow control.
     Flow(ConsumerKey),
+    /// Confirmations of a copy's pieces.
+    SnapshotAck(StreamKey, u32),
+    /// Pieces of a copy.
+    Restore(StreamKey),
+    /// What comes from an origin of a stream, by its number there.
+    Origin(StreamKey, u32),
 }
 
 /// One place of a receiver in an account's interest.
@@ -112,6 +119,8 @@ pub struct JetStream {
     pub(super) by_store: HashMap<StoreId, StreamKey, ahash::RandomState>,
     /// Places on disk given out.
     pub(super) stores: u32,
+    /// Copies sent so far.
+    pub(super) snapshots: u32,
     /// Streams whose store is being made.
     pub(super) opening: HashMap<(AccountId, Box<str>), Opening, ahash::RandomState>,
     /// Streams with something to do before the turn ends.
@@ -119,6 +128,8 @@ pub struct JetStream {
     pub(super) timers: BinaryHeap<Reverse<(Nanos, Timer)>>,
     /// What this shard asks of itself.
     pub(super) commands: VecDeque<Command>,
+    /// Requests that nobody has looked at; only on shard 0.
+    pub(super) requests: Requests,
     /// Answers that wait until the other shards know of new interest.
     pub(super) held: VecDeque<Held>,
     /// Which streams there are; only on shard 0.
@@ -160,6 +171,6 @@ impl JetStream {
 
     /// Is there something to go on with at once?
     pub(in crate::shard) fn has_work(&self) -> bool {
-        !self.busy.is_empty() || !self.commands.is_empty()
+        !self.busy.is_empty() || !self.commands.is_empty() || !self.requests.is_empty()
     }
 }

@@ -1,6 +1,7 @@
 //! Streams of this shard: made, changed, told of, dropped.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -20,6 +21,7 @@ use crate::jetstream::store::{Filter, Store};
 use crate::jetstream::stream::Stream;
 use crate::jetstream::stream::config::{Storage, StreamConfig};
 use crate::jetstream::stream::create::update_stream;
+use crate::jetstream::usage::Share;
 use crate::shard::core::Core;
 use crate::shard::effects::Effect;
 use crate::time::WallTime;
@@ -39,7 +41,7 @@ impl Core {
     /// Carries out what a shard asks.
     pub(super) fn js_carry_out(&mut self, command: Command) {
         match command {
-            Command::Ask(request) => self.js_request(&request),
+            Command::Ask(request) => self.js_queue_request(request),
             Command::Create {
                 request,
                 config,
@@ -69,6 +71,16 @@ impl Core {
                 created,
                 opened,
             } => self.js_recover(account, *config, created, *opened),
+            Command::Restore {
+                request,
+                config,
+                created,
+            } => self.js_make_restored(request, *config, created),
+            Command::Return(to, command) => self.js_command(to, *command),
+            Command::BeginSnapshot(key, id) => self.js_begin_snapshot(key, id),
+            Command::Restored(account, name) => {
+                self.jetstream.registry.end_restore(account, &name);
+            }
             Command::Update { request, config } => self.js_change_stream(&request, *config),
             Command::NotUpdated(account, config) => {
                 let registry = &mut self.jetstream.registry;
@@ -93,14 +105,20 @@ impl Core {
                 names,
             } => self.js_list(gather, account, &names),
             Command::Listed { gather, streams } => self.js_listed(gather, streams),
-            Command::Answer { account, to, body } => {
+            Command::Answer {
+                account,
+                to,
+                answer,
+            } => {
                 self.js_send(&Outgoing {
                     account,
                     to: &to,
-                    payload: &body,
+                    header: &answer.header,
+                    payload: &answer.body,
                     ..Outgoing::default()
                 });
             }
+            Command::Audit(request, body) => self.js_audit(&request, &body),
             Command::Pushing { shard, any } => self.js_pushes_elsewhere(shard, any),
             Command::Ready => self.js_shard_ready(),
             Command::Failed(account) => self.jetstream.registry.failed(account),
@@ -123,6 +141,7 @@ impl Core {
             }
             Endpoint::StreamInfo => self.js_tell_stream(request, key),
             Endpoint::StreamPurge => self.js_purge(request, key),
+            Endpoint::StreamSnapshot => self.js_snapshot(request, subject, key),
             Endpoint::MessageGet => self.js_message_get(request, key),
             Endpoint::MessageDelete => self.js_message_delete(request, key),
             _ => self.js_consumer_request(request, subject, key),
@@ -154,12 +173,13 @@ impl Core {
             request,
             config,
             created,
+            restored: false,
         };
         self.jetstream.opening.insert((account, name), opening);
     }
 
-    /// Puts a stream on this shard.
-    pub(super) fn js_host_stream(
+    /// Puts a stream on this shard, of which nobody knows yet.
+    pub(super) fn js_put_stream(
         &mut self,
         account: AccountId,
         config: StreamConfig,
@@ -183,6 +203,9 @@ impl Core {
         let policy = self.js_policy(&config);
         let mut stream = Stream::new(config, created, store);
         stream.store_mut().set_policy(policy);
+        if let Some(share) = self.js_share(account, stream.config().storage) {
+            stream.share(share);
+        }
         let key = self.jetstream.streams.insert(Box::new(HostedStream {
             account,
             stream,
@@ -193,18 +216,50 @@ impl Core {
             receivers: Vec::new(),
             store: place,
             keeping: Keeping::default(),
+            following: None,
             pressure: Pressure::default(),
             retry: Vec::new(),
             settling: VecDeque::new(),
+            snapshots: Vec::new(),
+            restore: None,
             busy: false,
             armed: None,
         }));
         if let Some(id) = id {
             self.jetstream.by_store.insert(id, key);
         }
-        self.jetstream.by_name.insert((account, name), key);
-        self.js_receive_for(key);
         key
+    }
+
+    /// Puts a stream on this shard, for all to see.
+    pub(super) fn js_host_stream(
+        &mut self,
+        account: AccountId,
+        config: StreamConfig,
+        created: WallTime,
+        opened: Option<OpenedStore>,
+    ) -> StreamKey {
+        let key = self.js_put_stream(account, config, created, opened);
+        self.js_open_stream(key);
+        key
+    }
+
+    /// From now on a stream of this shard takes messages and requests.
+    pub(super) fn js_open_stream(&mut self, key: StreamKey) {
+        if let Some(hosted) = self.jetstream.streams.at(key) {
+            let name = hosted.stream.config().name.as_str().into();
+            self.jetstream.by_name.insert((hosted.account, name), key);
+        }
+        self.js_receive_for(key);
+        self.js_follow(key);
+    }
+
+    /// A stream's part in what its account and the server have.
+    fn js_share(&self, account: AccountId, storage: Storage) -> Option<Share> {
+        let settings = self.local.settings.jetstream.as_ref()?;
+        let usage = settings.usages.get(&account)?;
+        let (usage, all) = (Arc::clone(usage), Arc::clone(&settings.usage));
+        Some(Share::new(usage, all, storage))
     }
 
     fn js_ack_front(&self, name: &str) -> Bytes {
@@ -292,8 +347,11 @@ impl Core {
             hosted.stream.update(config);
             hosted.stream.store_mut().set_policy(policy);
         }
+        self.js_tell_consumers(key);
+        self.js_release_acknowledged(key);
         self.js_keep_stream(key);
         self.js_receive_for(key);
+        self.js_follow(key);
         let name = self.js_stream_info(key, false).map(|it| it.config.name);
         let name = name.unwrap_or_default();
         self.js_tell_of(request.account, &name, "", Happened::Updated);
@@ -330,7 +388,8 @@ impl Core {
     }
 
     /// Takes a stream off this shard, with its consumers.
-    fn js_drop_stream(&mut self, key: StreamKey) {
+    pub(super) fn js_drop_stream(&mut self, key: StreamKey) {
+        self.js_end_snapshots(key);
         let Some(hosted) = self.jetstream.streams.at_mut(key) else {
             return;
         };
@@ -338,6 +397,7 @@ impl Core {
         for consumer in consumers {
             self.js_drop_consumer(consumer);
         }
+        self.js_unfollow(key);
         let Some(hosted) = self.jetstream.streams.remove(key) else {
             return;
         };
@@ -356,7 +416,7 @@ impl Core {
     }
 
     /// Adds what answers say of this server to a configuration (JS-82).
-    fn js_show_versions(&self, config: &mut StreamConfig) {
+    pub(super) fn js_show_versions(&self, config: &mut StreamConfig) {
         let version = &self.local.settings.info.version;
         config.metadata = shown(&config.metadata, version);
     }
@@ -367,6 +427,7 @@ impl Core {
         let store = hosted.stream.store();
         let state = store.state();
         let settings = self.local.settings.jetstream.as_ref();
+        let following = hosted.following.as_ref().map(|it| it.replication());
         let mut deleted = if details { store.deleted() } else { Vec::new() };
         let mut num_deleted = state.deleted;
         if details && state.first_seq == 0 && hosted.stream.config().storage == Storage::File {
@@ -390,6 +451,8 @@ impl Core {
                 ..StreamState::default()
             },
             domain: settings.map(|it| it.domain.clone()).unwrap_or_default(),
+            mirror: following.and_then(|it| it.mirror_info(self.local.now)),
+            sources: following.map_or(Vec::new(), |it| it.source_infos(self.local.now)),
             ramjet_durability: store.policy().flush.shown(),
             ts: self.local.wall.into(),
             ..StreamInfo::default()

@@ -22,8 +22,8 @@ use super::state::Timer;
 const ROUNDS: usize = 8;
 /// Messages a consumer hands out in a turn before another one's turn comes.
 const MESSAGES: usize = 256;
-/// Of those, what it hands out before it is looked at whether that was enough.
-const PORTION: usize = 16;
+/// Time until messages may leave that are still to be looked at.
+const UNREAD: Duration = Duration::from_millis(100);
 /// Time between two attempts to get on with a disk that failed.
 const TROUBLE: Duration = Duration::from_secs(2);
 
@@ -52,9 +52,10 @@ impl Core {
             while let Some(command) = self.jetstream.commands.pop_front() {
                 self.js_carry_out(command);
             }
+            self.js_take_requests();
             self.js_watch_interest();
             let busy = std::mem::take(&mut self.jetstream.busy);
-            if busy.is_empty() {
+            if busy.is_empty() && self.jetstream.commands.is_empty() {
                 break;
             }
             for key in busy {
@@ -71,6 +72,7 @@ impl Core {
         };
         hosted.busy = false;
         let keys: Vec<ConsumerKey> = hosted.consumers.values().copied().collect();
+        hosted.stream.count_usage();
         self.js_tell_gone(key, &keys);
         let mut again = false;
         for consumer in keys {
@@ -81,6 +83,9 @@ impl Core {
             again |= self.js_run_consumer(consumer);
         }
         again |= self.js_go_on_reading(key);
+        again |= self.js_go_on_sending(key);
+        again |= self.js_go_on_restoring(key);
+        again |= self.js_run_origins(key);
         self.js_keep_states(key);
         self.js_rescan(key);
         self.js_sync(key);
@@ -102,7 +107,11 @@ impl Core {
 
     /// Lets a consumer hand out its messages, a portion at a time. Says whether it has more to do.
     fn js_run_consumer(&mut self, key: ConsumerKey) -> bool {
-        for _ in 0..MESSAGES / PORTION {
+        let stream = self.jetstream.consumers.at(key).map(|it| it.stream);
+        let portion = stream.map_or(1, |it| self.js_portion(it));
+        let mut left = MESSAGES;
+        while left > 0 {
+            left = left.saturating_sub(portion);
             if self.js_is_held_back(key) {
                 return false;
             }
@@ -113,7 +122,7 @@ impl Core {
                 return false;
             }
             let mut run = Run::Idle;
-            self.js_call(key, |it, turn| run = it.run(turn, PORTION));
+            self.js_call(key, |it, turn| run = it.run(turn, portion));
             self.js_take_holds();
             let Some(it) = self.jetstream.consumers.at_mut(key) else {
                 return false;
@@ -266,7 +275,7 @@ impl Core {
                 Effect::Acked(seq) => self.js_release(key, seq),
                 Effect::Persist => {
                     if let Some(it) = self.jetstream.consumers.at_mut(key) {
-                        it.unkept = true;
+                        it.unkept = it.is_kept();
                     }
                 }
                 Effect::Expired => self.js_drop_consumer(key),
@@ -297,13 +306,21 @@ impl Core {
     }
 
     fn js_expire_stream(&mut self, key: StreamKey) {
-        let wall = self.local.wall;
+        let (now, wall) = (self.local.now, self.local.wall);
         let Some(hosted) = self.jetstream.streams.at_mut(key) else {
             return;
         };
         hosted.armed = None;
+        if hosted.restore.is_some() {
+            return self.jetstream.touch(key); // nothing expires before it is there
+        }
         if hosted.stream.store().trouble().is_some() {
             hosted.stream.store_mut().resume();
+        }
+        let following = hosted.following.as_ref();
+        if following.is_some_and(|it| !it.replication().is_settled()) {
+            // What tells how far it is with its sources must be read before it may leave.
+            return self.js_wake_stream(key, now + UNREAD);
         }
         for subject in hosted.stream.expire(wall) {
             let ttl = hosted.stream.config().subject_delete_marker_ttl;
@@ -334,10 +351,13 @@ impl Core {
         let Some(hosted) = self.jetstream.streams.at_mut(key) else {
             return;
         };
-        let due = hosted.stream.next_expiry();
+        let is_restoring = hosted.restore.is_some();
+        let due = hosted.stream.next_expiry().filter(|_| !is_restoring);
         let left = due.map(|due| Duration::from_nanos(due.0.saturating_sub(wall.0)));
         let trouble = hosted.stream.store().trouble().map(|_| TROUBLE);
-        let Some(left) = left.into_iter().chain(trouble).min() else {
+        let following = hosted.following.as_ref();
+        let origins = following.map(|it| it.replication().due().since(now));
+        let Some(left) = left.into_iter().chain(trouble).chain(origins).min() else {
             return;
         };
         let at = now + left.max(Duration::from_millis(1));

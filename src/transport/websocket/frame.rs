@@ -375,6 +375,41 @@ pub fn push_header(
     }
 }
 
+/// Masks the unmasked frames that `out` has from `start` to its end, as a client must.
+pub fn mask_from(out: &mut Vec<u8>, start: usize, mut mask: impl FnMut() -> [u8; 4]) {
+    let mut at = start;
+    while let Some(&short) = out.get(at + 1) {
+        let (len, head) = match short {
+            126 => (be(out, at + 2, 2), 4),
+            127 => (be(out, at + 2, 8), 10),
+            len => (usize::from(len), 2),
+        };
+        let mask = mask();
+        out[at + 1] |= 0x80;
+        let body = at + head;
+        out.splice(body..body, mask);
+        let body = body + mask.len();
+        let end = (body + len).min(out.len());
+        let key = u128::from_ne_bytes(std::array::from_fn(|at| mask[at & 3]));
+        let (whole, tail) = out[body..end].as_chunks_mut::<16>();
+        for bytes in whole {
+            *bytes = (u128::from_ne_bytes(*bytes) ^ key).to_ne_bytes();
+        }
+        for (byte, key) in tail.iter_mut().zip(key.to_ne_bytes()) {
+            *byte ^= key;
+        }
+        at = end;
+    }
+}
+
+/// A big-endian number of `len` bytes.
+fn be(bytes: &[u8], at: usize, len: usize) -> usize {
+    let bytes = bytes.get(at..at + len).unwrap_or_default();
+    bytes
+        .iter()
+        .fold(0, |number, &byte| number << 8 | usize::from(byte))
+}
+
 /// Appends a close frame; a long text is cut.
 pub fn push_close(out: &mut Vec<u8>, status: u16, text: &str) {
     const TEXT_MAX: usize = CONTROL_MAX - 2;

@@ -267,14 +267,19 @@ fn answer(
     }))
 }
 
-fn accept(key: &str, compress: bool, masked: bool, headers: &str) -> Vec<u8> {
+/// What a server answers to the key of a request, to show that it has read it.
+pub fn accept_key(key: &str) -> String {
     let mut hash = Sha1::new();
     hash.update(key.as_bytes());
     hash.update(GUID);
+    BASE64.encode(&hash.finalize())
+}
+
+fn accept(key: &str, compress: bool, masked: bool, headers: &str) -> Vec<u8> {
     let mut answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Accept: {}\r\n",
-        BASE64.encode(&hash.finalize())
+        accept_key(key)
     );
     if compress {
         answer.push_str(

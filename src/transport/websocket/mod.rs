@@ -1,5 +1,5 @@
-//! WebSocket (RFC 6455) under the NATS protocol, as a server: the HTTP request, frames, and
-//! compression of single messages (RFC 7692).
+//! WebSocket (RFC 6455) under the NATS protocol, as a server and as a client: the HTTP request,
+//! frames, and compression of single messages (RFC 7692).
 
 pub mod deflate;
 pub mod frame;
@@ -8,3 +8,4 @@ pub mod naive;
 pub mod origin;
 pub mod session;
 pub mod settings;
+pub mod upgrade;

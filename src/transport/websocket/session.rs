@@ -42,7 +42,22 @@ pub struct Session {
     compressed: Vec<u8>,
     compress: bool,
     browser: Browser,
+    /// We are the client, and mask our frames.
+    masks: Option<Masks>,
     close_sent: bool,
+}
+
+/// The masks of our frames, one after another. They keep what a page sends from looking like HTTP
+/// to what is on the way; a server that connects to another sends no page's bytes.
+#[derive(Debug)]
+struct Masks(u64);
+
+impl Masks {
+    fn next(&mut self) -> [u8; 4] {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        ((mixed ^ mixed >> 29) as u32).to_ne_bytes()
+    }
 }
 
 impl Session {
@@ -53,7 +68,32 @@ impl Session {
             compressed: Vec::new(),
             compress: upgraded.compress,
             browser: upgraded.browser,
+            masks: None,
             close_sent: false,
+        }
+    }
+
+    /// As the server has agreed to what we asked for; our frames are masked if there is a `seed`.
+    pub fn dialed(compress: bool, seed: Option<u64>) -> Self {
+        Self {
+            decoder: Decoder::new(compress, false),
+            compressed: Vec::new(),
+            compress,
+            browser: Browser::No,
+            masks: seed.map(Masks),
+            close_sent: false,
+        }
+    }
+
+    /// Are messages compressed?
+    pub fn compresses(&self) -> bool {
+        self.compress
+    }
+
+    /// Masks the frames from `start` on, if we must.
+    fn mask_from(&mut self, start: usize, out: &mut Vec<u8>) {
+        if let Some(masks) = &mut self.masks {
+            frame::mask_from(out, start, || masks.next());
         }
     }
 
@@ -111,8 +151,10 @@ impl Session {
     ) -> Result<(), WebSocketError> {
         match opcode {
             Opcode::Ping => {
+                let start = out.len();
                 frame::push_header(out, Opcode::Pong, Place::WHOLE, false, payload.len());
                 out.extend_from_slice(payload);
+                self.mask_from(start, out);
                 Ok(())
             }
             Opcode::Close => Err(self.closed(payload, out)),
@@ -127,6 +169,7 @@ impl Session {
             [_] => return self.protocol_error(WebSocketError::ShortClose, out),
             [high, low, ref text @ ..] => (u16::from_be_bytes([high, low]), text),
         };
+        let start = out.len();
         if status == STATUS_NONE && payload.is_empty() {
             frame::push_header(out, Opcode::Close, Place::WHOLE, false, 0);
         } else if !is_valid_status(status) {
@@ -137,6 +180,7 @@ impl Session {
                 Err(_) => frame::push_close(out, 1007, "invalid utf8 body in close frame"),
             }
         }
+        self.mask_from(start, out);
         self.close_sent = true;
         WebSocketError::Closed
     }
@@ -149,20 +193,22 @@ impl Session {
     /// Appends a close frame, once.
     pub fn close(&mut self, status: u16, text: &str, out: &mut Vec<u8>) {
         if !std::mem::replace(&mut self.close_sent, true) {
+            let start = out.len();
             frame::push_close(out, status, text);
+            self.mask_from(start, out);
         }
     }
 
     /// Wraps a chunk into one frame, or into several where the browser wants small ones. Appends
     /// to `wire`; large payloads are passed on by reference. `scratch` is scratch.
     pub fn wrap(
-        &self,
+        &mut self,
         chunk: &mut Chunk,
         deflate: &mut Deflate,
         scratch: &mut Vec<u8>,
         wire: &mut Chunk,
     ) {
-        let len = chunk.len();
+        let (len, start) = (chunk.len(), wire.bytes.len());
         if self.compress && len > COMPRESS_ABOVE {
             let gathered = gather(chunk, scratch);
             let mut packed = Vec::with_capacity(gathered.len() / 2 + 64);
@@ -171,7 +217,12 @@ impl Session {
                 Browser::Yes => BROWSER_FRAME,
                 Browser::No | Browser::Safari => usize::MAX,
             };
-            return push_frames(&mut wire.bytes, &packed, frame, true);
+            push_frames(&mut wire.bytes, &packed, frame, true);
+            return self.mask_from(start, &mut wire.bytes);
+        }
+        if self.masks.is_some() {
+            push_frames(&mut wire.bytes, gather(chunk, scratch), usize::MAX, false);
+            return self.mask_from(start, &mut wire.bytes);
         }
         if self.browser != Browser::No && len > BROWSER_FRAME {
             let gathered = gather(chunk, scratch);

@@ -1,11 +1,10 @@
-//! What may stand in `tls` blocks, of clients and of links, and in `ocsp` (CFG-51..53,
-//! CORE-78..89).
+//! What may stand in `tls` blocks, of clients and of links (CFG-51..53, CORE-78..89).
 
 use super::super::error::ProblemKind;
-use super::super::inactive::check::{Fields, Unknown, block, entries, flag, text, text_list};
+use super::super::inactive::check::{Fields, Unknown, entries, text, text_list};
 use super::super::report::{Report, type_in};
 use super::super::value::{Map, Node, Value};
-use super::names;
+use super::{names, ocsp};
 
 /// A block of a listener for clients, where known URLs cannot be checked.
 pub fn tls(report: &mut Report, key: &str, value: &Value) {
@@ -56,7 +55,7 @@ const TLS: Fields = &[
     (&["connection_rate_limit"], rate_limit),
     (&["pinned_certs"], pinned),
     (&["handshake_first", "first", "immediate"], handshake_first),
-    (&["ocsp_peer"], ocsp_peer),
+    (&["ocsp_peer"], ocsp::check_peer),
     (&["certs", "certificates"], certificates),
     (&["min_version"], min_version),
     (&["cert_store"], windows_only),
@@ -173,30 +172,6 @@ fn handshake_first(report: &mut Report, key: &str, value: &Value) {
     }
 }
 
-fn ocsp_peer(report: &mut Report, _: &str, value: &Value) {
-    match &value.node {
-        Node::Bool(_) => {}
-        Node::Map(map) => entries(
-            report,
-            map.iter(),
-            Unknown::In("error parsing tls peer config, unknown field ", ""),
-            &[
-                (&["verify"], flag),
-                (&["allowed_clockskew"], timeout),
-                (&["ca_timeout"], timeout),
-                (&["cache_ttl_when_next_update_unset"], timeout),
-                (&["warn_only"], flag),
-                (&["unknown_is_good"], flag),
-                (&["allow_when_ca_unreachable"], flag),
-            ],
-        ),
-        _ => report.error(
-            value,
-            type_in("error parsing ocsp peer config: unsupported type ", value),
-        ),
-    }
-}
-
 fn certificates(report: &mut Report, _: &str, value: &Value) {
     const WRONG: &str = "error parsing certificates config: unsupported type ";
     let Node::Array(pairs) = &value.node else {
@@ -253,56 +228,5 @@ fn windows_only(report: &mut Report, _: &str, value: &Value) {
         report,
         value,
         "certificate store keys work on Windows only: use cert_file and key_file",
-    );
-}
-
-/// `ocsp` (CFG-53).
-pub fn ocsp(report: &mut Report, value: &Value) {
-    match &value.node {
-        Node::Bool(_) => {}
-        Node::Map(map) => entries(
-            report,
-            map.iter(),
-            Unknown::In("error parsing ocsp config: unsupported field ", ""),
-            &[
-                (&["mode"], ocsp_mode),
-                (&["url"], text),
-                (&["urls"], text_list),
-            ],
-        ),
-        _ => report.error(
-            value,
-            type_in("error parsing ocsp config: unsupported type ", value),
-        ),
-    }
-}
-
-fn ocsp_mode(report: &mut Report, _: &str, value: &Value) {
-    if let Some(mode) = report.keep(value, value.text())
-        && !["always", "must", "never", "auto"].contains(&mode.to_lowercase().as_str())
-    {
-        fixed(
-            report,
-            value,
-            "error parsing ocsp config: unsupported ocsp mode string",
-        );
-    }
-}
-
-/// `ocsp_cache` (CFG-53).
-pub fn ocsp_cache(report: &mut Report, value: &Value) {
-    if matches!(value.node, Node::Bool(_)) {
-        return;
-    }
-    block(
-        report,
-        value,
-        "error parsing ocsp_cache config: unsupported type ",
-        &[
-            (&["type"], text),
-            (&["local_store"], text),
-            (&["preserve_revoked"], flag),
-            (&["save_interval"], timeout),
-        ],
     );
 }

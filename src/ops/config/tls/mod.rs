@@ -1,7 +1,8 @@
-//! `tls` and `ocsp` blocks -> [`TlsOptions`], [`OcspOptions`].
+//! `tls` blocks -> [`TlsOptions`].
 
 pub mod check;
 mod names;
+pub mod ocsp;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use super::error::ProblemKind;
 use super::report::Report;
 use super::value::{Map, Node, Value};
 use crate::listener;
-use crate::options::{HandshakeFirst, OcspMode, OcspOptions, PathPair, TlsOptions};
+use crate::options::{HandshakeFirst, PathPair, TlsOptions};
 
 /// Wait of `handshake_first: auto` (CORE-83).
 const FALLBACK: Duration = Duration::from_millis(50);
@@ -43,13 +44,21 @@ pub fn read_unchecked(report: &mut Report, value: &Value) -> Option<TlsOptions> 
         return None;
     };
     let options = options(map);
-    if options.ocsp_peer {
-        let what = "ocsp_peer";
-        let cure = "remove it to start without asking whether certificates were revoked";
-        report.error(value, ProblemKind::NotEnforced { what, cure });
+    if let Err(error) = listener::tls::load(&options) {
+        let found = error.to_string();
+        report.error(value, ProblemKind::TypeIn { text: "", found });
         return None;
     }
-    if let Err(error) = listener::tls::load(&options) {
+    Some(options)
+}
+
+/// As [`read_unchecked`], for a block of a server that this one connects to.
+pub fn read_remote(report: &mut Report, value: &Value) -> Option<TlsOptions> {
+    let Node::Map(map) = &value.node else {
+        return None;
+    };
+    let options = options(map);
+    if let Err(error) = listener::tls_client::load(&options) {
         let found = error.to_string();
         report.error(value, ProblemKind::TypeIn { text: "", found });
         return None;
@@ -97,14 +106,7 @@ fn options(map: &Map) -> TlsOptions {
             "handshake_first" | "first" | "immediate" => {
                 options.handshake_first = handshake_first(value);
             }
-            "ocsp_peer" => {
-                options.ocsp_peer = match &value.node {
-                    Node::Map(map) => map
-                        .find("verify")
-                        .is_some_and(|it| it.node == Node::Bool(true)),
-                    _ => on,
-                };
-            }
+            "ocsp_peer" => options.ocsp_peer = ocsp::peer(value),
             "certs" | "certificates" => {
                 if let Node::Array(pairs) = &value.node {
                     options.numbered = !pairs.is_empty();
@@ -148,14 +150,17 @@ fn texts(value: &Value) -> Vec<String> {
 
 /// Seconds as stock has them; zero means the default.
 pub fn seconds(value: &Value) -> Option<Duration> {
+    seconds_or_none(value).filter(|it| !it.is_zero())
+}
+
+/// Seconds; `None` for a negative number of them.
+fn seconds_or_none(value: &Value) -> Option<Duration> {
     let seconds = match &value.node {
         Node::Integer(number) => *number as f64,
         Node::Float(number) => *number,
         _ => duration::parse(value.text().ok()?).ok()? as f64 / 1e9,
     };
-    Duration::try_from_secs_f64(seconds)
-        .ok()
-        .filter(|it| !it.is_zero())
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 fn handshake_first(value: &Value) -> HandshakeFirst {
@@ -172,27 +177,4 @@ fn handshake_first(value: &Value) -> HandshakeFirst {
         },
         _ => HandshakeFirst::Off,
     }
-}
-
-/// `ocsp` (CORE-88).
-pub fn read_ocsp(report: &mut Report, value: &Value) -> OcspOptions {
-    check::ocsp(report, value);
-    let mut options = OcspOptions::default();
-    match &value.node {
-        Node::Bool(false) => options.mode = OcspMode::Never,
-        Node::Map(map) => {
-            let mode = map.find("mode").and_then(|it| it.text().ok());
-            options.mode = match mode.unwrap_or_default().to_lowercase().as_str() {
-                "always" => OcspMode::Always,
-                "must" => OcspMode::Must,
-                "never" => OcspMode::Never,
-                _ => OcspMode::Auto,
-            };
-            options.urls = map.find("urls").map(texts).unwrap_or_default();
-            let url = map.find("url").and_then(|it| it.text().ok());
-            options.urls.extend(url.map(str::to_owned));
-        }
-        _ => {}
-    }
-    options
 }

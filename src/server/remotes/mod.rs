@@ -1,0 +1,10 @@
+//! Servers that this one connects to as a leaf node: a thread each, which connects again for as
+//! long as the server runs.
+
+mod identity;
+mod place;
+mod proxy;
+mod remote;
+mod route;
+
+pub(super) use remote::solicit;

@@ -1,0 +1,15 @@
+//! Leaf nodes: links to other servers over which accounts' interest and messages pass (TOPO-8..57).
+
+mod accept;
+mod compression;
+mod deliver;
+mod input;
+mod interest;
+mod publish;
+pub mod settings;
+mod solicit;
+mod standing;
+
+pub use crate::connection::leaf::{LinkNews, Solicited};
+pub use accept::LinkIdentity;
+pub(super) use deliver::LinkChoices;
