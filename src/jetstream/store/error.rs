@@ -18,7 +18,7 @@ pub enum StoreError {
     #[error("store cannot be opened: {0}")]
     Disk(#[from] DiskError),
     /// It is encrypted, and no key was given.
-    #[error("store cannot be opened: it is encrypted and no key is given")]
+    #[error("store cannot be opened: it is encrypted and no key is given; set 'key'")]
     Encrypted,
     /// It was encrypted with another key.
     #[error("store cannot be opened: the key is not the one it was encrypted with")]

@@ -197,7 +197,8 @@ fn restore(found: &Found, folder: &StoreFolder, accounts: &Accounts) -> Option<R
             if folder.keys().is_some() {
                 log::warn!("  Error decrypting our stream metafile: {why}");
             }
-            log::error!("  Stream '{account} > {stream}' is not restored: {why}");
+            let path = found.path.display();
+            log::error!("  Stream '{account} > {stream}' in {path} is not restored: {why}");
             return None;
         }
     };
