@@ -14,6 +14,8 @@ pub const EXPECTED_LAST_SUBJECT_SEQ_SUBJECT: &[u8] = b"Nats-Expected-Last-Subjec
 pub const EXPECTED_LAST_MSG_ID: &[u8] = b"Nats-Expected-Last-Msg-Id";
 /// The atomic batch it is part of (section 7).
 pub const BATCH_ID: &[u8] = b"Nats-Batch-Id";
+/// By how much a counter changes (JS-134).
+pub const INCREMENT: &[u8] = b"Nats-Incr";
 /// JS-94.
 pub const ROLLUP: &[u8] = b"Nats-Rollup";
 /// JS-115.

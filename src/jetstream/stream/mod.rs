@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod config;
+mod counter;
 pub mod create;
 mod dedupe;
 pub mod headers;
