@@ -32,9 +32,9 @@ doc:
 unit:
 	$(CARGO) test --workspace
 
-interop: ## The official clients and tools, in a browser too: needs Go with its module proxy, node, npm and chromium
+interop: $(STOCK) ## The official clients and tools, in a browser too: needs Go with its module proxy, node, npm and chromium
 	@for it in go node npm chromium; do command -v $$it >/dev/null || { echo "$$it is missing. Cure: apt-get install golang nodejs npm chromium"; exit 1; }; done
-	$(CARGO) test --no-fail-fast --test interop_cli --test interop_javascript --test interop_nsc --test interop_python --test interop_rust -- --include-ignored
+	RAMJET_STOCK=$(abspath $(STOCK)) $(CARGO) test --no-fail-fast --test interop_cli --test interop_javascript --test interop_nsc --test interop_python --test interop_rust -- --include-ignored
 
 interop-exporter: ## prometheus-nats-exporter: needs Go with a module proxy that has it
 	@command -v go >/dev/null || { echo "go is missing. Cure: apt-get install golang"; exit 1; }
@@ -77,10 +77,10 @@ chaos: ## Fifty breaks of a leaf link under load, in all ways
 	$(CARGO) test --test blackbox leaf_chaos -- --ignored --nocapture --test-threads=1
 
 # Sanitizer flags are nightly's; the variable lets the installed compiler take them.
-fuzz: ## Fuzz the parsers of clients, configurations and transports, a minute each
+fuzz: ## Fuzz the parsers of clients, leaf links, configurations and transports, a minute each
 	@command -v cargo-fuzz >/dev/null || { echo "cargo-fuzz is missing. Cure: cargo install cargo-fuzz"; exit 1; }
-	mkdir -p $(foreach it,client_parser config_parser token transports,tests/fuzz/generated/$(it))
-	cd tests/fuzz && for it in client_parser config_parser token transports; do \
+	mkdir -p $(foreach it,client_parser config_parser leaf token transports,tests/fuzz/generated/$(it))
+	cd tests/fuzz && for it in client_parser config_parser leaf token transports; do \
 		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir . $$it generated/$$it corpus/$$it -- -max_total_time=60 || exit 1; \
 	done
 

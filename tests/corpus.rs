@@ -9,6 +9,8 @@ use std::path::Path;
 mod client_parser;
 #[path = "fuzz/checks/config_parser.rs"]
 mod config_parser;
+#[path = "fuzz/checks/leaf.rs"]
+mod leaf;
 #[path = "fuzz/checks/token.rs"]
 mod token;
 #[path = "fuzz/checks/transports.rs"]
@@ -37,6 +39,11 @@ fn client_parser() {
 #[test]
 fn config_parser() {
     replay("config_parser", config_parser::check);
+}
+
+#[test]
+fn leaf() {
+    replay("leaf", leaf::check);
 }
 
 #[test]

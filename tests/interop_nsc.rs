@@ -26,23 +26,23 @@ const PACKAGE: &str = "github.com/nats-io/nsc/v2";
 /// The tool, built if it is not there.
 fn tool() -> PathBuf {
     static TOOL: OnceLock<PathBuf> = OnceLock::new();
-    TOOL.get_or_init(build).clone()
+    TOOL.get_or_init(|| go_tool("nsc", PACKAGE)).clone()
 }
 
-fn build() -> PathBuf {
+fn go_tool(name: &str, package: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let home = root.join(".tools/go");
-    let tool = home.join("bin/nsc");
+    let tool = home.join("bin").join(name);
     if !tool.exists() {
         let mut build = Command::new("go");
         let build = build
             .current_dir(root.join("tests/interop_nsc"))
             .args(["build", "-modcacherw", "-o"])
             .arg(&tool)
-            .arg(PACKAGE)
+            .arg(package)
             .env("GOPATH", &home);
         let done = build.status().expect("Go is installed");
-        assert!(done.success(), "{PACKAGE} cannot be built");
+        assert!(done.success(), "{package} cannot be built");
     }
     tool
 }
@@ -183,4 +183,44 @@ fn nsc_limits_and_scopes_reach_those_who_are_connected() {
         ["-ERR 'maximum account active connections exceeded'"]
     );
     first.ask("");
+}
+
+/// The keys that `nk` makes are known to the server, and so are its signatures.
+#[test]
+#[ignore = "needs Go and its module proxy"]
+fn nk_a_user_is_made_and_signs_the_nonce() {
+    let (nk, home) = (nk(), TempDir::new());
+    let run = |line: &str| {
+        let mut command = Command::new(&nk);
+        let output = command.args(line.split(' ')).current_dir(home.path());
+        let output = output.output().expect("the tool runs");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "nk {line}:\n{text}");
+        let text = String::from_utf8(output.stdout).expect("text");
+        text.trim().to_owned()
+    };
+    std::fs::write(home.file("seed"), run("-gen user")).expect("written");
+    std::fs::write(home.file("other"), run("-gen user")).expect("written");
+    let user = run("-inkey seed -pubout");
+    let server = Server::with_config(&format!("authorization {{ users: [{{nkey: {user}}}] }}"));
+    for (signer, good) in [("seed", true), ("other", false)] {
+        let mut client = server.open();
+        let nonce = client.info["nonce"].as_str().expect("nonce").to_owned();
+        std::fs::write(home.file("nonce"), nonce).expect("written");
+        let sig = run(&format!("-inkey {signer} -sign nonce"));
+        client.send(format!(
+            "CONNECT {{\"nkey\":\"{user}\",\"sig\":\"{sig}\"}}\r\nPING\r\n"
+        ));
+        match good {
+            true => client.expect(&["+OK", "PONG"]),
+            false => assert_eq!(client.closed(), ["-ERR 'Authorization Violation'"]),
+        }
+    }
+}
+
+/// `nk` comes with the library that `nsc` is made of.
+fn nk() -> PathBuf {
+    static TOOL: OnceLock<PathBuf> = OnceLock::new();
+    let make = || go_tool("nk", "github.com/nats-io/nkeys/nk");
+    TOOL.get_or_init(make).clone()
 }

@@ -387,7 +387,8 @@ impl Connection {
             };
             prefix.insert_str(0, &ip);
         }
-        if !self.connected {
+        // A server at the other end of a link is named by its lines themselves.
+        if !self.connected || self.leaf.is_some() {
             return prefix;
         }
         let options = &self.options;

@@ -317,10 +317,12 @@ impl Interest {
         adds: bool,
         change: impl FnOnce(&mut Links) -> bool,
     ) {
-        let node = match self.trie.find(pattern) {
-            Some(node) => node,
-            None if !adds => return,
-            None => self.trie.insert(pattern),
+        let node = match adds {
+            true => self.trie.insert(pattern),
+            false => match self.trie.find(pattern) {
+                Some(node) => node,
+                None => return,
+            },
         };
         let entry = self.trie.entry(node);
         let place = match queue {

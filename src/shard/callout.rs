@@ -66,7 +66,7 @@ impl Core {
             Ok(user) => self.let_in(slot, user),
             Err(why) => {
                 self.local.log(Level::Warn, slot.index, &why);
-                self.authentication_failed(slot.index, RefuseReason::Credentials);
+                self.authentication_failed_in(slot.index, asked, RefuseReason::Credentials);
             }
         }
     }

@@ -171,9 +171,9 @@ impl Core {
         }
     }
 
-    /// A login has failed (MON-61). The account it would have been in, or that newcomers are in,
-    /// hears of it too.
-    pub(super) fn tell_refused(&mut self, index: u32, reason: CloseReason) {
+    /// A login has failed (MON-61). The account it would have been in, or that newcomers are in, or
+    /// whose auth service did not want it, hears of it too.
+    pub(super) fn tell_refused(&mut self, index: u32, account: AccountId, reason: CloseReason) {
         let Some(system) = self.system_account() else {
             return;
         };
@@ -181,10 +181,6 @@ impl Core {
             "$SYS.SERVER.{}.CLIENT.AUTH.ERR",
             self.local.settings.info.server_id
         );
-        let Some(connection) = self.local.connections.at(index) else {
-            return;
-        };
-        let account = connection.account;
         if let Some(account) = self.listening(Some(account), ACCOUNT_AUTH_ERROR) {
             self.publish_departure(account, ACCOUNT_AUTH_ERROR, index, reason);
         }

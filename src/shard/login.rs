@@ -339,6 +339,20 @@ impl Core {
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
+        let account = connection.account;
+        self.authentication_failed_in(index, account, reason);
+    }
+
+    /// The same, told to this account.
+    pub(super) fn authentication_failed_in(
+        &mut self,
+        index: u32,
+        account: AccountId,
+        reason: RefuseReason,
+    ) {
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
         let who = who_tried(connection);
         self.local
             .log(Level::Error, index, &format!("authentication error{who}"));
@@ -355,7 +369,7 @@ impl Core {
         };
         let connection = self.local.connections.at(index);
         if connection.is_some_and(|it| it.leaf.is_none()) {
-            self.tell_refused(index, reason);
+            self.tell_refused(index, account, reason);
         }
         self.close(index, reason);
     }

@@ -161,7 +161,11 @@ impl Core {
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
-        let ids: Vec<SubscriptionId> = connection.sids.iter().copied().collect();
+        // In the order in which they were made, as their memory lies, and without a look at a
+        // table of which nothing is left.
+        let sids = std::mem::take(&mut connection.sids);
+        let mut ids: Vec<SubscriptionId> = sids.into_iter().collect();
+        ids.sort_unstable_by_key(|it| it.0);
         for id in ids {
             self.end_subscription(id);
         }

@@ -330,3 +330,50 @@ fn auth_082_the_service_is_told_of_tls_and_certificates() {
         }
     }
 }
+
+/// Who is refused by the service is told of in the service's own account and to operators.
+#[test]
+fn auth_084_failures_are_told_of() {
+    let server = Server::with_config(&format!(
+        "accounts {{
+            SYS {{ users: [{{user: sys, password: p}}] }}
+            AUTH {{ users: [{{user: auth, password: p}}, {{user: other, password: p}}] }}
+        }}
+        system_account: SYS
+        authorization {{ timeout: 1, auth_callout {{
+            issuer: {}, account: AUTH, auth_users: [auth, other, sys]
+        }} }}",
+        issuer().public_key(),
+    ));
+    let mut service = service(&server);
+    let mut other = server.client_with(r#"{"user":"other","pass":"p"}"#);
+    let mut sys = server.client_with(r#"{"user":"sys","pass":"p"}"#);
+    other.quietly("SUB $SYS.ACCOUNT.CLIENT.AUTH.ERR 1\r\n");
+    sys.quietly("SUB $SYS.SERVER.*.CLIENT.AUTH.ERR 1\r\n");
+    let mut client = knocks(&server);
+    let question = service.message();
+    let asked = claims(&question.payload);
+    let mut no = answer(&asked, &json!({}));
+    overlay(&mut no, &json!({"nats": {"error": "not you"}}));
+    reply(&mut service, &question, sign(&issuer(), &no).as_bytes());
+    assert_eq!(client.closed(), ["-ERR 'Authorization Violation'"]);
+    for (who, subject) in [
+        (&mut other, "$SYS.ACCOUNT.CLIENT.AUTH.ERR".to_owned()),
+        (
+            &mut sys,
+            format!(
+                "$SYS.SERVER.{}.CLIENT.AUTH.ERR",
+                client.info["server_id"].as_str().expect("an id")
+            ),
+        ),
+    ] {
+        let event = who.message();
+        assert_eq!(event.subject, subject);
+        let event: Value = serde_json::from_slice(&event.payload).expect("JSON");
+        assert_eq!(
+            event["type"],
+            "io.nats.server.advisory.v1.client_disconnect"
+        );
+        assert_eq!(event["client"]["user"], "u", "{event}");
+    }
+}

@@ -143,6 +143,19 @@ fn js_168_js_171_a_receiver_that_is_not_there_is_given_up() {
     assert!(event.subject.ends_with(".SNAPSHOT_COMPLETE.ONE"));
 }
 
+/// JS-168: a client's requests are answered to a pattern below which the receiver subscribes later.
+#[test]
+fn js_168_the_receiver_itself_is_waited_for() {
+    let mut jetstream = filled(3);
+    let request = json!({"deliver_subject": "answer.copy"});
+    jetstream.done("STREAM.SNAPSHOT.ONE", request);
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let mut receiver = jetstream.server.client();
+    receiver.quietly("SUB answer.copy 1\r\n");
+    assert!(receiver.message().payload.starts_with(b"\xff\x06"));
+    assert!(receiver.message().payload.is_empty());
+}
+
 /// JS-169, JS-170: messages keep sequences, times and headers, consumers their places.
 #[test]
 fn js_169_js_170_a_stream_comes_back_as_it_was() {

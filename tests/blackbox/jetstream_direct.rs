@@ -243,3 +243,18 @@ fn js_159_who_does_not_allow_it_is_not_there() {
     let got = jetstream.request(GET, "", r#"{"seq": 1}"#);
     assert_eq!(got.status(), Some("503"));
 }
+
+/// JS-159: one that is only on the disk is read, and nothing else has to happen for that.
+#[test]
+fn js_159_a_message_comes_from_the_disk_at_once() {
+    let mut jetstream = filled();
+    for _ in 0..200 {
+        jetstream.publish("a.9", &"x".repeat(1000));
+    }
+    for (seq, expected) in [(1, "m1"), (6, "m6")] {
+        let began = std::time::Instant::now();
+        let got = jetstream.request(GET, "", format!(r#"{{"seq": {seq}}}"#));
+        assert_eq!(got.text(), expected);
+        assert!(began.elapsed().as_secs() < 2, "{:?}", began.elapsed());
+    }
+}

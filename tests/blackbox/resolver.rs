@@ -438,3 +438,27 @@ fn auth_072_files_put_there_by_hand_count_after_a_reload() {
     server.reload(&config);
     assert_eq!(client.closed(), ["-ERR 'User Authentication Revoked'"]);
 }
+
+/// What the account says is for users without permissions of their own, from the next moment on.
+#[test]
+fn auth_049_default_permissions_are_for_those_without_their_own() {
+    let trust = Trust::new();
+    let defaults = |denied: &str| {
+        trust.account_token(&json!({"nats": {"default_permissions": {"pub": {"deny": [denied]}}}}))
+    };
+    let (_, server, mut admin) = start(&defaults("a"), "");
+    let refused = |subject: &str| {
+        vec![format!(
+            "-ERR 'Permissions Violation for Publish to \"{subject}\"'"
+        )]
+    };
+    let mut plain = login(&server, &trust.user, &trust.user_token(&json!({})));
+    let own = json!({"nats": {"pub": {"deny": ["c"]}}});
+    let mut own = login(&server, &trust.user, &trust.user_token(&own));
+    let all = "PUB a 0\r\n\r\nPUB b 0\r\n\r\nPUB c 0\r\n\r\n";
+    assert_eq!(plain.ask(all), refused("a"));
+    assert_eq!(own.ask(all), refused("c"));
+    update(&mut admin, &defaults("b"));
+    assert_eq!(plain.ask(all), refused("b"));
+    assert_eq!(own.ask(all), refused("c"));
+}

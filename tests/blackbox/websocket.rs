@@ -542,3 +542,61 @@ fn t42_paths_of_features_that_are_off() {
     let rows: Value = server.json("/connz");
     assert_eq!(rows["num_connections"], json!(0));
 }
+
+#[test]
+fn ws_001_every_key_in_each_of_its_forms() {
+    for keys in [
+        "port: -1, host: 127.0.0.1",
+        "port: -1, net: 127.0.0.1",
+        "listen: \"127.0.0.1:-1\"",
+        "listen: \"127.0.0.1:-1\", advertise: \"front.example:443\"",
+        "listen: \"127.0.0.1:-1\", same_origin: true",
+        "listen: \"127.0.0.1:-1\", allowed_origins: [\"http://a.example\"]",
+        "listen: \"127.0.0.1:-1\", allowed_origin: \"http://a.example\"",
+        "listen: \"127.0.0.1:-1\", allow_origins: [\"http://a.example\"]",
+        "listen: \"127.0.0.1:-1\", allow_origin: \"http://a.example\"",
+        "listen: \"127.0.0.1:-1\", origins: [\"http://a.example\"]",
+        "listen: \"127.0.0.1:-1\", origin: \"http://a.example\"",
+        "listen: \"127.0.0.1:-1\", handshake_timeout: \"3s\"",
+        "listen: \"127.0.0.1:-1\", compression: true",
+        "listen: \"127.0.0.1:-1\", compress: true",
+        "listen: \"127.0.0.1:-1\", headers: {X-A: b}",
+        "listen: \"127.0.0.1:-1\", ping_interval: \"10s\"",
+        "listen: \"127.0.0.1:-1\", user_cookie: u, pass_cookie: p, token_cookie: t",
+    ] {
+        let server = Server::with_config(&format!("websocket {{ {keys}, no_tls: true }}"));
+        connect(&server, "").0.quietly("SUB a 1\r\n");
+    }
+    for (block, good) in [
+        (
+            "authorization: {user: u, pass: p}",
+            "{\"user\":\"u\",\"pass\":\"p\"}",
+        ),
+        (
+            "authorization: {username: u, password: p}",
+            "{\"user\":\"u\",\"pass\":\"p\"}",
+        ),
+        (
+            "authentication: {token: t, timeout: 3}",
+            "{\"auth_token\":\"t\"}",
+        ),
+    ] {
+        let server = server(block, "");
+        open(&server, "").0.connect(good);
+        let (mut client, _) = open(&server, "");
+        client.send("CONNECT {}\r\nPING\r\n");
+        assert_eq!(
+            client.closed(),
+            ["-ERR 'Authorization Violation'"],
+            "{block}"
+        );
+    }
+    // No port, no listener.
+    let server = Server::with_config("websocket { no_tls: true }");
+    assert!(
+        server
+            .listeners()
+            .get("websocket")
+            .is_none_or(serde_json::Value::is_null)
+    );
+}

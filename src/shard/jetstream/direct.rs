@@ -74,7 +74,10 @@ impl Core {
                 if let Some(hosted) = self.jetstream.streams.at_mut(key) {
                     hosted.reads.push_back(read);
                 }
-                if self.js_go_on_reading(key) {
+                self.js_go_on_reading(key);
+                let hosted = self.jetstream.streams.at(key);
+                // What is not done yet goes on, and waits for the disk only if that is asked.
+                if hosted.is_some_and(|it| !it.reads.is_empty()) {
                     self.jetstream.touch(key);
                 }
             }

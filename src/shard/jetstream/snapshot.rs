@@ -76,6 +76,8 @@ pub(super) struct Snapshot {
     begun: bool,
     /// The receiver was there.
     heard: bool,
+    /// Until when it is waited for.
+    wait_until: Nanos,
     /// Until when what is awaited must have come.
     due: Nanos,
     started: WallTime,
@@ -158,7 +160,8 @@ impl Core {
             state: info.state,
             begun: false,
             heard: false,
-            due: self.local.now + INTEREST_WAIT,
+            wait_until: self.local.now + INTEREST_WAIT,
+            due: self.local.now + CONFIRM_WAIT,
             started: self.local.wall,
         };
         if let Some(hosted) = self.jetstream.streams.at_mut(key) {
@@ -173,7 +176,7 @@ impl Core {
 
     /// The request for a copy has its answer: the pieces follow.
     pub(super) fn js_begin_snapshot(&mut self, key: StreamKey, id: u32) {
-        let due = self.local.now + INTEREST_WAIT;
+        let now = self.local.now;
         let hosted = self.jetstream.streams.at_mut(key);
         let Some(hosted) = hosted else { return };
         let name = hosted.stream.config().name.clone();
@@ -181,7 +184,9 @@ impl Core {
         let Some(snapshot) = all.find(|it| it.id == id) else {
             return;
         };
-        (snapshot.begun, snapshot.due) = (true, due);
+        snapshot.begun = true;
+        snapshot.wait_until = now + INTEREST_WAIT;
+        snapshot.due = now + INTEREST_WAIT + CONFIRM_WAIT;
         let (request, state) = (snapshot.request.clone(), snapshot.state.clone());
         self.js_tell_of_copy(&request, &name, Copied::SnapshotCreate(&state));
         self.jetstream.touch(key);
@@ -253,17 +258,19 @@ impl Core {
         }
         let account = snapshot.request.account;
         let interest = &mut self.tables.of(account).interest;
-        let is_heard = !interest.lookup(&snapshot.deliver).is_nobody();
+        // A pattern that matches may be somebody else's: the receiver may not be there yet.
+        let is_heard = interest.is_wanted(&snapshot.deliver, None);
         let now = self.local.now;
-        if !is_heard {
-            return match snapshot.heard || now >= snapshot.due {
-                true => Next::Failed("408 No Interest".into(), "no interest".into()),
-                false => Next::Wait,
-            };
+        let waited = now >= snapshot.wait_until;
+        if !is_heard && (snapshot.heard || waited) {
+            let by_pattern = !interest.lookup(&snapshot.deliver).is_nobody();
+            if snapshot.heard || !by_pattern {
+                return Next::Failed("408 No Interest".into(), "no interest".into());
+            }
+        } else if !is_heard {
+            return Next::Wait;
         }
-        if !std::mem::replace(&mut snapshot.heard, true) {
-            snapshot.due = now + CONFIRM_WAIT;
-        }
+        snapshot.heard |= is_heard;
         let mut made = 0;
         loop {
             if self.js_has_put_out_enough() || made >= TURN_BYTES {

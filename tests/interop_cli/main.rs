@@ -5,8 +5,10 @@
 //! `RAMJET_TEST_SERVER=/path/to/nats-server` runs the same cases against another server.
 
 #[allow(dead_code, reason = "shared with tests that use more of it")]
-#[path = "support/mod.rs"]
+#[path = "../support/mod.rs"]
 mod support;
+
+mod jetstream;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -52,11 +54,12 @@ struct Site {
 
 impl Site {
     fn start() -> Self {
+        Self::of(Server::with_config(CONFIG))
+    }
+
+    fn of(server: Server) -> Self {
         let tool = tool();
-        Self {
-            server: Server::with_config(CONFIG),
-            tool,
-        }
+        Self { server, tool }
     }
 
     fn command(&self, user: &str, line: &str) -> Command {

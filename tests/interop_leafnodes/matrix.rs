@@ -1,0 +1,268 @@
+//! What hub and leaf do for each other, whichever of the two is ours (TOPO-26..56).
+
+use serde_json::{Value, json};
+
+use super::support::client::Client;
+use super::support::server::Server;
+use super::support::wait_until;
+use super::{leaf_address, ours, pair_with, reaches, stock};
+
+/// Runs a case for every pairing; both stock, too, so that it says what stock does.
+macro_rules! every_pair {
+    ($($case:ident),+ $(,)?) => {$(
+        mod $case {
+            use super::{ours, stock};
+
+            #[test]
+            fn our_hub_our_leaf() {
+                super::run_one(super::$case, &ours(), &ours());
+            }
+
+            #[test]
+            fn our_hub_stock_leaf() {
+                super::run_one(super::$case, &ours(), &stock());
+            }
+
+            #[test]
+            fn stock_hub_our_leaf() {
+                super::run_one(super::$case, &stock(), &ours());
+            }
+
+            #[test]
+            fn stock_hub_stock_leaf() {
+                super::run_one(super::$case, &stock(), &stock());
+            }
+        }
+    )+};
+}
+
+every_pair!(
+    topo_051_054_056_domains,
+    topo_038_everybody_answers,
+    topo_020_035_permissions,
+    topo_031_two_edges,
+    topo_035_revocation,
+    topo_057_leafz,
+);
+
+fn run_one(case: fn(&str, &str), hub: &str, leaf: &str) {
+    case(hub, leaf);
+}
+
+const REMOTE: &str =
+    "leafnodes { reconnect: \"100ms\", remotes [ { url: \"nats-leaf://l:p@@HUB@\" } ] }";
+const LISTEN: &str = "leafnodes { listen: \"127.0.0.1:-1\" }";
+
+/// Asks, and gives the answer's payload as JSON; `None` if nobody is there, or says nothing.
+fn ask(client: &mut Client, subject: &str, body: &str) -> Option<Value> {
+    client.quietly("SUB _INBOX.ask.* ask\r\n");
+    client.send(format!(
+        "PUB {subject} _INBOX.ask.1 {}\r\n{body}\r\n",
+        body.len()
+    ));
+    let message = client.message();
+    client.quietly("UNSUB ask\r\n");
+    serde_json::from_slice(&message.payload).ok()
+}
+
+/// Asks until the answer is of this type: interest takes a moment to cross.
+#[track_caller]
+fn answered(client: &mut Client, subject: &str, body: &str, kind: &str) -> Value {
+    wait_until("an answer", || {
+        let answer = ask(client, subject, body)?;
+        let fits = answer["type"].as_str().is_some_and(|it| it.ends_with(kind));
+        (fits && answer["error"].is_null()).then_some(answer)
+    })
+}
+
+fn topo_051_054_056_domains(hub: &str, leaf: &str) {
+    let with = |domain: &str, rest: &str| {
+        format!("jetstream {{ store_dir: \"@DIR@/js\", domain: {domain} }}\n{rest}")
+    };
+    let (hub, leaf) = pair_with(hub, leaf, &with("hub", LISTEN), &with("edge", REMOTE));
+    for (here, own, other) in [(&hub, "hub", "edge"), (&leaf, "edge", "hub")] {
+        let mut client = here.client();
+        for (api, domain) in [
+            ("$JS.API".to_owned(), own),
+            (format!("$JS.{own}.API"), own),
+            (format!("$JS.{other}.API"), other),
+        ] {
+            let info = answered(
+                &mut client,
+                &format!("{api}.INFO"),
+                "",
+                "account_info_response",
+            );
+            assert_eq!(info["domain"], domain, "{api} at {own}");
+        }
+        // A stream over there: made, filled, read and asked from here.
+        let name = format!("FROM_{own}");
+        let api = format!("$JS.{other}.API");
+        let config = json!({"name": name, "subjects": [format!("{own}.>")], "allow_direct": true,
+                            "storage": "memory"});
+        let made = ask(
+            &mut client,
+            &format!("{api}.STREAM.CREATE.{name}"),
+            &config.to_string(),
+        );
+        assert!(made.is_some_and(|it| it["error"].is_null()), "at {own}");
+        let info = wait_until("a message over there", || {
+            client.quietly(format!("PUB {own}.x 2\r\nhi\r\n"));
+            let info = ask(&mut client, &format!("{api}.STREAM.INFO.{name}"), "")?;
+            (info["state"]["messages"].as_u64()? > 0).then_some(info)
+        });
+        assert_eq!(info["config"]["name"], name);
+        client.quietly("SUB _INBOX.got got\r\n");
+        let direct = format!("{api}.DIRECT.GET.{name}.{own}.x");
+        client.send(format!("PUB {direct} _INBOX.got 0\r\n\r\n"));
+        assert_eq!(client.message().payload, b"hi", "direct get at {own}");
+        // Without a domain it is not there.
+        let own_info = ask(&mut client, &format!("$JS.API.STREAM.INFO.{name}"), "");
+        assert_eq!(
+            own_info.map(|it| it["error"]["err_code"].clone()),
+            Some(json!(10059))
+        );
+    }
+}
+
+fn topo_038_everybody_answers(hub: &str, leaf: &str) {
+    let (hub, leaf) = pair_with(hub, leaf, LISTEN, REMOTE);
+    let (mut far, mut near) = (hub.client(), leaf.client());
+    reaches(&mut near, &mut far, "sync.a");
+    reaches(&mut far, &mut near, "sync.b");
+    far.quietly("SUB all 1\r\n");
+    near.quietly("SUB all 1\r\n");
+    for here in [&hub, &leaf] {
+        let mut asks = here.client();
+        asks.quietly("SUB _INBOX.many.* 7\r\n");
+        let mut found = wait_until("both to be asked", || {
+            asks.ask("PUB all _INBOX.many.1 1\r\n?\r\n");
+            let mut said = 0;
+            for (who, name) in [(&mut far, "hub"), (&mut near, "leaf")] {
+                let lines = who.ask("");
+                if lines.iter().any(|it| it.starts_with("MSG all ")) {
+                    said += 1;
+                    who.quietly(format!("PUB _INBOX.many.1 4\r\n{name:4}\r\n"));
+                }
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            let lines = asks.ask("");
+            let answers: Vec<_> = lines.into_iter().filter(|it| !it.contains("MSG")).collect();
+            (said == 2 && answers.len() == 2).then_some(answers)
+        });
+        found.sort();
+        assert_eq!(found, ["hub ", "leaf"]);
+    }
+}
+
+fn topo_020_035_permissions(hub: &str, leaf: &str) {
+    let config = "accounts { A { users [ { user: a, password: a }, { user: l, password: p,
+          permissions { publish { allow: [\"up.>\", \"sync.>\"], deny: \"up.no\" },
+                        subscribe: [\"down.>\", \"sync.>\"] } } ] },
+          B { users [ { user: b, password: b } ] } }
+        leafnodes { listen: \"127.0.0.1:-1\" }";
+    let (hub, leaf) = pair_with(hub, leaf, config, REMOTE);
+    let mut inside = hub.client_with(r#"{"user":"a","pass":"a"}"#);
+    let mut outside = hub.client_with(r#"{"user":"b","pass":"b"}"#);
+    let mut edge = leaf.client();
+    outside.quietly("SUB > 1\r\n");
+    edge.quietly("SUB down.> 1\r\nSUB secret 2\r\n");
+    let mut says = hub.client_with(r#"{"user":"a","pass":"a"}"#);
+    reaches(&mut says, &mut leaf.client(), "sync.down");
+    says.quietly("PUB secret 1\r\nx\r\nPUB down.a 1\r\ny\r\n");
+    edge.expect(&["MSG down.a 1 1", "y"]);
+    inside.quietly("SUB up.> 1\r\nSUB other 1\r\n");
+    reaches(&mut edge, &mut says, "sync.up");
+    edge.quietly("PUB up.no 1\r\n1\r\nPUB other 1\r\n2\r\nPUB up.a 1\r\n3\r\n");
+    inside.expect(&["MSG up.a 1 1", "3"]);
+    assert_eq!(inside.ask(""), [""; 0]);
+    assert_eq!(outside.ask(""), [""; 0], "another account hears nothing");
+}
+
+fn topo_031_two_edges(hub: &str, leaf: &str) {
+    let (hub, first) = pair_with(hub, leaf, LISTEN, REMOTE);
+    let second = Server::builder().program(leaf);
+    let second = second
+        .config(&REMOTE.replace("@HUB@", &leaf_address(&hub)))
+        .start();
+    let (mut one, mut two) = (first.client(), second.client());
+    reaches(&mut one, &mut two, "sync.one");
+    reaches(&mut two, &mut one, "sync.two");
+    // A service at one edge, asked from the other.
+    let (mut one, mut two) = (first.client(), second.client());
+    one.quietly("SUB svc workers 1\r\n");
+    two.quietly("SUB _INBOX.two 2\r\n");
+    wait_until("the service", || {
+        two.ask("PUB svc _INBOX.two 1\r\n?\r\n"); // nobody is there yet, perhaps
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let asked = one.ask("").iter().any(|it| it == "MSG svc 1 _INBOX.two 1");
+        asked.then_some(())
+    });
+    one.quietly("PUB _INBOX.two 1\r\n!\r\n");
+    wait_until("the answer", || {
+        two.ask("").iter().any(|it| it == "!").then_some(())
+    });
+}
+
+/// Of a user of the configuration: stock lets the link live on.
+fn topo_035_revocation(hub: &str, leaf: &str) {
+    if hub == stock() {
+        return;
+    }
+    let with = |users: &str| {
+        format!(
+            "http: \"127.0.0.1:-1\"\nleafnodes {{ listen: \"127.0.0.1:-1\" }}\n\
+             authorization {{ users [ {{ user: c, password: c }} {users} ] }}"
+        )
+    };
+    let all = with(", { user: l, password: p }");
+    let (hub, leaf) = pair_with(hub, leaf, &all, REMOTE);
+    let mut inside = hub.client_with(r#"{"user":"c","pass":"c"}"#);
+    let mut edge = leaf.client();
+    reaches(&mut inside, &mut edge, "sync.before");
+    hub.reload(&with(""));
+    wait_until("the link to end", || {
+        (hub.json("/leafz")["leafnodes"] == 0).then_some(())
+    });
+    edge.ask("");
+    inside.quietly("PUB sync.before 0\r\n\r\n");
+    assert_eq!(edge.ask(""), [""; 0]);
+    hub.reload(&all);
+    wait_until("the link to come back", || {
+        inside.quietly("PUB sync.before 0\r\n\r\n");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        (!edge.ask("").is_empty()).then_some(())
+    });
+}
+
+fn topo_057_leafz(hub: &str, leaf: &str) {
+    let monitored = |text: &str| format!("http: \"127.0.0.1:-1\"\n{text}");
+    let named = |name: &str, text: &str| format!("server_name: {name}\n{}", monitored(text));
+    let (hub, leaf) = pair_with(hub, leaf, &named("h", LISTEN), &named("e", REMOTE));
+    let mut wants = leaf.client();
+    wants.quietly("SUB wanted 1\r\n");
+    let (mut near, mut far) = (hub.client(), leaf.client());
+    reaches(&mut near, &mut far, "sync.a");
+    for (server, other, spoke) in [(&hub, "e", false), (&leaf, "h", true)] {
+        let leafz = server.json("/leafz?subs=1");
+        assert_eq!(leafz["leafnodes"], 1);
+        assert_eq!(server.json("/varz")["leafnodes"], 1);
+        let link = &leafz["leafs"][0];
+        assert_eq!(link["name"], other);
+        assert_eq!(link["is_spoke"], spoke);
+        assert_eq!(link["account"], "$G");
+        let subjects = link["subscriptions_list"]
+            .as_array()
+            .expect("subscriptions");
+        assert_eq!(link["subscriptions"], subjects.len());
+        let at_hub = !spoke;
+        assert_eq!(subjects.contains(&json!("wanted")), at_hub);
+        let empty = server.json("/leafz?acc=other");
+        assert_eq!(
+            (&empty["leafnodes"], &empty["leafs"]),
+            (&json!(0), &json!([]))
+        );
+    }
+    assert!(hub.json("/leafz")["leafs"][0]["out_msgs"].as_u64() > Some(0));
+    assert!(leaf.json("/leafz")["leafs"][0]["in_msgs"].as_u64() > Some(0));
+}
