@@ -11,6 +11,7 @@ mod publish;
 mod republish;
 mod restore;
 mod rewrite;
+mod schedule;
 #[allow(clippy::module_inception, reason = "the type the folder is about")]
 mod stream;
 mod ttl;

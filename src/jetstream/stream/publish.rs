@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use super::config::{Discard, Retention};
 use super::counter::Total;
-use super::headers;
 use super::stream::{Stream, positive};
 use super::ttl::{self, Ttl};
+use super::{headers, schedule};
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::store::{Append, Filter, Lifetime, Purge};
 use crate::protocol::headers::get;
@@ -222,6 +222,9 @@ impl Stream {
             if last != number(expected) {
                 return Err(errors::stream_wrong_last_sequence(last));
             }
+        }
+        if !sourced {
+            schedule::refuse(subject, block)?;
         }
         if !sourced && present(block, headers::STREAM_SOURCE).is_some() {
             return Err(errors::MESSAGE_SOURCE_HDR_NOT_ALLOWED);
