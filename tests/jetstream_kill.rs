@@ -164,6 +164,66 @@ fn what_was_acknowledged_survives_kill_9() {
     }
 }
 
+/// JS-253. Nothing is readable on the disk; another configured key takes over with the one before
+/// it; a wrong one is refused in clear words and destroys nothing.
+#[test]
+fn an_encrypted_stream_needs_its_key_and_keeps_its_own_through_rotation() {
+    let store = TempDir::new();
+    let path = store.path().display().to_string();
+    let configured = |keys: &str| {
+        let text = format!("jetstream {{ store_dir: \"{path}\", {keys} }}");
+        Server::with_config(&text)
+    };
+    let stop = |mut server: Server| {
+        server.signal(Signal::TERM);
+        server.exited();
+    };
+    let server = configured("key: first");
+    let mut client = Client::open(server.address());
+    let config = r#"{"name":"E","subjects":["secret.*"],"storage":"file","compression":"s2"}"#;
+    let made = client.request("$JS.API.STREAM.CREATE.E", config);
+    assert!(made.contains("did_create"), "{made}");
+    let payload = "what nobody may read ".repeat(20);
+    let published = client.request("secret.subject", &payload);
+    assert_eq!(number(&published, "/seq"), 1, "{published}");
+    stop(server);
+    let folder = store.path().join("jetstream/$G/streams/E");
+    for file in std::fs::read_dir(&folder).expect("a directory").flatten() {
+        let bytes = std::fs::read(file.path()).expect("a file");
+        for secret in [&b"nobody may"[..], b"secret."] {
+            let found = bytes.windows(secret.len()).any(|it| it == secret);
+            assert!(!found, "{:?}", file.path());
+        }
+    }
+    for (keys, there) in [
+        ("key: second, cipher: aes", false),
+        ("domain: d", false),
+        ("key: second, prev_key: first, cipher: aes", true),
+        ("key: second, cipher: aes", true),
+        ("key: first", false),
+    ] {
+        let server = configured(keys);
+        let mut client = Client::open(server.address());
+        let found = client.request("$JS.API.STREAM.MSG.GET.E", r#"{"seq":1}"#);
+        let found: serde_json::Value = serde_json::from_str(&found).expect("JSON");
+        let data = found.pointer("/message/data").and_then(|it| it.as_str());
+        let expected = data_encoding::BASE64.encode(payload.as_bytes());
+        assert_eq!(
+            data,
+            Some(&expected[..]).filter(|_| there),
+            "{keys}: {found}"
+        );
+        if !there {
+            let why = match keys.contains("key") {
+                true => "unable to recover keys",
+                false => "it is encrypted and no key is given",
+            };
+            server.logged(why);
+        }
+        stop(server);
+    }
+}
+
 /// A server over this directory.
 fn start(store: &TempDir) -> Server {
     let path = store.path().display();

@@ -199,6 +199,10 @@ fn leaf_links() -> Vec<Case> {
         leaf(Leaf::Idle { links: 1000 }),
         leaf(announce(false)),
         leaf(announce(true)),
+        leaf(Leaf::CatchUp {
+            messages: 1_000_000,
+            size: 128,
+        }),
         leaf(slow),
     ]
 }
@@ -357,6 +361,10 @@ fn smoke() -> Vec<Case> {
         Scenario::Leaf(Leaf::Announce {
             subscriptions: 1000,
             inwards: false,
+        }),
+        Scenario::Leaf(Leaf::CatchUp {
+            messages: 10_000,
+            size,
         }),
         Scenario::Leaf(Leaf::Slow {
             links: 10,

@@ -264,3 +264,30 @@ fn mon_031_accountz_says_when_an_account_was_changed() {
     server.reload(&format!("{TWO}\nmax_payload: 1000\n"));
     assert!(time("A") > before);
 }
+
+#[test]
+fn mon_030_accountz_lists_accounts_or_describes_one() {
+    let server = Server::with_monitor(TWO);
+    let all = server.json("/accountz");
+    assert_eq!(all["system_account"], "$SYS");
+    let mut names: Vec<&str> = all["accounts"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, ["$G", "$SYS", "A", "B", "EMPTY"]);
+    assert!(all["server_id"].is_string() && all["now"].is_string());
+    assert_eq!(all.get("account_detail"), None);
+    let one = server.json("/accountz?acc=B");
+    assert_eq!(one["account_detail"]["account_name"], "B");
+    assert_eq!(one.get("accounts"), None);
+    let none = server.get("/accountz?acc=X");
+    assert_eq!(none.status, 400);
+    assert!(
+        none.body.contains("ccount X does not exist"),
+        "{}",
+        none.body
+    );
+}

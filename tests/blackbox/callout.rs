@@ -324,9 +324,15 @@ fn auth_082_the_service_is_told_of_tls_and_certificates() {
         let first = tls["verified_chains"][0][0]
             .as_str()
             .map(|it| it.replace("\r", ""));
+        let root = std::fs::read_to_string(authority.ca()).expect("a certificate");
+        let last = tls["verified_chains"][0][1].as_str();
+        let last = last.map(|it| it.replace('\r', ""));
         match verify {
-            true => assert_eq!(first, Some(shown.replace('\r', ""))),
-            false => assert_eq!(first, None),
+            true => assert_eq!(
+                (first, last),
+                (Some(shown.replace('\r', "")), Some(root.replace('\r', "")))
+            ),
+            false => assert_eq!((first, last), (None, None)),
         }
     }
 }

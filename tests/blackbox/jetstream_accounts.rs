@@ -428,3 +428,60 @@ fn js_244_a_reload_restores_the_streams_of_its_accounts() {
     assert_eq!(info["state"]["messages"], 1);
     assert_eq!(jetstream.publish("s", "again"), 2);
 }
+
+#[test]
+fn js_244_an_account_may_lose_jetstream_and_get_it_back() {
+    let mut jetstream = JetStream::with_config(&config("enabled", ""), A);
+    jetstream.stream("S", &["s"], json!({}));
+    jetstream.consumer(
+        "S",
+        "c",
+        json!({"durable_name": "c", "ack_policy": "explicit"}),
+    );
+    jetstream.publish("s", "x");
+    jetstream.server.reload(&config("disabled", ""));
+    assert_eq!(jetstream.refused("STREAM.INFO.S", "").1, 10039);
+    let nobody = jetstream.request("s", "", "x");
+    assert_eq!(nobody.status(), Some("503"));
+    let nobody = jetstream.request("$JS.API.CONSUMER.MSG.NEXT.S.c", "", "");
+    assert_eq!(nobody.status(), Some("503"));
+    jetstream.server.reload(&config("enabled", ""));
+    let info = jetstream.done("STREAM.INFO.S", "");
+    assert_eq!(info["state"]["messages"], 1);
+    assert_eq!(jetstream.publish("s", "y"), 2);
+    let got = jetstream.pull("S", "c", "1", 1);
+    assert_eq!(got[0].text(), "x");
+}
+
+/// A new token is sent to the server as `nsc push` does.
+#[test]
+fn js_244_a_token_that_is_pushed_counts_at_once() {
+    let trust = Trust::new();
+    let token = |limits: Value| trust.account_token(&json!({"nats": {"limits": limits}}));
+    let all = json!({"disk_storage": -1, "mem_storage": -1, "streams": -1, "consumer": -1});
+    let config = trust.directory(&token(json!({})), "");
+    let config = config + "jetstream { store_dir: \"@DIR@/store\" }\n";
+    let mut jetstream = log_in(&trust, Server::with_config(&config));
+    assert_eq!(jetstream.refused("INFO", "").1, 10039);
+    let mut admin = jetstream.server.open();
+    let nonce = admin.info["nonce"].as_str().expect("nonce").to_owned();
+    admin.connect(&credentials(&trust.admin, &trust.admin_token(), &nonce));
+    admin.quietly("SUB answers 1\r\n");
+    let mut push = |token: &str| {
+        let size = token.len();
+        admin.send(format!(
+            "PUB $SYS.REQ.CLAIMS.UPDATE answers {size}\r\n{token}\r\n"
+        ));
+        let answer: Value = serde_json::from_slice(&admin.message().payload).expect("JSON");
+        assert_eq!(answer["data"]["code"], 200, "{answer}");
+    };
+    push(&token(all.clone()));
+    jetstream.stream("S", &["s"], json!({}));
+    jetstream.publish("s", &"x".repeat(1000));
+    let mut some = all;
+    some["disk_storage"] = json!(1500);
+    push(&token(some));
+    assert_eq!(jetstream.done("INFO", "")["limits"]["max_storage"], 1500);
+    let answer = jetstream.store("s", "", &"x".repeat(1000));
+    assert_eq!(answer["error"]["err_code"], 10002);
+}

@@ -4,8 +4,11 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
+use rcgen::SanType;
+
 use crate::support::client::Client;
 use crate::support::server::{Server, beyond_stock};
+use crate::support::tls::Authority;
 
 const PLAIN: &str = "leafnodes { listen: \"127.0.0.1:-1\" }";
 
@@ -258,4 +261,49 @@ fn core_091_leaf_nodes_may_come_through_a_proxy() {
     let (mut leaf, _) = opened(&server);
     leaf.send("PROXY TCP4 nonsense\r\n");
     leaf.closed();
+}
+
+#[test]
+fn topo_013_certificates_say_who_leaf_nodes_are() {
+    let authority = Authority::new();
+    let pair = authority.server().config();
+    let config = format!(
+        "accounts {{ A {{}}, B {{}} }}
+         leafnodes {{ listen: \"127.0.0.1:-1\",
+            tls {{ {pair}, ca_file: {:?}, verify_and_map: true }}
+            authorization {{ users: [ {{user: \"a.example\", account: A}},
+                                      {{user: \"b.example\", account: B}} ] }} }}",
+        authority.ca()
+    );
+    let server = Server::with_config(&config);
+    for (name, account) in [("a.example", "A"), ("b.example", "B"), ("c.example", "")] {
+        let shown = authority.issue(&format!("{name}-leaf"), |params| {
+            let name = name.try_into().expect("a name");
+            params.subject_alt_names = vec![SanType::DnsName(name)];
+        });
+        let mut leaf = Client::open(leaf_address(&server));
+        authority.client().showing(&shown).begin(&mut leaf);
+        leaf.send(format!("CONNECT {}\r\n", named("edge")));
+        if account.is_empty() {
+            assert_eq!(leaf.closed(), ["-ERR 'Authorization Violation'"]);
+            continue;
+        }
+        let info = leaf.info_line();
+        assert_eq!(info["remote_account"], account, "{name}");
+        leaf.ask("");
+    }
+}
+
+#[test]
+fn topo_017_a_listener_on_all_addresses_names_one_that_leads_here() {
+    let server = Server::with_config("leafnodes { listen: \"0.0.0.0:-1\" }");
+    let port = leaf_address(&server).port();
+    let mut leaf = Client::dial(([127, 0, 0, 1], port).into());
+    let info = leaf.info_line();
+    let named = info["leafnode_urls"][0].as_str().expect("an address");
+    if server.count_in_log("Could not find any non-local IP") == 0 {
+        assert!(!named.starts_with("0.0.0.0:"), "{named}");
+        assert_eq!(info["host"], named.rsplit_once(':').expect("a port").0);
+    }
+    assert!(named.ends_with(&format!(":{port}")), "{named}");
 }

@@ -174,3 +174,91 @@ fn check_message(entry: &Entry<'_>, max_msg_size: i32) -> Result<(), RestoreErro
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::archive::MAGIC;
+    use super::super::contents::write_front;
+    use super::*;
+    use crate::jetstream::store::Store;
+    use crate::jetstream::stream::config::StreamConfig;
+
+    const NOW: WallTime = WallTime(5_000);
+
+    fn stream() -> Stream {
+        let config = StreamConfig {
+            name: "S".into(),
+            max_msg_size: -1,
+            ..StreamConfig::default()
+        };
+        Stream::new(config, NOW, Store::memory())
+    }
+
+    /// An archive of messages with these sequences, of a stream from 3 to 9.
+    fn archive(seqs: &[u64]) -> Vec<u8> {
+        let state = StreamState {
+            first_seq: 3,
+            last_seq: 9,
+            ..StreamState::default()
+        };
+        let mut bytes = MAGIC.to_vec();
+        write_front(&state, &[], NOW, &mut bytes);
+        for &seq in seqs {
+            let entry = Entry {
+                name: b"a",
+                time: 100,
+                seq,
+                headers: b"",
+                payload: b"hello",
+            };
+            entry.write(&mut bytes);
+        }
+        Entry::default().write(&mut bytes);
+        bytes
+    }
+
+    fn restored(bytes: &[u8]) -> Result<Stream, RestoreError> {
+        let (mut stream, mut restoration) = (stream(), Restoration::default());
+        for piece in bytes.chunks(7) {
+            restoration.push(piece);
+            while restoration.step(&mut stream, 1000, NOW)? {}
+        }
+        restoration.finish().map(|_| stream)
+    }
+
+    #[test]
+    fn js_169_sequences_stay_where_they_were() {
+        let stream = restored(&archive(&[4, 6])).expect("a stream");
+        let state = stream.store().state();
+        assert_eq!((state.messages, state.first_seq, state.last_seq), (2, 4, 9));
+        assert_eq!(stream.store().size_and_time(6), Some((22, WallTime(100))));
+        let empty = restored(&archive(&[])).expect("a stream");
+        assert_eq!(empty.store().last_seq(), 9);
+    }
+
+    #[test]
+    fn js_170_what_is_wrong_is_told() {
+        let why = |bytes: &[u8]| restored(bytes).expect_err("no stream").to_string();
+        let good = archive(&[4, 6]);
+        assert_eq!(why(&good[..good.len() - 1]), "backup was truncated");
+        assert_eq!(why(b""), "backup was truncated");
+        assert_eq!(why(&archive(&[6, 4])), "message sequence 4 out of order");
+        assert_eq!(why(b"meta.inf"), "archive: invalid archive stream");
+        let mut other = MAGIC.to_vec();
+        Entry::default().write(&mut other);
+        assert_eq!(why(&other), "expected state.json first");
+    }
+
+    /// Damage anywhere: never a panic.
+    #[test]
+    fn js_170_damaged_archives() {
+        let good = archive(&[4, 6]);
+        for at in 0..good.len() {
+            for bit in [1, 0x10, 0x80, 0xff] {
+                let mut bad = good.clone();
+                bad[at] ^= bit;
+                let _ = restored(&bad); // any outcome will do
+            }
+        }
+    }
+}

@@ -103,8 +103,8 @@ impl Store {
             .kind()
             .message_size(subject, headers, message.payload.len());
         let flags = lifetime_flag | marker_flag | headers_flag;
-        let place = match &mut self.storage {
-            Storage::Memory(memory) => memory.insert(&message),
+        let (place, flags) = match &mut self.storage {
+            Storage::Memory(memory) => (memory.insert(&message), flags),
             Storage::Log(log) => log.append(&Record {
                 kind: Kind::Message,
                 flags,

@@ -34,6 +34,12 @@ pub(super) mod flag {
     pub(in crate::jetstream::store) const MARKER: u8 = 4;
     /// Has headers.
     pub(in crate::jetstream::store) const HEADERS: u8 = 8;
+    /// Its content is compressed where it stands.
+    pub(in crate::jetstream::store) const COMPRESSED: u8 = 16;
+    /// Its content is encrypted where it stands.
+    pub(in crate::jetstream::store) const SEALED: u8 = 32;
+    /// How a content stands: not what it is.
+    pub(in crate::jetstream::store) const FORM: u8 = COMPRESSED | SEALED;
 }
 
 /// Subject of an entry that is no more.
@@ -162,12 +168,14 @@ impl Entries {
     }
 
     /// Says that a message stands elsewhere now.
-    pub(super) fn set_place(&mut self, seq: u64, place: u32) {
+    pub(super) fn set_place(&mut self, seq: u64, place: u32, form: u8) {
         let (number, offset) = split(seq);
         if let Some(chunk) = self.chunks.get_mut(&number)
             && let Some(at) = chunk.find(offset)
         {
-            chunk.slots[at].place = place;
+            let slot = &mut chunk.slots[at];
+            slot.place = place;
+            slot.flags = slot.flags & !flag::FORM | form & flag::FORM;
         }
     }
 

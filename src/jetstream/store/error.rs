@@ -17,6 +17,12 @@ pub enum StoreError {
     /// The disk failed while the store was opened.
     #[error("store cannot be opened: {0}")]
     Disk(#[from] DiskError),
+    /// It is encrypted, and no key was given.
+    #[error("store cannot be opened: it is encrypted and no key is given")]
+    Encrypted,
+    /// It was encrypted with another key.
+    #[error("store cannot be opened: the key is not the one it was encrypted with")]
+    WrongKey,
     /// There are files, but neither a checkpoint nor a segment says whose they are.
     #[error("store cannot be opened: its files hold no readable label")]
     Unreadable,

@@ -41,9 +41,20 @@ impl World {
         let settings = Settings {
             epoch: seed,
             segment_size: (16 * 1024) << model.below(4),
-            policy: Policy::default(),
+            policy: Policy {
+                compressed: model.below(2) == 0,
+                ..Policy::default()
+            },
             cache_size: 4096 << model.below(6),
             thorough: false,
+            encryption: match model.below(3) {
+                0 => None,
+                it => Some(Encryption {
+                    cipher: [Cipher::Aes, Cipher::ChaCha][it as usize - 1],
+                    key: [seed as u8; 32],
+                    session: [0; 16],
+                }),
+            },
         };
         Self {
             seed,
@@ -57,6 +68,9 @@ impl World {
     }
 
     fn open(&mut self) -> (Store, Report) {
+        if let Some(encryption) = &mut self.settings.encryption {
+            encryption.session[0] += 1;
+        }
         Store::open(self.settings, &mut self.disk).expect("it opens")
     }
 
@@ -508,6 +522,68 @@ fn what_is_erased_stands_nowhere_on_the_disk() {
     }
 }
 
+/// Nothing of messages, subjects and small records is on an encrypted store's disk; with another
+/// key, or none, it is not opened, and nothing is changed.
+#[test]
+fn an_encrypted_store_says_nothing_without_its_key() {
+    for seed in seeds(10) {
+        let mut world = World::new(seed);
+        let encryption = Encryption {
+            cipher: [Cipher::Aes, Cipher::ChaCha][seed as usize % 2],
+            key: [seed as u8; 32],
+            session: [0; 16],
+        };
+        // A store that was not encrypted is, once it is opened with a key.
+        let plain_before = seed % 3 == 0;
+        world.settings.encryption = Some(encryption).filter(|_| !plain_before);
+        let (mut store, _) = world.open();
+        let secret = b"what nobody may read";
+        for at in 0..60 {
+            let message = Append {
+                subject: b"what nobody may read",
+                payload: &secret.repeat(at % 7 * 10),
+                ..Append::default()
+            };
+            assert!(store.append(message).is_ok());
+            store.put_state(b"what nobody may read", secret);
+            if at % 10 == 0 {
+                world.settle(&mut store);
+            }
+        }
+        store.close();
+        world.settle(&mut store);
+        assert_eq!(world.disk.holds(secret), plain_before);
+        let state = store.state();
+        world.settings.encryption = Some(encryption);
+        let (mut store, report) = world.open();
+        assert_eq!((store.state(), report.gaps.len()), (state, 0));
+        assert!(store.append(Append::default()).is_ok());
+        world.settle(&mut store);
+        store.remove_state(b"nothing");
+        world.settle(&mut store);
+        assert!(!world.disk.holds(secret), "RAMJET_SEED={seed}");
+        for (key, error) in [
+            (Some([!seed as u8; 32]), StoreError::WrongKey),
+            (None, StoreError::Encrypted),
+        ] {
+            let settings = Settings {
+                encryption: key.map(|key| Encryption { key, ..encryption }),
+                ..world.settings
+            };
+            let refused = Store::open(settings, &mut world.disk);
+            assert_eq!(refused.err(), Some(error), "RAMJET_SEED={seed}");
+        }
+        // The other cipher reads what this one has written.
+        world.settings.encryption = Some(Encryption {
+            cipher: Cipher::Aes,
+            ..encryption
+        });
+        let (mut store, _) = world.open();
+        let found = world.fetch_any(&mut store, 3).expect("it is there");
+        assert_eq!(found.payload, secret.repeat(20));
+    }
+}
+
 /// Whatever the files hold, opening them ends, and no message comes out other than it went in.
 #[test]
 fn garbage_is_survived() {
@@ -531,7 +607,10 @@ fn garbage_is_survived() {
             }
         }
         match Store::open(world.settings, &mut world.disk) {
-            Err(error) => assert_eq!(error, StoreError::Unreadable, "RAMJET_SEED={seed}"),
+            Err(error) => assert!(
+                matches!(error, StoreError::Unreadable | StoreError::WrongKey),
+                "RAMJET_SEED={seed}: {error}"
+            ),
             Ok((mut opened, _)) => {
                 let mut next = 0;
                 while let Some(seq) = opened.next_match(next, &Filter::All) {

@@ -152,8 +152,9 @@ impl Index {
         self.entries.get(seq)
     }
 
-    pub(super) fn set_place(&mut self, seq: u64, place: u32) {
-        self.entries.set_place(seq, place);
+    /// Says that a message stands elsewhere now, in this form.
+    pub(super) fn set_place(&mut self, seq: u64, place: u32, form: u8) {
+        self.entries.set_place(seq, place, form);
     }
 
     pub(super) fn forward(&self, from: u64) -> impl Iterator<Item = (u64, Entry)> + '_ {

@@ -30,7 +30,7 @@ mod store_tests;
 pub use self::core::Store;
 pub use buffer::{Buffer, PAGE};
 pub use error::StoreError;
-pub use filelog::{FlushPolicy, Gap, Policy, Report, Settings};
+pub use filelog::{Cipher, Encryption, FlushPolicy, Gap, Policy, Report, Settings};
 pub use filter::Filter;
 pub use message::{
     Append, Expired, Fetch, Lifetime, Purge, StorageKind, StoreState, StoredMessage, SubjectState,

@@ -25,6 +25,11 @@ pub enum FileName {
         /// Of this version of it.
         version: u32,
     },
+    /// One of two copies of the store's own key, encrypted. The store itself does not touch it.
+    Key {
+        /// 0 or 1.
+        slot: u8,
+    },
     /// One of two copies of what is not in the segments' records alone.
     Checkpoint {
         /// 0 or 1.
@@ -38,6 +43,7 @@ impl FileName {
         match self {
             Self::Segment { number, version } => format!("{number:08}.{version}.segment"),
             Self::Digest { number, version } => format!("{number:08}.{version}.digest"),
+            Self::Key { slot } => format!("key.{slot}"),
             Self::Checkpoint { slot } => format!("checkpoint.{slot}"),
         }
     }
@@ -46,6 +52,9 @@ impl FileName {
     pub fn parse(name: &str) -> Option<Self> {
         let mut parts = name.split('.');
         let found = match (parts.next()?, parts.next()?, parts.next()) {
+            ("key", slot, None) => Self::Key {
+                slot: slot.parse().ok().filter(|&it| it < 2)?,
+            },
             ("checkpoint", slot, None) => Self::Checkpoint {
                 slot: slot.parse().ok().filter(|&it| it < 2)?,
             },
@@ -184,6 +193,7 @@ mod tests {
                 },
                 "00000008.0.digest",
             ),
+            (FileName::Key { slot: 0 }, "key.0"),
             (FileName::Checkpoint { slot: 1 }, "checkpoint.1"),
         ];
         for (file, name) in all {

@@ -11,6 +11,7 @@ use crate::jetstream::store::{FlushPolicy, Settings, Store};
 use crate::options::JetStreamOptions;
 use crate::shard::jetstream::disk::{OpenedStore, Stores};
 
+use super::keys::Keys;
 use super::settings::flush_policy;
 
 /// What the folder's thread is asked to do.
@@ -21,10 +22,11 @@ type Job = Box<dyn FnOnce() + Send>;
 pub(in crate::server) struct StoreFolder {
     root: PathBuf,
     flush: FlushPolicy,
+    keys: Option<Keys>,
     jobs: Sender<Job>,
 }
 
-/// A stream found in the folder.
+/// A stream's place in the folder.
 pub(in crate::server) struct Found {
     /// Name of its account.
     pub account: String,
@@ -49,6 +51,7 @@ impl StoreFolder {
         Ok(Self {
             root: above.join("jetstream"),
             flush: flush_policy(options),
+            keys: Keys::of(options),
             jobs,
         })
     }
@@ -87,18 +90,29 @@ impl StoreFolder {
     /// # Errors
     /// What is wrong with it.
     pub(in crate::server) fn open(
-        path: &Path,
+        place: &Found,
         max_bytes: Option<u64>,
         flush: FlushPolicy,
+        keys: Option<&Keys>,
         progress: impl FnMut(u64, u64),
     ) -> Result<(Store, crate::jetstream::store::Report), String> {
         let mut epoch = [0; 8];
         getrandom::fill(&mut epoch).map_err(|it| it.to_string())?;
         let mut settings = Settings::new(u64::from_ne_bytes(epoch), max_bytes);
         settings.policy.flush = flush;
+        let path = &place.path;
         let directory = StoreDirectory::create(path).map_err(|it| it.to_string())?;
+        if let Some(keys) = keys {
+            let encryption = keys.encryption(&place.account, &place.stream, path)?;
+            settings.encryption = Some(encryption);
+        }
         let mut directory = directory.telling(progress);
         Store::open(settings, &mut directory).map_err(|it| it.to_string())
+    }
+
+    /// What its stores are encrypted with.
+    pub(in crate::server) fn keys(&self) -> Option<&Keys> {
+        self.keys.as_ref()
     }
 
     /// How its stores flush.
@@ -117,9 +131,15 @@ impl Stores for StoreFolder {
     ) {
         let path = self.root.join(file_name(&account)).join("streams");
         let path = path.join(&*stream);
-        let flush = self.flush;
+        let (flush, keys) = (self.flush, self.keys.clone());
+        let place = Found {
+            account: account.to_string(),
+            stream: stream.into(),
+            path,
+        };
         let job: Job = Box::new(move || {
-            let opened = Self::open(&path, max_bytes, flush, |_, _| ());
+            let opened = Self::open(&place, max_bytes, flush, keys.as_ref(), |_, _| ());
+            let path = place.path;
             done(opened.map(|(store, _)| OpenedStore { store, path }));
         });
         // The thread lives as long as this does.

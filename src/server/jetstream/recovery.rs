@@ -38,6 +38,9 @@ pub(in crate::server) fn run(
     log::info!("Starting JetStream");
     log::info!("---------------- JETSTREAM ----------------");
     log::info!("  Store Directory: \"{}\"", folder.root().display());
+    if let Some(keys) = folder.keys() {
+        log::info!("  Encryption:      {}", keys.cipher_name());
+    }
     log::info!("-------------------------------------------");
     if let FlushPolicy::Durable = folder.flush() {
         log::info!("  Acknowledged means on the disk; 'sync_interval' relaxes that");
@@ -187,9 +190,13 @@ fn restore(found: &Found, folder: &StoreFolder, accounts: &Accounts) -> Option<R
             );
         }
     };
-    let (store, report) = match StoreFolder::open(&found.path, None, folder.flush(), progress) {
+    let opened = StoreFolder::open(found, None, folder.flush(), folder.keys(), progress);
+    let (store, report) = match opened {
         Ok(opened) => opened,
         Err(why) => {
+            if folder.keys().is_some() {
+                log::warn!("  Error decrypting our stream metafile: {why}");
+            }
             log::error!("  Stream '{account} > {stream}' is not restored: {why}");
             return None;
         }

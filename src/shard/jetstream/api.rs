@@ -107,6 +107,22 @@ impl Core {
                 });
             }
         }
+        self.js_resume_or_suspend();
+    }
+
+    /// Streams hear nothing while their account may not use JetStream (JS-244).
+    fn js_resume_or_suspend(&mut self) {
+        let streams = self.jetstream.streams.iter();
+        let streams: Vec<_> = streams.map(|(key, it)| (key, it.account)).collect();
+        for (key, account) in streams {
+            self.js_receive_for(key);
+            self.js_look_again(account);
+        }
+        let consumers = self.jetstream.consumers.iter();
+        let consumers: Vec<_> = consumers.map(|(key, _)| key).collect();
+        for key in consumers {
+            self.js_receive_for_consumer(key);
+        }
     }
 
     /// What is published under the server's domain goes on as if there were none (section 21).

@@ -18,9 +18,7 @@ use crate::jetstream::consumer::config::{AckPolicy, ConsumerConfig};
 use crate::jetstream::consumer::create::{
     ConsumerCreation, Consumers, create_consumer, fit_subject,
 };
-use crate::jetstream::consumer::{
-    Consumer, Figures, Names, Settings, Surroundings, account_hash, ack_patterns, flow_patterns,
-};
+use crate::jetstream::consumer::{Consumer, Figures, Names, Settings, Surroundings, account_hash};
 use crate::jetstream::replicate::hash;
 use crate::jetstream::stream::config::{Retention, Storage};
 use crate::protocol::headers;
@@ -31,7 +29,7 @@ use super::advise::Happened;
 use super::command::Request;
 use super::hosted::{ConsumerKey, HostedConsumer, HostedStream, StreamKey};
 use super::send::Answer;
-use super::state::{JetStream, Receiver};
+use super::state::JetStream;
 
 /// Which stream of a name it is (JS-150).
 const IDENTITY: &[u8] = b"Nats-Stream-Identity";
@@ -339,7 +337,6 @@ impl Core {
             None => Consumer::new(names.clone(), settings, seed, now, store),
         };
         let is_push = config.is_push();
-        let (ack_policy, flow_control) = (config.ack_policy, config.flow_control);
         let number = self.jetstream.consumers.insert(Box::new(HostedConsumer {
             stream: key,
             name: name.into(),
@@ -356,24 +353,9 @@ impl Core {
         }));
         hosted.consumers.insert(name.into(), number);
         hosted.stream.watch(true);
-        let next = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}");
-        let mut receivers = vec![(next, Receiver::Next(number))];
-        let acknowledged = !matches!(ack_policy, AckPolicy::None | AckPolicy::FlowControl);
-        for pattern in ack_patterns(&names).into_iter().filter(|_| acknowledged) {
-            receivers.push((pattern, Receiver::Ack(number)));
-        }
-        for pattern in flow_patterns(&names).into_iter().filter(|_| flow_control) {
-            receivers.push((pattern, Receiver::Flow(number)));
-        }
-        let receivers = receivers
-            .into_iter()
-            .map(|(pattern, receiver)| self.js_register(account, pattern.as_bytes(), receiver))
-            .collect();
+        self.js_receive_for_consumer(number);
         if is_push {
             self.js_begin_pushing(account, number);
-        }
-        if let Some(it) = self.jetstream.consumers.at_mut(number) {
-            it.receivers = receivers;
         }
         if before.is_none() {
             if let Some(it) = self.jetstream.consumers.at_mut(number) {

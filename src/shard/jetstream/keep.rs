@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::jetstream::store::{FlushPolicy, Policy};
-use crate::jetstream::stream::config::{PersistMode, StreamConfig};
+use crate::jetstream::stream::config::{Compression, PersistMode, StreamConfig};
 use crate::shard::core::Core;
 use crate::time::Nanos;
 
@@ -167,6 +167,7 @@ impl Core {
                 PersistMode::Async => FlushPolicy::Async,
                 PersistMode::Default => flush,
             },
+            compressed: config.compression == Compression::S2,
             max_bytes: u64::try_from(config.max_bytes).ok().filter(|&it| it > 0),
         }
     }

@@ -127,12 +127,13 @@ impl Core {
             }
         }
         for (account, key) in changed {
+            let enabled = self.js_enabled(account);
             let Some(it) = self.jetstream.consumers.at_mut(key) else {
                 continue;
             };
             let interest = &mut self.tables.of(account).interest;
             let group = Some(it.config.deliver_group.as_bytes()).filter(|it| !it.is_empty());
-            let active = interest.is_wanted(it.config.deliver_subject.as_bytes(), group);
+            let active = enabled && interest.is_wanted(it.config.deliver_subject.as_bytes(), group);
             if std::mem::replace(&mut it.active, active) != active {
                 self.js_with_consumer(key, |consumer, turn| consumer.interest(turn, active));
             }

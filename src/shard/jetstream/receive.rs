@@ -5,7 +5,8 @@ use bytes::Bytes;
 use crate::ids::AccountId;
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::levels::is_beyond;
-use crate::jetstream::consumer::AckToken;
+use crate::jetstream::consumer::config::AckPolicy;
+use crate::jetstream::consumer::{AckToken, ack_patterns, flow_patterns};
 use crate::jetstream::stream::{Accepted, Fate, Publish};
 use crate::protocol::headers;
 use crate::routing::interest::{Handler, InterestChange};
@@ -41,6 +42,43 @@ impl Core {
             self.js_interest_changed();
         }
         number
+    }
+
+    /// Makes the receivers of a consumer: none while its account may not use JetStream.
+    pub(super) fn js_receive_for_consumer(&mut self, number: ConsumerKey) {
+        let Some(account) = self.js_account_of(number) else {
+            return;
+        };
+        let enabled = self.js_enabled(account);
+        let Some(it) = self.jetstream.consumers.at_mut(number) else {
+            return;
+        };
+        if enabled != it.receivers.is_empty() {
+            return;
+        }
+        let before = std::mem::take(&mut it.receivers);
+        let (names, config) = (it.consumer.names().clone(), &it.config);
+        let (stream, name) = (&names.stream, &names.consumer);
+        let next = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}");
+        let mut wanted = vec![(next, Receiver::Next(number))];
+        let acknowledged = !matches!(config.ack_policy, AckPolicy::None | AckPolicy::FlowControl);
+        for pattern in ack_patterns(&names).into_iter().filter(|_| acknowledged) {
+            wanted.push((pattern, Receiver::Ack(number)));
+        }
+        let flow_control = config.flow_control;
+        for pattern in flow_patterns(&names).into_iter().filter(|_| flow_control) {
+            wanted.push((pattern, Receiver::Flow(number)));
+        }
+        for receiver in before {
+            self.js_unregister(receiver);
+        }
+        let wanted = wanted.into_iter().filter(|_| enabled);
+        let receivers = wanted
+            .map(|(pattern, receiver)| self.js_register(account, pattern.as_bytes(), receiver))
+            .collect();
+        if let Some(it) = self.jetstream.consumers.at_mut(number) {
+            it.receivers = receivers;
+        }
     }
 
     /// Takes a receiver out again.

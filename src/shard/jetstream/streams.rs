@@ -275,7 +275,9 @@ impl Core {
     }
 
     /// Makes the receivers of a stream those of its configuration.
-    fn js_receive_for(&mut self, key: StreamKey) {
+    pub(super) fn js_receive_for(&mut self, key: StreamKey) {
+        let account = self.jetstream.streams.at(key).map(|it| it.account);
+        let enabled = account.is_some_and(|it| self.js_enabled(it));
         let Some(hosted) = self.jetstream.streams.at_mut(key) else {
             return;
         };
@@ -291,6 +293,9 @@ impl Core {
             let below = format!("{subject}.>");
             wanted.push((subject.into_bytes().into(), Receiver::Direct(key)));
             wanted.push((below.into_bytes().into(), Receiver::Direct(key)));
+        }
+        if !enabled {
+            wanted.clear();
         }
         // What stays is not touched: nothing published meanwhile may be lost.
         let mut receivers = Vec::new();

@@ -1,9 +1,12 @@
 //! The frame that is being filled, and frames on their way to the disk.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::frame::{self, FrameHead};
-use super::record::{ERASED, Head, Kind, Record, encode_ranges};
+use super::record::{ERASED, Form, Head, Kind, Record, encode_ranges};
+use super::sealer::{Sealer, TAG};
 use super::segment::{Frames, Segment, merge};
 use crate::jetstream::store::buffer::{Buffer, PAGE};
 use crate::jetstream::store::operation::FileName;
@@ -18,6 +21,7 @@ pub(super) struct Block {
     pub(super) segment: u32,
     version: u32,
     seed: u32,
+    form: Form,
     /// Where in the file `bytes` begin: at a page.
     base: u64,
     /// Where in `bytes` the frame begins. Before it is the end of the frame before, which stands
@@ -42,6 +46,7 @@ pub(super) struct Sealed {
     pub(super) segment: u32,
     pub(super) version: u32,
     seed: u32,
+    sealer: Option<Arc<Sealer>>,
     /// Where in the file `bytes` are written.
     pub(super) base: u64,
     frame_at: usize,
@@ -74,7 +79,12 @@ pub(super) struct Position<'a> {
 
 impl Block {
     /// An empty frame at the end of a segment, with room for that many bytes.
-    pub(super) fn new(segment: &Segment, at: Position<'_>, capacity: usize) -> Self {
+    pub(super) fn new(
+        segment: &Segment,
+        at: Position<'_>,
+        capacity: usize,
+        compressed: bool,
+    ) -> Self {
         let frame_at = (segment.end % PAGE as u64) as usize;
         debug_assert_eq!(frame_at, at.page.len());
         let mut bytes = Buffer::with_capacity(capacity.max(PAGE));
@@ -84,6 +94,10 @@ impl Block {
             segment: segment.number,
             version: segment.version,
             seed: segment.seed,
+            form: Form {
+                compressed,
+                sealer: segment.sealer.clone(),
+            },
             base: segment.end - frame_at as u64,
             frame_at,
             bytes,
@@ -99,14 +113,14 @@ impl Block {
         }
     }
 
-    /// Adds a record and says where in the file it will be.
-    pub(super) fn push(&mut self, record: &Record<'_>) -> u64 {
+    /// Adds a record; where in the file it will be, and its flags there.
+    pub(super) fn push(&mut self, record: &Record<'_>) -> (u64, u8) {
         let at = self.base + self.bytes.len() as u64;
-        let crc = record.encode(self.seed, &mut self.bytes);
+        let (crc, flags) = record.encode(self.seed, &self.form, at, &mut self.bytes);
         self.body_crc = crc32c::crc32c_append(self.body_crc, &crc.to_le_bytes());
         self.records += 1;
         self.messages += u64::from(record.kind == Kind::Message);
-        at
+        (at, flags)
     }
 
     /// Notes that these messages are gone.
@@ -120,11 +134,13 @@ impl Block {
     }
 
     /// Overwrites the content of the record at this place, if it is in here.
-    pub(super) fn erase(&mut self, segment: u32, version: u32, at: u64, end: u64) -> bool {
-        if self.find(segment, version, at).is_none() {
+    pub(super) fn erase(&mut self, segment: u32, version: u32, at: u64) -> bool {
+        let Some(bytes) = self.find(segment, version, at) else {
             return false;
-        }
-        let content = (at - self.base) as usize + super::record::HEAD..(end - self.base) as usize;
+        };
+        let len = Head::decode(self.seed, bytes).map_or(0, |it| it.len());
+        let start = (at - self.base) as usize;
+        let content = start + super::record::HEAD..start + len;
         if let Some(content) = self.bytes.get_mut(content) {
             content.fill(ERASED);
         }
@@ -138,7 +154,7 @@ impl Block {
 
     /// Where a write of it ends, at most, if nothing more comes.
     pub(super) fn end_at_most(&self) -> u64 {
-        let removed = 16 * self.removed.len() + super::record::HEAD;
+        let removed = 16 * self.removed.len() + super::record::HEAD + TAG;
         let end = self.base + (self.bytes.len() + removed) as u64;
         end.next_multiple_of(PAGE as u64)
     }
@@ -188,6 +204,7 @@ impl Block {
             segment: self.segment,
             version: self.version,
             seed: self.seed,
+            sealer: self.form.sealer,
             base: self.base,
             frame_at: self.frame_at,
             bytes: Bytes::from_owner(self.bytes),
@@ -250,15 +267,20 @@ impl Sealed {
         (at < self.bytes.len()).then(|| self.bytes.slice(at..))
     }
 
-    /// Its records, but for what the last one says was removed.
-    pub(super) fn records(&self) -> impl Iterator<Item = Record<'_>> {
-        let mut rest = &self.bytes[self.frame_at + frame::HEAD..];
-        std::iter::from_fn(move || {
-            let head = Head::decode(self.seed, rest)?;
-            let record = head.record(self.seed, rest)?;
-            rest = rest.get(head.padded_len()..).unwrap_or_default();
-            Some(record)
-        })
-        .filter(|it| it.kind != Kind::Removed)
+    /// Meets its records, but for what the last one says was removed.
+    pub(super) fn each_record(&self, met: &mut dyn FnMut(&Record<'_>)) {
+        let mut at = self.frame_at + frame::HEAD;
+        while let Some(rest) = self.bytes.get(at..)
+            && let Some(head) = Head::decode(self.seed, rest)
+        {
+            let place = self.base + at as u64;
+            // One that was erased has no content any more.
+            if let Some(content) = head.content(self.seed, self.sealer.as_deref(), place, rest)
+                && head.kind != Kind::Removed
+            {
+                met(&head.record(&content));
+            }
+            at += head.padded_len();
+        }
     }
 }

@@ -4,15 +4,19 @@
 //! Its label comes last: until that is on the disk the old version counts, and whoever finds both
 //! takes the newer one.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::block::{Block, Position, Sealed};
 use super::core::{BLOCK_MAX, Log, offset, place};
 use super::frame::{self, FrameHead};
 use super::record::{HEAD, Head, Kind, Record, encode_ranges, ranges};
+use super::sealer::Sealer;
 use super::segment::{FIRST_FRAME, Frames, Label, Making, Segment, merge};
 use super::tasks::Task;
 use crate::jetstream::store::buffer::PAGE;
+use crate::jetstream::store::entries::flag;
 use crate::jetstream::store::index::Index;
 use crate::jetstream::store::operation::{DiskOperation, DiskResult};
 use crate::jetstream::store::states::States;
@@ -26,6 +30,8 @@ pub(super) struct Rewrite {
     number: u32,
     old_version: u32,
     old_seed: u32,
+    old_sealer: Option<Arc<Sealer>>,
+    compressed: bool,
     old_end: u64,
     /// The segment as it will be.
     new: Segment,
@@ -41,8 +47,8 @@ pub(super) struct Rewrite {
     /// Number of the last frame read.
     frame_max: u64,
     last_time: u64,
-    /// Sequences copied, with their new places.
-    moved: Vec<(u64, u32)>,
+    /// Sequences copied, with their new places and flags.
+    moved: Vec<(u64, u32, u8)>,
     removals: Vec<(u64, u64)>,
     created: bool,
     flushed: bool,
@@ -126,12 +132,16 @@ impl Log {
 
     fn is_worth_rewriting(&self, at: usize) -> bool {
         let segment = &self.segments[at];
-        let size = segment.end - FIRST_FRAME;
-        let below_half = segment.live_bytes * 2 < size;
+        let below_half = segment.is_below_half();
+        // Plain data is encrypted once somebody wants that.
+        let plain = segment.sealer.is_none() && self.settings.encryption.is_some();
         let gains = segment.dead > 0 || segment.version == 0;
         let mut erasures = self.to_erase.iter().chain(&self.erasing);
         let quiet = !erasures.any(|it| it.segment == segment.number);
-        below_half && gains && quiet && !segment.rewrite_failed && self.is_settled_segment(at)
+        (below_half && gains || plain)
+            && quiet
+            && !segment.rewrite_failed
+            && self.is_settled_segment(at)
     }
 
     fn begin_rewrite(&self, at: usize) -> Rewrite {
@@ -141,13 +151,16 @@ impl Log {
             number: old.number,
             old_version: old.version,
             old_seed: old.seed,
+            old_sealer: old.sealer.clone(),
+            compressed: self.settings.policy.compressed,
             old_end: old.end,
             new: Segment::new(
                 self.settings.epoch,
                 old.number,
                 old.version + 1,
                 old.first_seq,
-            ),
+            )
+            .sealed(self.settings.encryption.as_ref()),
             // With segments between dropped, the last sequence of this one is at least that of
             // the last message in it; what is between belongs to nobody.
             last_seq: next_first.map_or(self.durable_seq, |it| it - 1),
@@ -212,6 +225,7 @@ impl Log {
             first_seq: rewrite.new.first_seq,
             last_seq: rewrite.last_seq,
             end: rewrite.new.end,
+            sealing: rewrite.new.sealing(),
         };
         rewrite.labelled = true;
         let create = !std::mem::replace(&mut rewrite.created, true);
@@ -289,7 +303,10 @@ impl Log {
             let mut at = 0;
             while let Some(record_head) = Head::decode(rewrite.old_seed, &body[at..]) {
                 let offset = rewrite.at + (frame::HEAD + at) as u64;
-                if let Some(record) = record_head.record(rewrite.old_seed, &body[at..]) {
+                let sealer = rewrite.old_sealer.as_deref();
+                let seed = rewrite.old_seed;
+                if let Some(content) = record_head.content(seed, sealer, offset, &body[at..]) {
+                    let record = record_head.record(&content);
                     self.copy_record(rewrite, &record, offset, index, states);
                 }
                 at += record_head.padded_len();
@@ -321,9 +338,10 @@ impl Log {
                 let entry = index.entry(record.seq);
                 if entry.is_some_and(|it| it.place == place(offset)) {
                     let block = rewrite.block();
-                    let to = block.push(record);
+                    let (to, form) = block.push(record);
                     block.last_seq = record.seq;
-                    rewrite.moved.push((record.seq, place(to)));
+                    rewrite.moved.push((record.seq, place(to), form));
+                    rewrite.new.compressed |= form & flag::COMPRESSED != 0;
                 }
             }
             Kind::Removed => {
@@ -374,14 +392,14 @@ impl Log {
                 return false;
             };
             let from = offset(rewrite.moved[found].1) + HEAD as u64;
-            (it.from, it.to) = (from, from + (it.to - it.from));
+            (it.from, it.to) = (from, 0); // it may be longer or shorter now
             it.version = rewrite.new.version;
             true
         });
         let mut dead = 0;
-        for (seq, place) in rewrite.moved {
+        for (seq, place, form) in rewrite.moved {
             match index.entry(seq) {
-                Some(_) => index.set_place(seq, place),
+                Some(_) => index.set_place(seq, place, form),
                 None => dead += 1,
             }
         }
@@ -389,6 +407,8 @@ impl Log {
         let (old, old_digest) = (segment.file(), segment.digest());
         segment.version = rewrite.new.version;
         segment.seed = rewrite.new.seed;
+        segment.sealer = rewrite.new.sealer;
+        segment.compressed = rewrite.new.compressed;
         segment.end = rewrite.new.end;
         segment.dead = dead;
         segment.removals = Some(Vec::new());
@@ -415,6 +435,7 @@ impl Rewrite {
     /// The frame that is filled.
     fn block(&mut self) -> &mut Block {
         let (frame, previous) = (self.frame, self.previous);
+        let compressed = self.compressed;
         let last_time = self.last_time;
         let (new, page) = (&self.new, &self.page);
         let first_seq = self.new.first_seq;
@@ -427,7 +448,7 @@ impl Rewrite {
                 last_seq,
                 last_time,
             };
-            Block::new(new, at, 0)
+            Block::new(new, at, 0, compressed)
         });
         block.last_time = last_time;
         block

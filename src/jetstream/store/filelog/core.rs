@@ -9,7 +9,8 @@ use super::cache::Cache;
 use super::compact::Rewrite;
 use super::digesting::Digesting;
 use super::erase::Erase;
-use super::record::{HEAD, Kind, Record};
+use super::record::{HEAD, Kind, Record, added};
+use super::sealer;
 use super::segment::{FIRST_FRAME, Frames, Segment};
 use super::settings::{FlushPolicy, Gap, Policy, Report, Settings};
 use super::tasks::Task;
@@ -59,6 +60,8 @@ pub(in crate::jetstream::store) struct Log {
     pub(super) zeros_refused: bool,
     pub(super) state_version: u64,
     pub(super) checkpoint: Checkpointing,
+    /// Encrypted files written so far.
+    pub(super) wrapped: u64,
     /// Files to be removed, once the checkpoint of this number is durable.
     pub(super) removing: Vec<(FileName, u64)>,
     /// Segments written to since they were flushed, and those whose flush was asked for.
@@ -109,7 +112,9 @@ impl Log {
     /// A log without a record.
     pub(super) fn empty(settings: Settings) -> Self {
         Self {
-            segments: vec![Segment::new(settings.epoch, 1, 0, 1)],
+            segments: vec![
+                Segment::new(settings.epoch, 1, 0, 1).sealed(settings.encryption.as_ref()),
+            ],
             building: None,
             waiting: VecDeque::new(),
             writing: None,
@@ -130,6 +135,7 @@ impl Log {
             zeros_refused: false,
             state_version: 0,
             checkpoint: Checkpointing::default(),
+            wrapped: 0,
             removing: Vec::new(),
             unflushed: BTreeSet::new(),
             to_flush: BTreeSet::new(),
@@ -191,23 +197,21 @@ impl Log {
         &self.gaps
     }
 
-    /// Adds a message; its place for the index.
-    pub(in crate::jetstream::store) fn append(&mut self, record: &Record<'_>) -> u32 {
+    /// Adds a message; its place and its flags for the index.
+    pub(in crate::jetstream::store) fn append(&mut self, record: &Record<'_>) -> (u32, u8) {
         let size = record.subject.len() + record.headers.len() + record.payload.len();
         let block = self.block(size);
         block.last_seq = record.seq;
         block.last_time = record.time;
-        let at = block.push(record);
+        let (at, flags) = block.push(record);
         self.last_seq = record.seq;
         self.last_time = record.time;
-        place(at)
+        (place(at), flags)
     }
 
     /// The index has taken the message just appended.
     pub(in crate::jetstream::store) fn appended(&mut self, entry: Entry) {
-        let segment = self.last_segment();
-        segment.live += 1;
-        segment.live_bytes += bytes_of(entry);
+        self.last_segment().count(entry);
     }
 
     /// A message was taken out of the index; `erase`: its bytes are overwritten.
@@ -225,7 +229,7 @@ impl Log {
         segment.live -= 1;
         segment.live_bytes -= bytes_of(entry);
         segment.dead += 1;
-        let below_half = segment.live_bytes * 2 < segment.end - FIRST_FRAME;
+        let below_half = segment.is_below_half();
         self.sweep_due |= below_half;
     }
 
@@ -313,6 +317,17 @@ impl Log {
         self.settings.segment_size = policy.segment_size();
     }
 
+    /// A file's content as it is to stand on the disk.
+    pub(super) fn file_content(&mut self, plain: Buffer) -> Buffer {
+        match &self.settings.encryption {
+            None => plain,
+            Some(encryption) => {
+                self.wrapped += 1;
+                sealer::wrap(encryption, self.wrapped, &plain)
+            }
+        }
+    }
+
     pub(super) fn last_segment(&mut self) -> &mut Segment {
         self.segments.last_mut().expect("a log has a segment")
     }
@@ -356,6 +371,7 @@ impl Log {
             },
             // As long as the one before: a busy log would move each of its frames eight times.
             self.frame_len,
+            self.settings.policy.compressed,
         ));
         self.next_frame += 1;
     }
@@ -363,7 +379,8 @@ impl Log {
     /// Goes on in a new segment.
     pub(super) fn roll(&mut self) {
         let number = self.segments.last().map_or(0, |it| it.number) + 1;
-        let segment = Segment::new(self.settings.epoch, number, 0, self.last_seq + 1);
+        let segment = Segment::new(self.settings.epoch, number, 0, self.last_seq + 1)
+            .sealed(self.settings.encryption.as_ref());
         self.segments.push(segment);
         self.page = Bytes::new();
         self.zeroed = 0;
@@ -415,12 +432,12 @@ impl Log {
         self.last_seq = first_seq - 1;
         self.roll();
         for sealed in &again {
-            for record in sealed.records() {
+            sealed.each_record(&mut |record| {
                 if sealed.segment == old {
-                    self.forget_copy(old, &record, index, states);
+                    self.forget_copy(old, record, index, states);
                 }
-                self.write_again(&record, index, states);
-            }
+                self.write_again(record, index, states);
+            });
             let block = self.block(0);
             block.last_seq = sealed.last_seq;
             for &(first, last) in &sealed.removed {
@@ -454,7 +471,7 @@ impl Log {
 
     fn write_again(&mut self, record: &Record<'_>, index: &mut Index, states: &mut States) {
         let block = self.block(record.payload.len() + record.headers.len());
-        let at = block.push(record);
+        let (at, form) = block.push(record);
         match record.kind {
             Kind::Message | Kind::Skip => {
                 block.last_seq = record.seq;
@@ -479,7 +496,7 @@ impl Log {
         if record.kind == Kind::Message {
             match index.entry(record.seq) {
                 Some(entry) => {
-                    index.set_place(record.seq, place(at));
+                    index.set_place(record.seq, place(at), form);
                     self.appended(entry);
                 }
                 None => self.last_segment().dead += 1,
@@ -498,16 +515,21 @@ pub(super) fn offset(place: u32) -> u64 {
     u64::from(place) * 8
 }
 
-/// Bytes of a message's record.
+/// Bytes of a message's record, at most: compressed it is shorter.
 pub(super) fn record_len(entry: Entry) -> usize {
+    plain_len(entry) + added(entry.flags)
+}
+
+/// The same in a form that is neither compressed nor encrypted.
+fn plain_len(entry: Entry) -> usize {
     let flagged = |flag: u8| usize::from(entry.flags & flag != 0);
     let counted = 30 + 4 * flagged(flag::HEADERS); // see StorageKind::message_size
     HEAD + 8 * flagged(flag::TTL) + entry.size as usize - counted
 }
 
-/// Bytes a message takes in its segment.
+/// Bytes a message counts for in its segment, whatever its form.
 pub(super) fn bytes_of(entry: Entry) -> u64 {
-    record_len(entry).next_multiple_of(8) as u64
+    plain_len(entry).next_multiple_of(8) as u64
 }
 
 /// What [`Report`] says of a log just opened.

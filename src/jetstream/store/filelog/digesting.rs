@@ -86,6 +86,7 @@ impl Log {
                         let nothing = Notes::default();
                         let notes = self.segments[at].notes.as_deref().unwrap_or(&nothing);
                         let file = making.finish(notes, states);
+                        let file = self.file_content(file);
                         Some(Digesting::Waiting(covered, frame, file))
                     }
                 };

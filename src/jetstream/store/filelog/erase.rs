@@ -6,11 +6,11 @@
 use bytes::Bytes;
 
 use super::core::{Log, offset, record_len};
-use super::record::{ERASED, HEAD};
+use super::record::{ERASED, HEAD, Head};
 use super::segment::Making;
 use super::tasks::Task;
 use crate::jetstream::store::buffer::PAGE;
-use crate::jetstream::store::entries::Entry;
+use crate::jetstream::store::entries::{Entry, flag};
 use crate::jetstream::store::operation::{DiskOperation, DiskResult, FileName};
 
 /// A content to be overwritten.
@@ -19,7 +19,7 @@ pub(super) struct Erase {
     pub(super) seq: u64,
     pub(super) segment: u32,
     pub(super) version: u32,
-    /// Where in the file it begins and ends.
+    /// Where in the file it begins and ends; the end is 0 as long as nobody has read it.
     pub(super) from: u64,
     pub(super) to: u64,
     /// The frame that says that it was removed: only what is known to be gone is overwritten.
@@ -36,8 +36,13 @@ impl Erase {
 
     /// The pages it stands on.
     fn pages(&self) -> (u64, u64) {
-        let from = self.from - self.from % PAGE as u64;
-        (from, self.to.next_multiple_of(PAGE as u64))
+        let first = match self.to {
+            0 => self.from - HEAD as u64, // its head says where it ends
+            _ => self.from,
+        };
+        let to = self.to.max(self.from);
+        let from = first - first % PAGE as u64;
+        (from, to.next_multiple_of(PAGE as u64))
     }
 }
 
@@ -47,12 +52,15 @@ impl Log {
         let segment = self.segment_of(seq);
         let (number, version) = (segment.number, segment.version);
         let at = offset(entry.place);
-        let end = at + record_len(entry) as u64;
         if let Some(block) = &mut self.building
-            && block.erase(number, version, at, end)
+            && block.erase(number, version, at)
         {
             return;
         }
+        let end = match entry.flags & flag::COMPRESSED {
+            0 => at + record_len(entry) as u64,
+            _ => 0,
+        };
         let erase = Erase {
             seq,
             segment: number,
@@ -104,6 +112,20 @@ impl Log {
             return;
         };
         let (start, end) = erase.pages();
+        let mut segments = self.segments.iter();
+        let segment = segments.find(|it| (it.number, it.version) == (erase.segment, erase.version));
+        if let DiskResult::Read(pages, len) = &result
+            && let Some(segment) = segment
+            && erase.to == 0
+        {
+            let head = (erase.from - start) as usize - HEAD;
+            let bytes = pages.get(head..*len).unwrap_or_default();
+            if let Some(head) = Head::decode(segment.seed, bytes).filter(|it| it.seq == erase.seq) {
+                let to = erase.from + (head.len() - HEAD) as u64;
+                self.to_erase.push_front(Erase { to, ..erase });
+            }
+            return;
+        }
         if let DiskResult::Read(mut pages, len) = result
             && len as u64 == end - start
         {

@@ -84,7 +84,7 @@ impl FrameHead {
     /// Is all of the frame in `body`, each record and each content intact?
     pub(super) fn is_whole(&self, seed: u32, body: &[u8]) -> bool {
         self.check(seed, body, |head, bytes| {
-            head.record(seed, bytes).is_some() || head.is_erased(bytes)
+            head.is_intact(seed, bytes) || head.is_erased(bytes)
         })
     }
 

@@ -17,10 +17,12 @@ mod read;
 mod record;
 mod recovery;
 mod scan;
+mod sealer;
 mod segment;
 mod settings;
 mod tasks;
 
+pub use sealer::{Cipher, Encryption};
 pub use settings::{FlushPolicy, Gap, Policy, Report, Settings};
 
 pub(super) use self::core::Log;

@@ -1,11 +1,13 @@
 //! Messages out of the log: from what is not written yet, from the cache, from the disk.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::block::Sealed;
 use super::cache::Place;
 use super::core::{Log, offset, record_len};
-use super::record::{Head, Kind};
+use super::record::{HEAD, Head, Kind};
 use super::segment::Segment;
 use super::settings::Gap;
 use crate::jetstream::store::buffer::{Buffer, PAGE};
@@ -28,13 +30,16 @@ impl Log {
             end,
             ..
         } = *self.segment_of(seq);
-        let len = record_len(entry);
         if let Some(bytes) = self.unwritten(number, version, at) {
-            return self.message(seq, seed, bytes);
+            return self.message(seq, at, bytes);
         }
         let place = (number, version, at);
-        if let Some(bytes) = self.cache.find(place, len) {
-            return self.message(seq, seed, bytes);
+        let mut len = record_len(entry);
+        if let Some(bytes) = self.cache.find(place, HEAD) {
+            len = Head::decode(seed, &bytes).map_or(HEAD, |it| it.len());
+            if let Some(bytes) = self.cache.find(place, len) {
+                return self.message(seq, at, bytes);
+            }
         }
         let from = at - at % PAGE as u64;
         if self.unreadable.contains(&(number, version, from)) {
@@ -74,20 +79,26 @@ impl Log {
             .or_else(|| self.failed.as_ref()?.find(number, version, at))
     }
 
-    fn message(&mut self, seq: u64, seed: u32, bytes: Bytes) -> Fetch {
-        let head = Head::decode(seed, &bytes)
+    fn message(&mut self, seq: u64, at: u64, bytes: Bytes) -> Fetch {
+        let segment = self.segment_of(seq);
+        let (seed, sealer) = (segment.seed, segment.sealer.as_deref());
+        let found = Head::decode(seed, &bytes)
             .filter(|it| it.seq == seq && it.kind == Kind::Message)
-            .filter(|it| it.record(seed, &bytes).is_some());
-        let Some(head) = head else {
+            .and_then(|it| Some((it, it.content(seed, sealer, at, &bytes)?)));
+        let Some((head, content)) = found else {
             return self.damaged(seq);
+        };
+        let content = match content {
+            Cow::Borrowed(_) => bytes.slice(HEAD..head.len()),
+            Cow::Owned(content) => Bytes::from(content),
         };
         let [subject, headers, payload] = head.parts();
         Fetch::Message(StoredMessage {
             seq,
             time: WallTime(head.time),
-            subject: bytes.slice(subject..headers),
-            headers: bytes.slice(headers..payload),
-            payload: bytes.slice(payload..head.len()),
+            subject: content.slice(subject..headers),
+            headers: content.slice(headers..payload),
+            payload: content.slice(payload..),
         })
     }
 

@@ -16,9 +16,13 @@
 //! | 35 | 1 | flags |
 //! | 36 | 4 | zero |
 //!
-//! Content: the time to go (8 bytes, with [`flag::TTL`] only), subject, headers, payload; zeros up
-//! to a multiple of 8.
+//! Content: the time to go (8 bytes, with [`flag::TTL`] only), subject, headers, payload; then
+//! compressed and encrypted, as the flags say; zeros up to a multiple of 8.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::sealer::{Sealer, TAG};
 use crate::jetstream::store::buffer::Buffer;
 use crate::jetstream::store::entries::flag;
 
@@ -54,6 +58,18 @@ impl Kind {
         ];
         all.into_iter().find(|&it| it as u8 == byte)
     }
+}
+
+/// Contents shorter than this are not compressed: there is nothing to win.
+const COMPRESSED_FROM: usize = 128;
+/// No content is longer once it is decompressed.
+const CONTENT_MAX: usize = 80 * 1024 * 1024;
+
+/// How contents shall stand in a segment.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Form {
+    pub(super) compressed: bool,
+    pub(super) sealer: Option<Arc<Sealer>>,
 }
 
 /// A record's content.
@@ -103,14 +119,9 @@ impl<'a> Record<'a> {
         (self.flags & flag::TTL != 0).then(|| self.expires.to_le_bytes())
     }
 
-    /// Bytes of head and content.
-    fn len(&self) -> usize {
-        let own_time = self.expires().map_or(0, |it| it.len());
-        HEAD + own_time + self.subject.len() + self.headers.len() + self.payload.len()
-    }
-
-    /// Adds the record to `out`, padded; returns its checksum.
-    pub(super) fn encode(&self, seed: u32, out: &mut Buffer) -> u32 {
+    /// Adds the record to `out`, padded, as what stands at `at` in its segment; returns its
+    /// checksum and its flags.
+    pub(super) fn encode(&self, seed: u32, form: &Form, at: u64, out: &mut Buffer) -> (u32, u8) {
         let start = out.len();
         out.extend(&[0; HEAD]);
         if let Some(expires) = self.expires() {
@@ -119,22 +130,36 @@ impl<'a> Record<'a> {
         out.extend(self.subject);
         out.extend(self.headers);
         out.extend(self.payload);
-        // In one piece: the checksum of a few bytes costs as much as that of many.
-        let content_crc = crc32c::crc32c_append(seed, &out[start + HEAD..]);
+        let mut flags = self.flags & !flag::FORM;
+        if form.compressed
+            && let Some(shorter) = compress(&out[start + HEAD..])
+        {
+            out.truncate(start + HEAD);
+            out.extend(&shorter);
+            flags |= flag::COMPRESSED;
+        }
         let mut head = [0; HEAD];
-        head[4..8].copy_from_slice(&content_crc.to_le_bytes());
-        head[8..12].copy_from_slice(&(self.len() as u32).to_le_bytes());
         head[12..16].copy_from_slice(&(self.headers.len() as u32).to_le_bytes());
         head[16..24].copy_from_slice(&self.seq.to_le_bytes());
         head[24..32].copy_from_slice(&self.time.to_le_bytes());
         head[32..34].copy_from_slice(&(self.subject.len() as u16).to_le_bytes());
         head[34] = self.kind as u8;
-        head[35] = self.flags;
+        if let Some(sealer) = &form.sealer {
+            flags |= flag::SEALED;
+            head[35] = flags;
+            let tag = sealer.seal(at, &head[12..], &mut out[start + HEAD..]);
+            out.extend(&tag);
+        }
+        head[35] = flags;
+        // In one piece: the checksum of a few bytes costs as much as that of many.
+        let content_crc = crc32c::crc32c_append(seed, &out[start + HEAD..]);
+        head[4..8].copy_from_slice(&content_crc.to_le_bytes());
+        head[8..12].copy_from_slice(&((out.len() - start) as u32).to_le_bytes());
         let crc = crc32c::crc32c_append(seed, &head[4..]);
         head[..4].copy_from_slice(&crc.to_le_bytes());
         out[start..start + HEAD].copy_from_slice(&head);
         out.pad(8);
-        crc
+        (crc, flags)
     }
 }
 
@@ -158,9 +183,10 @@ impl Head {
             flags: head[35],
         };
         let least = HEAD as u64
-            + u64::from(this.own_time())
-            + u64::from(this.subject)
-            + u64::from(this.headers);
+            + match this.flags & flag::FORM {
+                0 => u64::from(this.own_time()) + u64::from(this.subject) + u64::from(this.headers),
+                _ => 0,
+            };
         let fits = u64::from(this.len) >= least && this.seq < u64::MAX;
         fits.then_some(this)
     }
@@ -179,9 +205,9 @@ impl Head {
         self.len as usize
     }
 
-    /// Where in the record subject, headers and payload begin.
+    /// Where in the plain content subject, headers and payload begin.
     pub(super) fn parts(&self) -> [usize; 3] {
-        let subject = HEAD + usize::from(self.own_time());
+        let subject = usize::from(self.own_time());
         let headers = subject + usize::from(self.subject);
         [subject, headers, headers + self.headers as usize]
     }
@@ -192,28 +218,71 @@ impl Head {
         !content.is_empty() && content.iter().all(|&it| it == ERASED)
     }
 
-    /// The record whose bytes begin with this head; `None` if its content is cut or damaged.
-    pub(super) fn record<'a>(&self, seed: u32, bytes: &'a [u8]) -> Option<Record<'a>> {
-        let bytes = bytes.get(..self.len())?;
-        if crc32c::crc32c_append(seed, &bytes[HEAD..]) != self.content_crc {
+    /// Is the content of the record whose bytes begin with this head as it was written?
+    pub(super) fn is_intact(&self, seed: u32, bytes: &[u8]) -> bool {
+        let content = bytes.get(HEAD..self.len());
+        content.is_some_and(|it| crc32c::crc32c_append(seed, it) == self.content_crc)
+    }
+
+    /// The plain content of the record whose bytes begin with this head and stand at `at`; `None`
+    /// if it is cut or damaged, or cannot be decrypted.
+    pub(super) fn content<'a>(
+        &self,
+        seed: u32,
+        sealer: Option<&Sealer>,
+        at: u64,
+        bytes: &'a [u8],
+    ) -> Option<Cow<'a, [u8]>> {
+        if !self.is_intact(seed, bytes) {
             return None;
         }
+        let mut content = Cow::Borrowed(bytes.get(HEAD..self.len())?);
+        if self.flags & flag::SEALED != 0 {
+            content = Cow::Owned(sealer?.open(at, bytes.get(12..HEAD)?, &content)?);
+        }
+        if self.flags & flag::COMPRESSED != 0 {
+            content = Cow::Owned(decompress(&content)?);
+        }
+        (content.len() >= self.parts()[2]).then_some(content)
+    }
+
+    /// The record of this head and its plain content.
+    pub(super) fn record<'a>(&self, bytes: &'a [u8]) -> Record<'a> {
         let [subject, headers, payload] = self.parts();
-        Some(Record {
+        Record {
             kind: self.kind,
             flags: self.flags,
             seq: self.seq,
             time: self.time,
-            expires: if subject > HEAD {
-                u64_at(bytes, HEAD)
-            } else {
-                0
-            },
+            expires: if subject > 0 { u64_at(bytes, 0) } else { 0 },
             subject: &bytes[subject..headers],
             headers: &bytes[headers..payload],
             payload: &bytes[payload..],
-        })
+        }
     }
+}
+
+/// The same content in fewer bytes, if that is worth it.
+fn compress(content: &[u8]) -> Option<Vec<u8>> {
+    if content.len() < COMPRESSED_FROM {
+        return None;
+    }
+    let shorter = snap::raw::Encoder::new().compress_vec(content).ok()?;
+    (shorter.len() + content.len() / 8 <= content.len()).then_some(shorter)
+}
+
+fn decompress(content: &[u8]) -> Option<Vec<u8>> {
+    let len = snap::raw::decompress_len(content).ok()?;
+    // At its best it makes 64 bytes of three.
+    if len > CONTENT_MAX || len / 32 > content.len() {
+        return None;
+    }
+    snap::raw::Decoder::new().decompress_vec(content).ok()
+}
+
+/// Bytes encryption adds to a record in this form.
+pub(super) fn added(form: u8) -> usize {
+    if form & flag::SEALED != 0 { TAG } else { 0 }
 }
 
 /// Ranges of sequences, first and last, as a [`Kind::Removed`] record lists them.
@@ -263,25 +332,48 @@ mod tests {
     #[test]
     fn reads_what_it_wrote_and_nothing_else() {
         let mut bytes = Buffer::default();
-        message().encode(5, &mut bytes);
+        message().encode(5, &Form::default(), 0, &mut bytes);
         assert_eq!(bytes.len() % 8, 0);
         let head = Head::decode(5, &bytes).expect("a head");
         assert_eq!(head.padded_len(), bytes.len());
-        let record = head.record(5, &bytes).expect("a record");
+        let content = head.content(5, None, 0, &bytes).expect("a content");
+        let record = head.record(&content);
         assert_eq!(format!("{record:?}"), format!("{:?}", message()));
         assert!(Head::decode(6, &bytes).is_none(), "another segment's");
         for bit in 0..head.len() * 8 {
             let mut damaged = bytes.to_vec();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            let found = Head::decode(5, &damaged).and_then(|it| it.record(5, &damaged).map(|_| ()));
+            let found = Head::decode(5, &damaged).filter(|it| it.is_intact(5, &damaged));
             assert!(found.is_none(), "{bit}");
             let intact = Head::decode(5, &damaged).is_some();
             assert_eq!(intact, bit / 8 >= HEAD, "{bit}");
         }
         for end in 0..head.len() {
-            let cut = Head::decode(5, &bytes[..end]).and_then(|it| it.record(5, &bytes[..end]));
+            let cut = Head::decode(5, &bytes[..end]).filter(|it| it.is_intact(5, &bytes[..end]));
             assert!(cut.is_none());
         }
+    }
+
+    #[test]
+    fn a_long_content_is_compressed_where_it_gets_shorter() {
+        let form = Form {
+            compressed: true,
+            sealer: None,
+        };
+        for (payload, shrinks) in [(vec![7; 1000], true), ((0..100).collect(), false)] {
+            let record = Record {
+                payload: &payload,
+                ..message()
+            };
+            let mut bytes = Buffer::default();
+            let (_, flags) = record.encode(5, &form, 0, &mut bytes);
+            assert_eq!(flags & flag::COMPRESSED != 0, shrinks);
+            let head = Head::decode(5, &bytes).expect("a head");
+            let content = head.content(5, None, 0, &bytes).expect("a content");
+            assert_eq!(head.record(&content).payload, payload);
+            assert_eq!(head.record(&content).subject, b"a.b");
+        }
+        assert_eq!(decompress(&[0xff, 0xff, 0xff, 0xff, 0x0f]), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Opening a log: which files count, one pass over them, and where writing goes on.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -9,6 +10,7 @@ use super::core::Log;
 use super::digest::Digest;
 use super::frame::{self, FrameHead};
 use super::scan::{File, Scan};
+use super::sealer::{Encryption, Sealer, is_wrapped, unwrap};
 use super::segment::{FIRST_FRAME, Label, Making, Segment, seed};
 use super::settings::{Report, Settings};
 use crate::jetstream::store::buffer::PAGE;
@@ -48,14 +50,21 @@ pub(in crate::jetstream::store) fn open(
 ) -> Result<Opened, StoreError> {
     let files = directory.files()?;
     let mut report = Report::default();
-    let checkpoint = newest_checkpoint(&files, directory, &mut report);
+    let encryption = settings.encryption.as_ref();
+    let checkpoint = newest_checkpoint(&files, encryption, directory, &mut report)?;
     let mut labels = BTreeMap::new();
+    let mut sealers = Sealers::new();
     for &(file, len) in &files {
         if let FileName::Segment { number, version } = file {
             let mut page = vec![0; PAGE];
             let read = directory.read(file, 0, &mut page)?;
             let label = Label::decode(&page[..read])
                 .filter(|it| (it.number, it.version) == (number, version));
+            if let Some(sealing) = label.and_then(|it| it.sealing) {
+                let encryption = encryption.ok_or(StoreError::Encrypted)?;
+                let sealer = Sealer::of_old(encryption, sealing, number, version);
+                sealers.insert((number, version), sealer.ok_or(StoreError::WrongKey)?);
+            }
             labels.insert((number, version), (len, label));
         }
     }
@@ -102,7 +111,16 @@ pub(in crate::jetstream::store) fn open(
     } else {
         digests
     };
-    let tail = scan_all(&mut scan, &chosen, &digests, epoch, directory)?;
+    let found = Files {
+        epoch,
+        digests,
+        sealers,
+        encryption: settings.encryption,
+    };
+    let mut tail = scan_all(&mut scan, &chosen, &found, directory)?;
+    if settings.encryption.is_some() || scan.segments.last().is_some_and(|it| it.sealer.is_some()) {
+        tail = None; // an opening encrypts in segments of its own only
+    }
     Ok(finish(settings, scan, tail, reach, leftovers))
 }
 
@@ -117,17 +135,24 @@ fn empty(settings: Settings, report: Report) -> Opened {
 
 fn newest_checkpoint(
     files: &[(FileName, u64)],
+    encryption: Option<&Encryption>,
     directory: &mut dyn Directory,
     report: &mut Report,
-) -> Option<Checkpoint> {
+) -> Result<Option<Checkpoint>, StoreError> {
     let mut newest: Option<Checkpoint> = None;
     for &(file, len) in files {
         if !matches!(file, FileName::Checkpoint { .. }) {
             continue;
         }
-        let mut bytes = vec![0; len as usize];
+        let mut bytes = vec![0; len.min(FILE_MAX) as usize];
         let found = match directory.read(file, 0, &mut bytes) {
-            Ok(read) => Checkpoint::decode(&bytes[..read]),
+            Ok(read) => {
+                bytes.truncate(read);
+                if encryption.is_none() && is_wrapped(&bytes) {
+                    return Err(StoreError::Encrypted);
+                }
+                unwrap(encryption, bytes).and_then(|it| Checkpoint::decode(&it))
+            }
             Err(error) => {
                 report.unreadable_files.push((file.file_name(), error));
                 None
@@ -141,21 +166,34 @@ fn newest_checkpoint(
             None => report.unreadable_checkpoints += 1,
         }
     }
-    newest
+    Ok(newest)
 }
 
 fn nothing_written(
     files: &[(FileName, u64)],
     directory: &mut dyn Directory,
 ) -> Result<bool, StoreError> {
-    for &(file, len) in files {
-        let mut bytes = vec![0; len as usize];
+    let written = files
+        .iter()
+        .filter(|it| !matches!(it.0, FileName::Key { .. }));
+    for &(file, len) in written {
+        let mut bytes = vec![0; len.min(FILE_MAX) as usize];
         let read = directory.read(file, 0, &mut bytes)?;
         if bytes[..read].iter().any(|&it| it != 0) {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+type Sealers = BTreeMap<(u32, u32), Arc<Sealer>>;
+
+/// What is found beside the segments that count.
+struct Files {
+    epoch: u64,
+    digests: Vec<(FileName, u64)>,
+    sealers: Sealers,
+    encryption: Option<Encryption>,
 }
 
 type Labels = BTreeMap<(u32, u32), (u64, Option<Label>)>;
@@ -217,21 +255,16 @@ fn digest_of(file: FileName) -> (u32, u32) {
 }
 
 /// The digest of a segment, if there is a whole one.
-fn read_digest(
-    this: &Chosen,
-    digests: &[(FileName, u64)],
-    epoch: u64,
-    directory: &mut dyn Directory,
-) -> Option<Digest> {
+fn read_digest(this: &Chosen, found: &Files, directory: &mut dyn Directory) -> Option<Digest> {
     let own = |it: &&(FileName, u64)| digest_of(it.0) == (this.number, this.version);
-    let &(file, len) = digests.iter().find(own)?;
+    let &(file, len) = found.digests.iter().find(own)?;
     let mut bytes = vec![0; usize::try_from(len.min(FILE_MAX)).ok()?];
     let read = directory.read(file, 0, &mut bytes).ok()?;
     bytes.truncate(read);
-    let digest = Digest::decode(bytes)?;
+    let digest = Digest::decode(unwrap(found.encryption.as_ref(), bytes)?)?;
     let covered = &digest.covered;
     let whose = (covered.epoch, covered.number, covered.version);
-    let fits = whose == (epoch, this.number, this.version)
+    let fits = whose == (found.epoch, this.number, this.version)
         && this.label.is_some()
         && this.first_previous == Some(covered.frames.first_previous)
         && covered.frames.end <= this.len.next_multiple_of(PAGE as u64);
@@ -247,8 +280,7 @@ struct Tail {
 fn scan_all(
     scan: &mut Scan,
     chosen: &[Chosen],
-    digests: &[(FileName, u64)],
-    epoch: u64,
+    found: &Files,
     directory: &mut dyn Directory,
 ) -> Result<Option<Tail>, StoreError> {
     let mut tail = None;
@@ -257,7 +289,8 @@ fn scan_all(
     for (at, this) in chosen.iter().enumerate() {
         let segment = Segment {
             making: Making::Made,
-            ..Segment::new(epoch, this.number, this.version, 0)
+            sealer: found.sealers.get(&(this.number, this.version)).cloned(),
+            ..Segment::new(found.epoch, this.number, this.version, 0)
         };
         let next = chosen.get(at + 1);
         let before = at.checked_sub(1).and_then(|it| chosen.get(it));
@@ -286,7 +319,7 @@ fn scan_all(
             lost_before,
             loose: is_loose(&chosen[..=at]),
         };
-        let digest = read_digest(this, digests, epoch, directory);
+        let digest = read_digest(this, found, directory);
         let digest = digest.filter(|it| scan.fits(it, &file));
         let covered = digest.as_ref().map_or(0, |it| it.covered.frames.end);
         scan.report.digests += u64::from(digest.is_some());

@@ -188,7 +188,7 @@ impl Scan {
             self.last_seq = self.last_seq.max(frames.first_seq - 1);
         }
         let (mut numbers, mut names) = (Vec::new(), Vec::new());
-        let (mut live, mut live_bytes) = (0, 0);
+        let (mut live, mut live_bytes, mut compressed) = (0, 0, false);
         digest.each(&mut |item| match item {
             Item::Subject(name) => {
                 numbers.push(None);
@@ -203,6 +203,7 @@ impl Scan {
                 let entry = self.index.insert_known(seq, new, &mut numbers[at]);
                 live += 1;
                 live_bytes += bytes_of(entry);
+                compressed |= entry.flags & flag::COMPRESSED != 0;
             }
             Item::Removed(first, last) => {
                 let segment = self.current();
@@ -222,6 +223,7 @@ impl Scan {
         let segment = self.current();
         segment.live += live;
         segment.live_bytes += live_bytes;
+        segment.compressed |= compressed;
         // Those that are not in it were removed before it was made.
         segment.dead = frames.messages.saturating_sub(segment.live);
         segment.frames = Some(frames);
@@ -308,7 +310,8 @@ impl Scan {
         if !heads {
             self.damage();
         }
-        let version = self.current().version;
+        let segment = self.current();
+        let (version, sealer) = (segment.version, segment.sealer.clone());
         let body = body.get(..head.len as usize).unwrap_or(body);
         let mut expected = head.first_seq;
         let (mut from, mut messages) = (0, 0);
@@ -319,7 +322,8 @@ impl Scan {
             };
             let offset = at + (frame::HEAD + from) as u64;
             from += record_head.padded_len();
-            let record = record_head.record(seed, rest);
+            let content = record_head.content(seed, sealer.as_deref(), offset, rest);
+            let record = content.as_deref().map(|it| record_head.record(it));
             match record_head.kind {
                 Kind::Message => {
                     if !heads && record_head.seq > expected && version == 0 {
@@ -378,9 +382,7 @@ impl Scan {
         };
         let entry = self.index.insert(record.seq, new);
         self.last_seq = record.seq;
-        let segment = self.current();
-        segment.live += 1;
-        segment.live_bytes += bytes_of(entry);
+        self.current().count(entry);
         true
     }
 

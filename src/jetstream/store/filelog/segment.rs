@@ -1,16 +1,21 @@
 //! One file of a log.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::jetstream::store::buffer::{Buffer, PAGE};
+use crate::jetstream::store::entries::{Entry, flag};
 use crate::jetstream::store::operation::FileName;
 
+use super::core::bytes_of;
 use super::record::{u32_at, u64_at};
+use super::sealer::{Encryption, Sealer, Sealing};
 
 /// Where the frames of a segment begin: after the page that says whose segment it is.
 pub(super) const FIRST_FRAME: u64 = PAGE as u64;
 
-const MAGIC: [u8; 8] = *b"RamjetS\x01";
+const MAGIC: [u8; 8] = *b"RamjetS\x02";
 
 /// What the first page says. Of a rewritten segment it is written last, so that a rewrite that
 /// was not finished is none.
@@ -24,12 +29,14 @@ pub(super) struct Label {
     pub(super) first_seq: u64,
     pub(super) last_seq: u64,
     pub(super) end: u64,
+    /// How its contents are encrypted.
+    pub(super) sealing: Option<Sealing>,
 }
 
 impl Label {
     /// The page.
     pub(super) fn encode(&self) -> Buffer {
-        let mut bytes = Vec::with_capacity(56);
+        let mut bytes = Vec::with_capacity(96);
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&self.epoch.to_le_bytes());
         bytes.extend_from_slice(&self.number.to_le_bytes());
@@ -37,16 +44,18 @@ impl Label {
         bytes.extend_from_slice(&self.first_seq.to_le_bytes());
         bytes.extend_from_slice(&self.last_seq.to_le_bytes());
         bytes.extend_from_slice(&self.end.to_le_bytes());
+        bytes.extend_from_slice(&Sealing::encode(self.sealing));
         bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
         Buffer::padded(&bytes)
     }
 
     /// Reads the page; `None` if it is not one.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let label = bytes.first_chunk::<52>()?;
-        if label[..8] != MAGIC || crc32c::crc32c(&label[..48]) != u32_at(label, 48) {
+        let label = bytes.first_chunk::<92>()?;
+        if label[..8] != MAGIC || crc32c::crc32c(&label[..88]) != u32_at(label, 88) {
             return None;
         }
+        let sealing = Sealing::decode(label[48..88].first_chunk()?)?;
         Some(Self {
             epoch: u64_at(label, 8),
             number: u32_at(label, 16),
@@ -54,6 +63,7 @@ impl Label {
             first_seq: u64_at(label, 24),
             last_seq: u64_at(label, 32),
             end: u64_at(label, 40),
+            sealing,
         })
     }
 }
@@ -127,6 +137,8 @@ pub(super) struct Segment {
     pub(super) number: u32,
     pub(super) version: u32,
     pub(super) seed: u32,
+    /// What its contents are encrypted with.
+    pub(super) sealer: Option<Arc<Sealer>>,
     pub(super) making: Making,
     /// The sequence after the last one before it.
     pub(super) first_seq: u64,
@@ -136,6 +148,8 @@ pub(super) struct Segment {
     pub(super) live: u64,
     /// Their bytes, about.
     pub(super) live_bytes: u64,
+    /// Some of its messages are compressed.
+    pub(super) compressed: bool,
     /// Messages in it that were removed but are still there.
     pub(super) dead: u64,
     /// What was removed according to records in here; `None` if that is too much to remember.
@@ -165,11 +179,13 @@ impl Segment {
             number,
             version,
             seed: seed(epoch, number, version),
+            sealer: None,
             making: Making::Planned,
             first_seq,
             end: FIRST_FRAME,
             live: 0,
             live_bytes: 0,
+            compressed: false,
             dead: 0,
             removals: Some(Vec::new()),
             states: 0,
@@ -180,6 +196,33 @@ impl Segment {
             digested: 0,
             rewrite_failed: false,
         }
+    }
+
+    /// Would a copy of what lives take less than half of the room?
+    pub(super) fn is_below_half(&self) -> bool {
+        match self.compressed {
+            // Nobody knows how long each one is.
+            true => self.live * 2 < self.live + self.dead,
+            false => self.live_bytes * 2 < self.end - FIRST_FRAME,
+        }
+    }
+
+    /// A message in here lives.
+    pub(super) fn count(&mut self, entry: Entry) {
+        self.live += 1;
+        self.live_bytes += bytes_of(entry);
+        self.compressed |= entry.flags & flag::COMPRESSED != 0;
+    }
+
+    /// The same, encrypted.
+    pub(super) fn sealed(mut self, encryption: Option<&Encryption>) -> Self {
+        self.sealer = encryption.map(|it| Sealer::of_new(it, self.number, self.version));
+        self
+    }
+
+    /// What its label says of encryption.
+    pub(super) fn sealing(&self) -> Option<Sealing> {
+        self.sealer.as_ref().map(|it| it.sealing)
     }
 
     pub(super) fn file(&self) -> FileName {
@@ -249,6 +292,7 @@ mod tests {
             first_seq: 4,
             last_seq: 5,
             end: 6,
+            sealing: None,
         };
         let mut page = label.encode();
         assert_eq!((page.len(), Label::decode(&page)), (PAGE, Some(label)));

@@ -1,5 +1,6 @@
 //! How a log is kept, and what was found when it was opened.
 
+use super::sealer::Encryption;
 use crate::jetstream::store::operation::DiskError;
 
 /// When a message counts as kept.
@@ -32,6 +33,8 @@ pub struct Policy {
     pub flush: FlushPolicy,
     /// The stream's bound, if it has one.
     pub max_bytes: Option<u64>,
+    /// Contents that get shorter by it are compressed (JS-66).
+    pub compressed: bool,
 }
 
 impl Policy {
@@ -55,6 +58,8 @@ pub struct Settings {
     pub policy: Policy,
     /// Bytes of what was read or written lately that stay in memory.
     pub cache_size: usize,
+    /// What contents are encrypted with.
+    pub encryption: Option<Encryption>,
     /// Reads all that is there when it is opened, whatever digests say of it.
     pub thorough: bool,
 }
@@ -72,6 +77,7 @@ impl Settings {
             policy,
             // What consumers at the end of a busy stream and a few catching up read again.
             cache_size: 4 * 1024 * 1024,
+            encryption: None,
             thorough: false,
         }
     }

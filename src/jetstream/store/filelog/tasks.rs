@@ -107,6 +107,7 @@ impl Log {
             first_seq: 0,
             last_seq: 0,
             end: 0,
+            sealing: segment.sealing(),
         };
         let mut bytes = label.encode();
         bytes.pad(ZEROS_MIN as usize);
@@ -298,7 +299,8 @@ impl Log {
             states: states.clone(),
             gaps: self.gaps.clone(),
         };
-        self.checkpoint.made = Some((frame, checkpoint.encode()));
+        let content = self.file_content(checkpoint.encode());
+        self.checkpoint.made = Some((frame, content));
     }
 
     fn remove_file(&mut self) -> Option<DiskOperation> {
