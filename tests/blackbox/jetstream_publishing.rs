@@ -279,3 +279,28 @@ fn js_102_subjects_are_changed_before_anything_else() {
         assert_eq!(got["message"]["subject"], stored);
     }
 }
+
+/// JS-138, JS-141: on a stream that has no schedules.
+#[test]
+fn js_138_js_141_schedules_are_not_stored_as_messages() {
+    let mut jetstream = JetStream::start();
+    jetstream.stream("A", &["a.>"], json!({}));
+    let at = "Nats-Schedule: @at 2099-01-01T00:00:00Z";
+    for (headers, code) in [
+        (&format!("{at}\r\nNats-Schedule-Target: a.2")[..], 10188),
+        (at, 10188),
+        ("Nats-Schedule: never", 10188),
+        ("Nats-Scheduler: a.2", 10212),
+        ("Nats-Schedule-Next: purge", 10212),
+        ("Nats-Schedule-Next: x\r\nNats-Scheduler: a.2", 10212),
+        ("Nats-Schedule-Next: purge\r\nNats-Scheduler: a.1", 10212),
+        ("Nats-Schedule-Next: purge\r\nNats-Scheduler: a.*", 10212),
+        ("Nats-Schedule-Next: purge\r\nNats-Scheduler: a.2", 10188),
+    ] {
+        let answer = jetstream.request("a.1", headers, "x");
+        let answer: Value = serde_json::from_slice(&answer.payload).expect("JSON");
+        assert_eq!(error(&answer).1, code, "{headers}: {answer}");
+    }
+    // What names no schedule is a message.
+    assert_eq!(jetstream.store("a.1", "Nats-Schedule:", "x")["seq"], 1);
+}

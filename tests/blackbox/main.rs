@@ -39,6 +39,7 @@ mod jetstream_keeping;
 mod jetstream_leaf;
 mod jetstream_monitoring;
 mod jetstream_priority;
+mod jetstream_publish_counters;
 mod jetstream_publishing;
 mod jetstream_pull;
 mod jetstream_push;

@@ -14,6 +14,14 @@ pub const EXPECTED_LAST_SUBJECT_SEQ_SUBJECT: &[u8] = b"Nats-Expected-Last-Subjec
 pub const EXPECTED_LAST_MSG_ID: &[u8] = b"Nats-Expected-Last-Msg-Id";
 /// The atomic batch it is part of (section 7).
 pub const BATCH_ID: &[u8] = b"Nats-Batch-Id";
+/// By how much a counter changes (JS-134).
+pub const INCREMENT: &[u8] = b"Nats-Incr";
+/// When a message is to be sent (JS-137).
+pub const SCHEDULE: &[u8] = b"Nats-Schedule";
+/// The subject of the schedule a message comes from (JS-140).
+pub const SCHEDULER: &[u8] = b"Nats-Scheduler";
+/// What becomes of that schedule (JS-140).
+pub const SCHEDULE_NEXT: &[u8] = b"Nats-Schedule-Next";
 /// JS-94.
 pub const ROLLUP: &[u8] = b"Nats-Rollup";
 /// JS-115.

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod config;
+mod counter;
 pub mod create;
 mod dedupe;
 pub mod headers;
@@ -10,6 +11,7 @@ mod publish;
 mod republish;
 mod restore;
 mod rewrite;
+mod schedule;
 #[allow(clippy::module_inception, reason = "the type the folder is about")]
 mod stream;
 mod ttl;

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 
 use super::config::{Discard, Retention};
-use super::headers;
+use super::counter::Total;
 use super::stream::{Stream, positive};
 use super::ttl::{self, Ttl};
+use super::{headers, schedule};
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::store::{Append, Filter, Lifetime, Purge};
 use crate::protocol::headers::get;
@@ -38,6 +39,8 @@ pub struct Accepted {
     pub fate: Fate,
     /// To be published again (JS-101).
     pub republish: Option<Republished>,
+    /// What its counter is at now (JS-135).
+    pub total: Option<String>,
 }
 
 /// What became of a message that was not refused.
@@ -49,6 +52,8 @@ pub enum Fate {
     Unwanted,
     /// It was stored before (JS-88).
     Duplicate,
+    /// Nothing has been done: its counter is still being read. It is to come again.
+    TooEarly,
 }
 
 /// A stored message as it is published again.
@@ -100,7 +105,13 @@ impl Stream {
             block = &cleaned;
         }
         let mut asked = Asked::default();
+        let mut increment = None;
         if !block.is_empty() {
+            // All or nothing is not for us yet, even where the stream would allow it.
+            if present(block, headers::BATCH_ID).is_some() {
+                return Err(errors::ATOMIC_PUBLISH_DISABLED);
+            }
+            increment = self.increment(block, publish)?;
             self.check_expectations(subject, block, publish.sourced)?;
             asked.id = get(block, headers::MSG_ID).unwrap_or_default();
             if !asked.id.is_empty() && self.config.mirror.is_none() {
@@ -110,31 +121,49 @@ impl Stream {
                         seq,
                         fate: Fate::Duplicate,
                         republish: None,
+                        total: None,
                     });
                 }
             }
             self.check_last_id(block)?;
             asked.rollup = self.rollup(block, publish.sourced)?;
         }
-        self.check_size(block, publish.payload)?;
+        let mut total = None;
+        if self.config.allow_msg_counter {
+            let increment = increment.ok_or(errors::MESSAGE_INCR_MISSING)?;
+            total = match self.total(subject, increment)? {
+                Total::Known(total) => Some(total),
+                Total::Reading => {
+                    return Ok(Accepted {
+                        seq: 0,
+                        fate: Fate::TooEarly,
+                        republish: None,
+                        total: None,
+                    });
+                }
+            };
+        }
+        let body = total.as_ref().map(|it| format!("{{\"val\":\"{it}\"}}"));
+        let payload = body.as_ref().map_or(publish.payload, |it| it.as_bytes());
+        self.check_size(block, payload)?;
         self.check_server_room()?;
         if self.config.retention == Retention::Interest && !interested(subject) {
             return Ok(self.pass_over(subject, &asked, publish.now));
         }
-        self.check_account_room(subject, block, publish.payload)?;
+        self.check_account_room(subject, block, payload)?;
         let ttl = ttl::of(block)?;
         let raised = ttl.and_then(|it| self.raised(it, block));
         let (ttl, block) = match &raised {
             Some((ttl, block)) => (Some(*ttl), &block[..]),
             None => (ttl, block),
         };
-        self.make_room(subject, block, publish.payload, asked.rollup.is_some())?;
+        self.make_room(subject, block, payload, asked.rollup.is_some())?;
 
         let last_of_subject = self.store.subject(subject).map_or(0, |it| it.last);
         let appended = self.store.append(Append {
             subject,
             headers: block,
-            payload: publish.payload,
+            payload,
             time: publish.now,
             lifetime: match ttl {
                 None => Lifetime::Stream,
@@ -150,7 +179,7 @@ impl Stream {
         self.apply_limits();
         let republish = self.republished(
             (subject, seq, last_of_subject),
-            (block, publish.payload.len()),
+            (block, payload.len()),
             publish.now,
             random,
         );
@@ -158,6 +187,7 @@ impl Stream {
             seq,
             fate: Fate::Stored,
             republish,
+            total,
         })
     }
 
@@ -168,10 +198,6 @@ impl Stream {
         block: &[u8],
         sourced: bool,
     ) -> Result<(), ApiError> {
-        // All or nothing is not for us yet, even where the stream would allow it.
-        if present(block, headers::BATCH_ID).is_some() {
-            return Err(errors::ATOMIC_PUBLISH_DISABLED);
-        }
         if let Some(name) = present(block, headers::EXPECTED_STREAM)
             && name != self.config.name.as_bytes()
         {
@@ -196,6 +222,9 @@ impl Stream {
             if last != number(expected) {
                 return Err(errors::stream_wrong_last_sequence(last));
             }
+        }
+        if !sourced {
+            schedule::refuse(subject, block)?;
         }
         if !sourced && present(block, headers::STREAM_SOURCE).is_some() {
             return Err(errors::MESSAGE_SOURCE_HDR_NOT_ALLOWED);
@@ -253,6 +282,7 @@ impl Stream {
             seq,
             fate: Fate::Unwanted,
             republish: None,
+            total: None,
         }
     }
 

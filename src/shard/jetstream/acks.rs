@@ -3,6 +3,7 @@
 //! Their reply subjects stand one behind the other in one ring, so that a publish allocates nothing
 //! for its answer. What bounds it is what bounds the bytes a store has not written yet.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 /// In the order of their sequences.
@@ -16,7 +17,7 @@ pub(super) struct Acks {
 struct Waiting {
     seq: u64,
     reply_len: usize,
-    end: &'static str,
+    end: Cow<'static, str>,
 }
 
 /// An answer that may leave.
@@ -24,12 +25,12 @@ struct Waiting {
 pub(super) struct Ack {
     pub seq: u64,
     /// What follows the sequence in it.
-    pub end: &'static str,
+    pub end: Cow<'static, str>,
 }
 
 impl Acks {
     /// The publish of message `seq` is to be answered on `reply`.
-    pub(super) fn push(&mut self, seq: u64, reply: &[u8], end: &'static str) {
+    pub(super) fn push(&mut self, seq: u64, reply: &[u8], end: Cow<'static, str>) {
         self.replies.extend(reply);
         self.waiting.push_back(Waiting {
             seq,
@@ -67,7 +68,7 @@ mod tests {
         for round in 0..100 {
             for _ in 0..round % 7 {
                 pushed += 1;
-                acks.push(pushed, format!("r.{}", pushed * 37).as_bytes(), "}");
+                acks.push(pushed, format!("r.{}", pushed * 37).as_bytes(), "}".into());
             }
             while let Some(ack) = acks.pop(pushed.saturating_sub(2), &mut reply) {
                 popped += 1;
@@ -75,7 +76,7 @@ mod tests {
                     ack,
                     Ack {
                         seq: popped,
-                        end: "}"
+                        end: "}".into()
                     }
                 );
                 assert_eq!(reply, format!("r.{}", popped * 37).as_bytes());

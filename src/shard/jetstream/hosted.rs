@@ -14,6 +14,7 @@ use crate::time::{Nanos, WallTime};
 use super::acks::Acks;
 use super::command::Request;
 use super::direct::DirectRead;
+use super::early::Early;
 use super::keep::Keeping;
 use super::pressure::Pressure;
 use super::replicate::Following;
@@ -36,6 +37,10 @@ pub(super) struct HostedStream {
     pub ack_front: Bytes,
     /// Publishes that wait until their message is durable.
     pub acks: Acks,
+    /// Messages that wait for the disk before they can be stored.
+    pub early: VecDeque<Early>,
+    /// What they take.
+    pub early_bytes: usize,
     /// Direct gets that are being answered.
     pub reads: VecDeque<DirectRead>,
     /// Receivers it has in its account's interest.

@@ -14,6 +14,7 @@ mod copies;
 mod deliver;
 mod direct;
 pub mod disk;
+mod early;
 mod hosted;
 mod keep;
 mod lists;

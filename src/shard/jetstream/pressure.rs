@@ -94,7 +94,7 @@ impl Core {
     }
 
     #[cold]
-    fn js_refuse_for_now(&mut self, key: StreamKey, message: &Message<'_>) {
+    pub(super) fn js_refuse_for_now(&mut self, key: StreamKey, message: &Message<'_>) {
         let now = self.local.now;
         let Some(hosted) = self.jetstream.streams.at_mut(key) else {
             return;

@@ -150,16 +150,31 @@ impl Core {
         Routed::Here
     }
 
-    /// Stores a message, or says why not.
+    /// Stores a message, says why not, or lets it wait behind others.
     fn js_publish(&mut self, key: StreamKey, message: &Message<'_>) {
-        if !self.js_takes(key, message) {
+        if !self.js_takes(key, message) || self.js_waits_behind(key, message) {
             return;
         }
-        let wall = self.local.wall;
         let (header, payload) = split(message);
+        let arrived = Arrived {
+            account: message.account,
+            subject: message.subject,
+            reply: message.reply,
+            header,
+            payload,
+        };
+        if self.js_store(key, &arrived) == Stored::TooEarly {
+            self.js_wait(key, message);
+        }
+    }
+
+    /// Stores a message, or says why not.
+    pub(super) fn js_store(&mut self, key: StreamKey, message: &Arrived<'_>) -> Stored {
+        let wall = self.local.wall;
+        let payload = message.payload;
         let jetstream = &mut self.jetstream;
         let Some(hosted) = jetstream.streams.at_mut(key) else {
-            return;
+            return Stored::Answered;
         };
         let consumers = &jetstream.consumers;
         let wanted = |subject: &[u8]| {
@@ -169,7 +184,7 @@ impl Core {
         let local = &mut self.local;
         let publish = Publish {
             subject: message.subject,
-            headers: header,
+            headers: message.header,
             payload,
             now: wall,
             sourced: false,
@@ -189,17 +204,22 @@ impl Core {
                 if let Some(reply) = reply {
                     self.js_refuse(message.account, &name, reply, error);
                 }
-                return;
+                return Stored::Answered;
             }
         };
+        if accepted.fate == Fate::TooEarly {
+            return Stored::TooEarly;
+        }
         if let Some(reply) = reply {
-            let end = match accepted.fate {
-                Fate::Duplicate => ",\"duplicate\": true}",
-                Fate::Stored | Fate::Unwanted => "}",
+            let end = match (&accepted.total, accepted.fate) {
+                (Some(total), _) => format!(",\"val\":\"{total}\"}}").into(),
+                (None, Fate::Duplicate) => ",\"duplicate\": true}".into(),
+                (None, _) => "}".into(),
             };
             hosted.acks.push(accepted.seq, reply, end);
         }
         self.js_stored(key, accepted, payload);
+        Stored::Answered
     }
 
     /// A message has been taken: consumers hear of it, and it is published again where that is
@@ -223,6 +243,8 @@ impl Core {
         }
         jetstream.touch(key);
         if let Some(republish) = accepted.republish {
+            let total = accepted.total.map(|it| format!("{{\"val\":\"{it}\"}}"));
+            let payload = total.as_ref().map_or(payload, |it| it.as_bytes());
             let payload = if republish.headers_only { b"" } else { payload };
             self.js_send(&Outgoing {
                 account,
@@ -250,6 +272,25 @@ impl Core {
             ..Outgoing::default()
         });
     }
+}
+
+/// A message for a stream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arrived<'a> {
+    pub account: AccountId,
+    pub subject: &'a [u8],
+    pub reply: Option<&'a [u8]>,
+    pub header: &'a [u8],
+    pub payload: &'a [u8],
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stored {
+    /// It is stored or refused.
+    Answered,
+    /// Nothing: the disk is asked for what it builds on.
+    TooEarly,
 }
 
 /// Header block and body of a message.

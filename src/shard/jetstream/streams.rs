@@ -212,6 +212,8 @@ impl Core {
             consumers: BTreeMap::new(),
             ack_front: front,
             acks: Acks::default(),
+            early: VecDeque::new(),
+            early_bytes: 0,
             reads: VecDeque::new(),
             receivers: Vec::new(),
             store: place,

@@ -73,6 +73,7 @@ impl Core {
         hosted.busy = false;
         let keys: Vec<ConsumerKey> = hosted.consumers.values().copied().collect();
         hosted.stream.count_usage();
+        self.js_store_early(key);
         self.js_tell_gone(key, &keys);
         let mut again = false;
         for consumer in keys {
