@@ -50,7 +50,7 @@ $(STOCK):
 BENCH_CPUS ?= $(shell $(PYTHON) -c 'import os; n = os.cpu_count() // 2; j = lambda r: ",".join(map(str, r)); print(f"--cpus {j(range(n))} --generator-cpus {j(range(n, 2 * n))}" if n > 1 else "")')
 BENCH = target/release/bench-harness --stock $(STOCK) --ramjet target/release/ramjet $(BENCH_CPUS) --record perf/record
 
-bench: build $(STOCK) ## Measure everything against the stock server, six minutes, into perf/record
+bench: build $(STOCK) ## Measure everything against the stock server, nine minutes, into perf/record
 	$(CARGO) build --release -p bench-harness
 	$(BENCH) --rounds 2 --seconds 1 --warmup 0.3 standard
 
