@@ -281,6 +281,11 @@ fn js_027_js_028_what_is_wrong_with_requests() {
             r#"{"deliver_subject": "x.*"}"#,
             (400, 10015, invalid.to_owned()),
         ),
+        (
+            "STREAM.SNAPSHOT.ONE",
+            r#"{"deliver_subject": "two words"}"#,
+            (400, 10015, invalid.to_owned()),
+        ),
         ("STREAM.RESTORE.ONE", "", bad),
         (
             "STREAM.RESTORE.ONE",

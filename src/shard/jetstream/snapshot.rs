@@ -109,7 +109,8 @@ impl Core {
         let key = key.ok_or(errors::STREAM_NOT_FOUND)?;
         let asked: SnapshotRequest =
             decode(&request.body, self.js_strict()).map_err(errors::invalid_json)?;
-        if !is_valid_literal(asked.deliver_subject.as_bytes()) {
+        let deliver = asked.deliver_subject.as_bytes();
+        if !is_valid_literal(deliver) || deliver.iter().any(u8::is_ascii_whitespace) {
             return Err(errors::SNAPSHOT_DELIVER_SUBJECT_INVALID);
         }
         let info = self.js_stream_info(key, false);
