@@ -107,6 +107,50 @@ pub struct RemoteOptions {
     pub disabled: bool,
 }
 
+impl RemoteOptions {
+    /// What tells it from other remotes: where it connects, its account, who it is there. Holds
+    /// secrets.
+    pub fn name(&self) -> String {
+        self.named(&self.urls, self.nkey.as_deref())
+    }
+
+    /// The same for people: without secrets, in stock's words.
+    pub fn shown_name(&self) -> String {
+        let urls: Vec<_> = self.urls.iter().map(|it| redacted(it)).collect();
+        self.named(&urls, self.nkey.as_ref().map(|_| "[REDACTED]"))
+    }
+
+    fn named(&self, urls: &[String], nkey: Option<&str>) -> String {
+        let urls: Vec<_> = urls.iter().map(|it| format!("{it:?}")).collect();
+        let account = match self.account.as_str() {
+            "" => "$G",
+            account => account,
+        };
+        let who = match (&self.credentials, nkey) {
+            (Some(file), _) => format!(", credentials={:?}", file.display().to_string()),
+            (None, Some(nkey)) => format!(", nkey={nkey:?}"),
+            (None, None) => String::new(),
+        };
+        format!("urls=[{}], account={account:?}{who}", urls.join(" "))
+    }
+}
+
+/// A URL whose password is hidden.
+fn redacted(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let Some((user, place)) = rest.rsplit_once('@') else {
+        return url.to_owned();
+    };
+    let hidden = match user.split_once(':') {
+        Some((name, _)) => format!("{name}:xxxxx"),
+        None => user.to_owned(),
+    };
+    match scheme {
+        "" => format!("{hidden}@{place}"),
+        scheme => format!("{scheme}://{hidden}@{place}"),
+    }
+}
+
 /// `proxy` of a remote (TOPO-47).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HttpProxyOptions {

@@ -14,13 +14,14 @@ use super::operator::{
 };
 use super::peers::{PeerChecks, PeerJudges};
 use super::reload::Reloader;
+use super::remotes::Remotes;
 use super::system::callout::CalloutService;
 use super::system::envelope::Envelope;
 use super::system::requests::Requests;
 use super::system::services::{self, Service};
 use super::system::traces::Traces;
 use super::transports::{Doors, listen_websocket};
-use super::{identity, leafnodes, remotes, shards};
+use super::{identity, leafnodes, shards};
 use crate::accounts::registry::Accounts;
 use crate::ids::{Listener, SYSTEM_ACCOUNT};
 use crate::io::probe::{self, ProbeError};
@@ -225,8 +226,10 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         client_address.port(),
     ));
     let leaf_port = leaf_address.map_or(0, |it| it.port());
-    let leaf_settings =
-        leafnodes::settings(&options, &accounts, leaf_port).map_err(OperatorError::from)?;
+    let remotes = Remotes::default().after(&options.leafnodes);
+    let modes = remotes.modes(&options.leafnodes);
+    let leaf_settings = leafnodes::settings(&options, &accounts, (leaf_port, modes))
+        .map_err(OperatorError::from)?;
     let mut settings = settings(
         None,
         &options,
@@ -334,7 +337,9 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         .map_err(|cause| StartError::Shard { shard, cause })?;
         handle.threads.push(thread);
     }
-    remotes::solicit(&handle.reloader.options(), &handle.shared)
+    handle
+        .reloader
+        .solicit(remotes)
         .map_err(|cause| StartError::Shard { shard: 0, cause })?;
     handle.shared.ready.store(true, Ordering::Release);
     handle.reloader.watch(stapled);

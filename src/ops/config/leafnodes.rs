@@ -67,11 +67,7 @@ fn entry(report: &mut Report, key: &str, value: &Value, options: &mut LeafOption
         }
         "remotes" => {
             if let Node::Array(all) = &value.node {
-                let maps = all.iter().filter_map(|it| match &it.node {
-                    Node::Map(map) => Some(map),
-                    _ => None,
-                });
-                options.remotes = maps.map(|map| remote(report, map)).collect();
+                options.remotes = remotes(report, all);
             }
         }
         _ => {}
@@ -211,6 +207,24 @@ fn user_entry(key: &[u8], value: &Value, user: &mut UserOptions) {
         "proxy_required" => user.proxy_required = value.node == Node::Bool(true),
         _ => {}
     }
+}
+
+/// No two of them are the same.
+fn remotes(report: &mut Report, all: &[Value]) -> Vec<RemoteOptions> {
+    let mut remotes: Vec<RemoteOptions> = Vec::new();
+    for value in all {
+        let Node::Map(map) = &value.node else {
+            continue;
+        };
+        let new = remote(report, map);
+        if remotes.iter().any(|it| it.name() == new.name()) {
+            let text = "duplicate remote ";
+            let found = new.shown_name();
+            report.error(value, ProblemKind::TypeIn { text, found });
+        }
+        remotes.push(new);
+    }
+    remotes
 }
 
 fn remote(report: &mut Report, map: &Map) -> RemoteOptions {

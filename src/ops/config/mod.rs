@@ -15,6 +15,7 @@ mod imports;
 mod inactive;
 mod jetstream;
 mod keys;
+mod leaf_changes;
 mod leafnodes;
 pub mod lexer;
 mod listen;

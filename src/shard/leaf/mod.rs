@@ -6,6 +6,7 @@ mod deliver;
 mod input;
 mod interest;
 mod publish;
+mod reload;
 pub mod settings;
 mod solicit;
 mod standing;

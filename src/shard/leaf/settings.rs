@@ -1,5 +1,6 @@
 //! What shards know of leaf nodes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub struct LeafSettings {
     pub closes_late: bool,
     /// How links may be compressed that others make (TOPO-41).
     pub compression: Mode,
+    /// The remotes in force by number, and how their links may be compressed.
+    pub remotes: Arc<BTreeMap<u32, Mode>>,
 }
 
 impl Default for LeafSettings {
@@ -54,6 +57,7 @@ impl Default for LeafSettings {
             write_deadline: None,
             closes_late: false,
             compression: Mode::default(),
+            remotes: Arc::default(),
         }
     }
 }
