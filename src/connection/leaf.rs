@@ -114,6 +114,8 @@ pub struct Leaf {
     pub domain: String,
     /// It is counted among its account's links.
     pub counted: bool,
+    /// Those who listen to events were told that it is there.
+    pub told: bool,
     /// Account of the link over there.
     pub account: String,
     /// It says that it is a gateway of that name.
@@ -161,6 +163,7 @@ impl Leaf {
             cluster: String::new(),
             domain: String::new(),
             counted: false,
+            told: false,
             account: String::new(),
             gateway: String::new(),
             origin: Origin::default(),

@@ -276,9 +276,13 @@ pub(super) fn figures_of<'a>(
     unused: bool,
 ) -> Accstatz<'a> {
     let reports = of_accounts(figures);
-    let data = |volume: Volume| DataStats {
+    let data = |volume: Volume, links: Volume| DataStats {
         msgs: volume.msgs,
         bytes: volume.bytes,
+        leafs: MsgBytes {
+            msgs: links.msgs,
+            bytes: links.bytes,
+        },
         ..DataStats::default()
     };
     let stat = |name: &'a str| {
@@ -290,8 +294,8 @@ pub(super) fn figures_of<'a>(
             leafnodes: counts.links,
             total_conns: counts.connections + counts.links,
             num_subscriptions: counts.subscriptions,
-            sent: data(counts.sent),
-            received: data(counts.received),
+            sent: data(counts.sent, counts.links_sent),
+            received: data(counts.received, counts.links_received),
             slow_consumers: counts.slow_consumers,
         })
     };

@@ -325,5 +325,6 @@ impl Core {
         }
         self.leaf_separates(index);
         self.announce_all(index);
+        self.tell_connected(index);
     }
 }
