@@ -360,12 +360,12 @@ fn js_250_a_stream_that_has_filled_its_disk_can_be_purged() {
     if !beyond_stock() {
         return;
     }
-    let Some(server) = on_small_disk("12m") else {
+    let Some(server) = on_small_disk("20m") else {
         return;
     };
     let mut this = Publisher::of(server);
-    // Its segments are an eighth of that.
-    this.stream("S", json!({"max_bytes": 16_000_000}));
+    // Its segments are an eighth of that, and what waits for the disk still fits.
+    this.stream("S", json!({"max_bytes": 32_000_000}));
     this.stream("M", json!({"storage": "memory"}));
     this.fill();
     this.has_all();
