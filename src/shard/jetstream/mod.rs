@@ -15,6 +15,7 @@ mod copies;
 mod deliver;
 mod direct;
 pub mod disk;
+pub mod disk_figures;
 mod early;
 mod hosted;
 mod keep;
@@ -36,6 +37,7 @@ mod start;
 mod state;
 mod streams;
 mod traced;
+mod trouble;
 mod turn;
 
 #[cfg(test)]
