@@ -53,7 +53,10 @@ impl OnDisk {
             self.ring
                 .turn(Some(Duration::from_millis(100)), &mut events);
             for event in events.drain(..) {
-                if let Event::Disk { store, id, result } = event {
+                if let Event::Disk {
+                    store, id, result, ..
+                } = event
+                {
                     assert_eq!(store, STORE);
                     self.store.completed(id, result);
                 }

@@ -34,6 +34,7 @@ mod jetstream_config;
 mod jetstream_consumer;
 mod jetstream_copies;
 mod jetstream_direct;
+mod jetstream_disk;
 mod jetstream_events;
 mod jetstream_keeping;
 mod jetstream_leaf;

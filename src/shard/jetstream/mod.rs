@@ -14,6 +14,7 @@ mod copies;
 mod deliver;
 mod direct;
 pub mod disk;
+pub mod disk_figures;
 mod early;
 mod hosted;
 mod keep;
@@ -35,6 +36,7 @@ mod start;
 mod state;
 mod streams;
 mod traced;
+mod trouble;
 mod turn;
 
 #[cfg(test)]

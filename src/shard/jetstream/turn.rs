@@ -91,6 +91,7 @@ impl Core {
         self.js_rescan(key);
         self.js_sync(key);
         again |= self.js_ask_disk(key);
+        self.js_watch_disk(key);
         self.js_acknowledge(key);
         self.js_answer_settled(key);
         self.js_confirm_kept(key);
