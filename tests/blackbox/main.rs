@@ -45,6 +45,7 @@ mod jetstream_publish_counters;
 mod jetstream_publishing;
 mod jetstream_pull;
 mod jetstream_push;
+mod jetstream_resources;
 mod jetstream_restart;
 mod lame_duck;
 mod leaf_chaos;

@@ -13,7 +13,7 @@ use crate::jetstream::stream::batch::BatchLimits;
 use crate::jetstream::stream::config::Storage;
 use crate::options::{JetStreamLimits, JetStreamOptions, Options};
 use crate::shard::jetstream::disk::Stores;
-use crate::shard::jetstream::settings::JetStreamSettings;
+use crate::shard::jetstream::settings::{JetStreamSettings, Room};
 
 /// Bytes of one stream that may wait to be written, as in stock.
 const MAX_BUFFERED: usize = 128 * 1024 * 1024;
@@ -26,26 +26,26 @@ pub(in crate::server) fn flush_policy(options: &JetStreamOptions) -> FlushPolicy
     }
 }
 
-/// JetStream as the options ask for it; nothing if it is off. What streams use goes on to be counted
-/// where it was `before`.
+/// JetStream as the options ask for it, in the `room` there is where they name no limit; nothing if it
+/// is off. What streams use goes on to be counted where it was `before`.
 pub(in crate::server) fn of(
     options: &Options,
     accounts: &Accounts,
-    stores: Option<Arc<dyn Stores>>,
+    (stores, room): (Option<Arc<dyn Stores>>, Room),
     before: Option<&JetStreamSettings>,
 ) -> Option<Arc<JetStreamSettings>> {
     let jetstream = &options.jetstream;
     if !jetstream.enabled {
         return None;
     }
-    let bytes = |it: Option<u64>| it.map_or(i64::MAX, |it| i64::try_from(it).unwrap_or(i64::MAX));
+    let bytes = |it: u64| i64::try_from(it).unwrap_or(i64::MAX);
     let server = ServerLimits {
         max_ack_pending: jetstream.limits.max_ack_pending,
         max_request_batch: jetstream.limits.max_request_batch,
         duplicate_window: jetstream.limits.duplicate_window.into(),
         default_max_consumers: jetstream.limits.default_max_consumers,
-        max_memory: bytes(jetstream.max_memory),
-        max_storage: bytes(jetstream.max_storage),
+        max_memory: bytes(jetstream.max_memory.unwrap_or(room.memory)),
+        max_storage: bytes(jetstream.max_storage.unwrap_or(room.storage)),
         reserved_memory: 0,
         reserved_storage: 0,
     };
@@ -94,6 +94,7 @@ pub(in crate::server) fn of(
             Err(_) => usize::MAX,
         },
         stores,
+        room,
     }))
 }
 

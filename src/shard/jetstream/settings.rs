@@ -45,4 +45,15 @@ pub struct JetStreamSettings {
     pub max_buffered_size: usize,
     /// Who makes stores on disk; all streams are in memory without.
     pub stores: Option<Arc<dyn Stores>>,
+    /// What there is where the configuration names no limit.
+    pub room: Room,
+}
+
+/// Bytes all streams may have together, as found once, at the start (JS-246).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// In memory.
+    pub memory: u64,
+    /// On the disk.
+    pub storage: u64,
 }
