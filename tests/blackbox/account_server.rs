@@ -105,12 +105,11 @@ fn answer(stream: Box<dyn Conversation>, state: &Mutex<State>) {
         let found = {
             let mut state = state.lock().expect("whole");
             state.asked.extend(key.clone());
-            let found = match key.as_deref() {
+            match key.as_deref() {
                 Some("") => Some("all is well".to_owned()),
                 Some(key) => state.accounts.get(key).cloned(),
                 None => None,
-            };
-            found
+            }
         };
         while state.lock().expect("whole").held {
             thread::sleep(Duration::from_millis(5));
