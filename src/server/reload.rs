@@ -386,6 +386,7 @@ impl Reloader {
         for line in &changes.lines {
             log::info!("{line}");
         }
+        remotes.stop_others(&current.remotes);
         self.hand_over(&settings, None)?;
         if current.options.client.max_connections != options.client.max_connections {
             self.close_surplus(options.client.max_connections.unwrap_or(0));

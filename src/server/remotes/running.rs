@@ -77,8 +77,17 @@ impl Remotes {
         Arc::new(modes.collect())
     }
 
-    /// Begins with those that are new, and ends those of `before` that are no more. The shards
-    /// know already.
+    /// Those of `before` that are no more connect no more. Before the shards end their links, or
+    /// they would be made again.
+    pub fn stop_others(&self, before: &Self) {
+        for (name, (_, orders)) in &before.by_name {
+            if !self.by_name.contains_key(name) {
+                orders.over.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    /// Begins with those that are new. The shards know already.
     ///
     /// # Errors
     /// When a thread cannot be made.
@@ -88,11 +97,6 @@ impl Remotes {
         options: &Options,
         shared: &Arc<Shared>,
     ) -> std::io::Result<()> {
-        for (name, (_, orders)) in &before.by_name {
-            if !self.by_name.contains_key(name) {
-                orders.over.store(true, Ordering::Release);
-            }
-        }
         for remote in &options.leafnodes.remotes {
             let name = remote.name();
             let Some((number, orders)) = self.by_name.get(&name) else {
