@@ -114,6 +114,8 @@ pub struct Leaf {
     pub domain: String,
     /// It is counted among its account's links.
     pub counted: bool,
+    /// The server over there can trace messages (TOPO-38).
+    pub traces: bool,
     /// Those who listen to events were told that it is there.
     pub told: bool,
     /// Account of the link over there.
@@ -163,6 +165,7 @@ impl Leaf {
             cluster: String::new(),
             domain: String::new(),
             counted: false,
+            traces: false,
             told: false,
             account: String::new(),
             gateway: String::new(),

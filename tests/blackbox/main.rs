@@ -56,6 +56,7 @@ mod leaf_reload;
 mod leaf_remotes;
 mod leaf_rows;
 mod leaf_slow;
+mod leaf_tracing;
 mod leafnodes;
 mod limits;
 mod logging;

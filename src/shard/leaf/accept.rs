@@ -156,6 +156,7 @@ impl Core {
                 leaf.compression = connect.compress_mode.into();
             }
             leaf.spoke = connect.is_hub;
+            leaf.traces = connect.protocol >= SERVER_PROTOCOL;
             leaf.server = connect.name;
             leaf.domain = connect.domain;
             leaf.account = connect.remote_account;
