@@ -145,7 +145,13 @@ impl Gathered {
         if !self.settings.domain.is_empty() {
             config.insert("domain".into(), self.settings.domain.as_str().into());
         }
-        config.insert("compress_ok".into(), true.into());
+        // Stock says so where both limits are given.
+        if [options.max_memory, options.max_storage]
+            .iter()
+            .all(|it| it.is_some_and(|it| it > 0))
+        {
+            config.insert("compress_ok".into(), true.into());
+        }
         if self.settings.strict {
             config.insert("strict".into(), true.into());
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::command::Command;
 use super::disk::{OpenedStore, Stores};
-use super::settings::JetStreamSettings;
+use super::settings::{JetStreamSettings, Room};
 use crate::accounts::registry::Accounts;
 use crate::auth::authenticate::Authenticator;
 use crate::ids::{ConnectionId, Listener, ShardId, StoreId};
@@ -87,10 +87,16 @@ impl Rig {
             accounts: tiers.collect(),
             usages: Default::default(),
             usage: Arc::default(),
+            batches: Default::default(),
+            in_flight: Arc::default(),
             sync_interval: Span::from(Duration::from_secs(1)),
             flush,
             max_buffered_size: MOST,
             stores: Some(Arc::new(Nowhere)),
+            room: Room {
+                memory: u64::MAX,
+                storage: u64::MAX,
+            },
         };
         let mut settings =
             crate::shard::settings::Settings::of(&options, Arc::clone(&accounts), authenticator);
