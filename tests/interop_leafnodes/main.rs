@@ -146,6 +146,9 @@ fn exchange(hub: &Server, leaf: &Server) {
             lines.first().map(String::as_str),
             Some("HMSG inbox 7 38 38")
         );
+        // A member that just hangs up is one until its server finds out.
+        far.ask("UNSUB 4\r\n");
+        member.ask("UNSUB 1\r\n");
     }
 }
 
