@@ -17,7 +17,14 @@ use crate::support::wait_until;
 
 /// A hub and an edge with streams of their own domains.
 pub fn rig(pace: Pace) -> Rig {
-    let of = |domain: &str| format!("jetstream {{ domain: {domain}, store_dir: \"@DIR@/store\" }}");
+    rig_with(pace, "")
+}
+
+/// The same, with more words of configuration for both.
+pub fn rig_with(pace: Pace, more: &str) -> Rig {
+    let of = |domain: &str| {
+        format!("jetstream {{ domain: {domain}, store_dir: \"@DIR@/store\" }}\n{more}")
+    };
     Rig::new(pace, &of("hub"), &of("edge"))
 }
 
