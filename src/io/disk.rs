@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use io_uring::{opcode, squeue, types};
 use smallvec::SmallVec;
@@ -48,7 +49,7 @@ pub(super) struct Disks {
     /// To be handed to the ring.
     pub(super) submissions: Vec<Entries>,
     /// Operations that are over, to be reported.
-    pub(super) ended: Vec<(StoreId, OperationId, DiskResult)>,
+    pub(super) ended: Vec<(StoreId, OperationId, DiskResult, Duration)>,
 }
 
 struct Mounted {
@@ -78,6 +79,7 @@ enum Step {
 
 struct Job {
     store: StoreId,
+    began: Instant,
     operation: DiskOperation,
     step: Step,
     /// Bytes written so far.
@@ -117,6 +119,7 @@ impl Disks {
         };
         let job = Job {
             store,
+            began: Instant::now(),
             operation,
             step: Step::Open,
             done: 0,
@@ -406,7 +409,9 @@ impl Disks {
             }
             (Ok(()), _) => DiskResult::Done,
         };
-        self.ended.push((job.store, job.operation.id(), result));
+        let took = job.began.elapsed();
+        self.ended
+            .push((job.store, job.operation.id(), result, took));
     }
 }
 
@@ -448,7 +453,7 @@ fn through_cache(fd: RawFd) {
 
 fn disk_error(error: i32) -> DiskError {
     match error {
-        libc::ENOSPC | libc::EDQUOT => DiskError::NoSpace,
+        libc::ENOSPC | libc::EDQUOT | libc::EFBIG => DiskError::NoSpace,
         libc::ENOENT => DiskError::NotFound,
         other => DiskError::Os(other),
     }

@@ -151,6 +151,8 @@ pub enum Event<S> {
         id: OperationId,
         /// How it ended.
         result: DiskResult,
+        /// How long it took, from [`Driver::disk`] on.
+        took: Duration,
     },
     /// Another thread asked for attention.
     Woken,

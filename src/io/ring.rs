@@ -202,7 +202,12 @@ impl Ring {
         }
         self.disks.submissions = submissions;
         let ended = self.disks.ended.drain(..);
-        events.extend(ended.map(|(store, id, result)| Event::Disk { store, id, result }));
+        events.extend(ended.map(|(store, id, result, took)| Event::Disk {
+            store,
+            id,
+            result,
+            took,
+        }));
     }
 
     fn arm_wake(&mut self) {

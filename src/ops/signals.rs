@@ -6,7 +6,7 @@
 use std::io;
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 /// What the operator asks for.
@@ -70,14 +70,16 @@ pub struct SignalWatch {
 }
 
 impl SignalWatch {
-    /// Catches the five signals from now on. The same signal several times before delivery counts
+    /// Catches the five signals from now on, and the one of file sizes, which means nothing. The same signal several times before delivery counts
     /// once. Not for embedded servers: signals belong to the program.
     ///
     /// # Errors
     /// [`SignalError::Register`].
     pub fn register() -> Result<Self, SignalError> {
-        let signals = Signals::new(SignalEvent::ALL.map(|(signal, _)| signal))
-            .map_err(SignalError::Register)?;
+        let known = SignalEvent::ALL.map(|(signal, _)| signal);
+        // A file that may not grow any more is an error of the write, not the end of the process.
+        let all = known.into_iter().chain([SIGXFSZ]);
+        let signals = Signals::new(all).map_err(SignalError::Register)?;
         Ok(Self { signals })
     }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::handle::{ServerHandle, Shared};
 use super::jetstream::folder::StoreFolder;
-use super::jetstream::recovery;
+use super::jetstream::{recovery, room};
 use super::lame_duck::LameDuck;
 use super::operator::{
     ClaimsService, Fetches, Logins, OperatorError, Source, Updates, Vouched, Waiting, view,
@@ -236,15 +236,21 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         logins,
         (doors, leaf_settings),
     );
-    let stores = folder.clone().map(|it| it as Arc<dyn Stores>);
-    settings.jetstream = super::jetstream::settings::of(&options, &settings.accounts, stores, None);
+    settings.jetstream = folder.as_ref().and_then(|folder| {
+        let room = room::find(folder.root(), options.memory_limit);
+        let stores = Arc::clone(folder) as Arc<dyn Stores>;
+        let found = (Some(stores), room);
+        super::jetstream::settings::of(&options, &settings.accounts, found, None)
+    });
     let settings = Arc::new(settings);
     let (to_services, messages) = services::queue();
     let (posts, ends) = shards::wire(shards, options.client.max_connections, to_services)
         .map_err(|cause| StartError::Shard { shard: 0, cause })?;
-    let unrecovered = match &folder {
-        Some(folder) => recovery::run(folder, &settings.accounts, &posts),
-        None => Vec::new(),
+    let unrecovered = match (&folder, &settings.jetstream) {
+        (Some(folder), Some(jetstream)) => {
+            recovery::run(folder, (&settings.accounts, jetstream), &posts)
+        }
+        _ => Vec::new(),
     };
     let lame_duck = LameDuck {
         duration: options.lame_duck_duration,
@@ -419,8 +425,10 @@ pub(super) fn settings(
         domain: options.jetstream.domain.as_deref(),
     };
     let jetstream = before.and_then(|it| it.jetstream.as_deref());
-    let stores = jetstream.and_then(|it| it.stores.clone());
-    let jetstream = super::jetstream::settings::of(options, &accounts, stores, jetstream);
+    let jetstream = jetstream.and_then(|it| {
+        let found = (it.stores.clone(), it.room);
+        super::jetstream::settings::of(options, &accounts, found, jetstream)
+    });
     Settings {
         identity: ServerIdentity::new(&info, told, sequence),
         number: before.map_or(0, |it| it.number + 1),

@@ -363,7 +363,12 @@ impl<D: Driver> Shard<D> {
             Event::AcceptFailed(error) => {
                 log::error!("Client Accept Error: {error}; trying again");
             }
-            Event::Disk { store, id, result } => self.core.disk_ended(store, id, result),
+            Event::Disk {
+                store,
+                id,
+                result,
+                took,
+            } => self.core.disk_ended(store, id, result, took),
             Event::Woken => {} // the mesh and the inbox are looked at in every turn
         }
     }

@@ -174,7 +174,12 @@ impl Driver for SimDriver {
 
     fn turn(&mut self, _wait: Option<Duration>, events: &mut Vec<Event<usize>>) {
         let ended = self.disk_ended.drain(..);
-        events.extend(ended.map(|(store, id, result)| Event::Disk { store, id, result }));
+        events.extend(ended.map(|(store, id, result)| Event::Disk {
+            store,
+            id,
+            result,
+            took: Duration::ZERO,
+        }));
         let mut clock = self.clock.borrow_mut();
         clock.now += 1_000;
         let chance = &mut clock.chance;

@@ -32,8 +32,9 @@ impl JetStream {
         Self::of(Server::with_config(text), options)
     }
 
+    /// With a server that runs, and a client that connects with `options`.
     #[track_caller]
-    fn of(server: Server, options: &str) -> Self {
+    pub fn of(server: Server, options: &str) -> Self {
         let client = server.open();
         Self::through(server, client, options)
     }

@@ -13,7 +13,7 @@ use super::memory::Memory;
 use super::message::{
     Append, Expired, Fetch, Lifetime, Purge, StorageKind, StoreState, SubjectState,
 };
-use super::operation::{Directory, DiskError, DiskOperation, DiskResult, OperationId};
+use super::operation::{Directory, DiskError, DiskOperation, DiskResult, Ended, OperationId};
 use super::states::{State, States};
 use crate::time::WallTime;
 
@@ -478,10 +478,11 @@ impl Store {
         }
     }
 
-    /// Says how an operation ended.
-    pub fn completed(&mut self, id: OperationId, result: DiskResult) {
-        if let Storage::Log(log) = &mut self.storage {
-            log.completed(id, result, &mut self.index, &self.states);
+    /// Says how an operation ended; what it was for.
+    pub fn completed(&mut self, id: OperationId, result: DiskResult) -> Ended {
+        match &mut self.storage {
+            Storage::Memory(_) => Ended::Unknown,
+            Storage::Log(log) => log.completed(id, result, &mut self.index, &self.states),
         }
     }
 }

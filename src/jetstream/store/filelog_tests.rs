@@ -243,8 +243,9 @@ impl World {
 
 #[test]
 fn nothing_acknowledged_is_lost_to_a_power_cut() {
-    let mut digests = 0;
-    for seed in seeds(200) {
+    let (mut digests, seeds) = (0, seeds(200));
+    let several = seeds.len() > 10;
+    for seed in seeds {
         let mut world = World::new(seed);
         let (mut store, report) = world.open();
         assert_eq!(report, Report::default());
@@ -271,7 +272,7 @@ fn nothing_acknowledged_is_lost_to_a_power_cut() {
             store = next;
         }
     }
-    assert!(digests > 0, "some are used");
+    assert!(digests > 0 || !several, "some are used");
 }
 
 /// Flushed now and then: a power cut takes what came after the last flush, in any pieces, and what
@@ -475,7 +476,7 @@ fn damage_is_told_exactly_and_the_rest_is_served() {
 
 #[test]
 fn what_is_erased_stands_nowhere_on_the_disk() {
-    for seed in 1..=20 {
+    for seed in seeds(20) {
         let mut world = World::new(seed);
         let (mut store, _) = world.open();
         let mut erased = Vec::new();
@@ -693,6 +694,47 @@ fn room_is_given_back() {
         panic!("it was not removed");
     };
     assert_eq!(message.payload.len(), 200);
+}
+
+/// Only the store itself has anything on the disk: what its owner purges is the room it needs.
+#[test]
+fn a_purge_makes_room_on_a_full_disk() {
+    for seed in seeds(20) {
+        let mut world = World::new(seed);
+        world.settings.segment_size = 128 * 1024;
+        let (mut store, _) = world.open();
+        store.put_state(b"stream", b"its configuration");
+        world.disk.capacity = Some(1024 * 1024);
+        let message = Append {
+            subject: b"a",
+            payload: &[seed as u8; 3000],
+            ..Append::default()
+        };
+        while store.append(message).is_ok() {
+            let most = world.model.below(4);
+            world.pump(&mut store, most);
+        }
+        world.settle(&mut store);
+        let context = format!("RAMJET_SEED={seed}");
+        assert_eq!(store.trouble(), Some(DiskError::NoSpace), "{context}");
+        let purge = Purge {
+            filter: &Filter::All,
+            up_to: 0,
+            keep: 0,
+        };
+        assert!(store.purge(purge) > 100, "{context}");
+        for _ in 0..4 {
+            world.settle(&mut store);
+            store.resume();
+        }
+        world.settle(&mut store);
+        assert_eq!(store.trouble(), None, "{context}");
+        let seq = store.append(message).expect("it is taken");
+        world.settle(&mut store);
+        assert_eq!(store.durable(), seq, "{context}");
+        let (opened, report) = world.open();
+        assert_eq!((opened.state(), &report.gaps[..]), (store.state(), &[][..]));
+    }
 }
 
 #[test]

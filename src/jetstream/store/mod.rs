@@ -35,4 +35,6 @@ pub use filter::Filter;
 pub use message::{
     Append, Expired, Fetch, Lifetime, Purge, StorageKind, StoreState, StoredMessage, SubjectState,
 };
-pub use operation::{Directory, DiskError, DiskOperation, DiskResult, FileName, OperationId};
+pub use operation::{
+    Directory, DiskError, DiskOperation, DiskResult, Ended, FileName, OperationId,
+};

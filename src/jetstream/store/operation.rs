@@ -140,10 +140,32 @@ pub enum DiskResult {
     Failed(DiskError),
 }
 
+/// What an operation that has ended was for, for whoever measures disks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// One write made all of this durable, or as durable as the policy asks.
+    Commit {
+        /// Messages.
+        messages: u64,
+        /// Bytes as written.
+        bytes: u64,
+    },
+    /// A flush of what was written before.
+    Flush,
+    /// A read.
+    Read,
+    /// Space ahead, checkpoints, digests, rewriting, removing: nobody waits for these.
+    Upkeep,
+    /// It failed, whatever it was.
+    Failed,
+    /// It was another store's.
+    Unknown,
+}
+
 /// Why the disk did not do it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DiskError {
-    /// The disk or a quota is full.
+    /// The disk, a quota, or what the process may put into a file is full.
     #[error("no space left on the disk")]
     NoSpace,
     /// The file is not there.

@@ -34,6 +34,8 @@ pub(super) struct SimulatedDisk {
     pub(super) failures: u64,
     /// No write succeeds.
     pub(super) full: bool,
+    /// Bytes there is room for.
+    pub(super) capacity: Option<usize>,
     pub(super) operations: u64,
 }
 
@@ -113,7 +115,16 @@ impl SimulatedDisk {
     ) -> (OperationId, DiskResult) {
         let id = operation.id();
         let fails = self.failures > 0 && rng.next_u64().is_multiple_of(self.failures);
-        let error = match (self.full, fails) {
+        let no_room = match &operation {
+            DiskOperation::Write {
+                file,
+                offset,
+                bytes,
+                ..
+            } => !self.has_room(*file, *offset as usize + bytes.len()),
+            _ => false,
+        };
+        let error = match (self.full || no_room, fails) {
             (true, _) => Some(DiskError::NoSpace),
             (false, true) => Some(DiskError::Os(5)),
             (false, false) => None,
@@ -172,6 +183,16 @@ impl SimulatedDisk {
             }
         };
         (id, result)
+    }
+
+    /// Is there room for a file of this length?
+    fn has_room(&self, file: FileName, len: usize) -> bool {
+        let all = self.files.values().map(|it| it.content.len());
+        let grows = len.saturating_sub(self.len(file));
+        let Some(capacity) = self.capacity else {
+            return true;
+        };
+        grows == 0 || all.sum::<usize>() + grows <= capacity
     }
 
     /// The power goes and comes back.

@@ -12,6 +12,7 @@ use super::query::{BadRequest, Parameters};
 use crate::jetstream::api::levels::API_LEVEL;
 use crate::jetstream::api::response::{ClusterInfo, ConsumerInfo};
 use crate::jetstream::limits::AccountTiers;
+use crate::shard::jetstream::disk_figures::DiskFigures;
 use crate::shard::jetstream::report::{AccountUsage, JetStreamQuery, StreamReport};
 use crate::shard::jetstream::settings::JetStreamSettings;
 use crate::shard::report::{Figures, Query};
@@ -27,6 +28,14 @@ pub(super) struct Gathered {
     accounts: BTreeMap<Arc<str>, AccountUsage>,
     /// Streams by account and name, if asked for.
     pub streams: Vec<StreamReport>,
+    /// What the disks took.
+    pub disk: DiskFigures,
+    /// Bytes that wait to be written.
+    pub backlog: u64,
+    /// Streams nothing can be written to.
+    pub read_only: u64,
+    /// Requests to the API that are not answered yet.
+    pub requests_in_flight: u64,
 }
 
 impl Gathered {
@@ -36,11 +45,17 @@ impl Gathered {
             return None;
         }
         let (mut settings, mut streams) = (None, Vec::new());
+        let mut disk = DiskFigures::default();
+        let (mut backlog, mut read_only, mut requests_in_flight) = (0, 0, 0);
         let mut usage: HashMap<Arc<str>, AccountUsage> = HashMap::new();
         for report in figures.ask(Query::JetStream(query)) {
             let report = report.jetstream;
             settings = settings.or(report.settings);
             streams.extend(report.streams);
+            disk.add(&report.disk);
+            backlog += report.backlog;
+            read_only += report.read_only;
+            requests_in_flight += report.requests_in_flight;
             for it in report.accounts {
                 let sum = usage.entry(Arc::clone(&it.account));
                 sum.or_insert_with(|| AccountUsage {
@@ -66,6 +81,10 @@ impl Gathered {
             settings,
             accounts,
             streams,
+            disk,
+            backlog,
+            read_only,
+            requests_in_flight,
         })
     }
 
@@ -99,6 +118,7 @@ impl Gathered {
                 level: API_LEVEL,
                 total: total.requests,
                 errors: total.errors,
+                inflight: self.requests_in_flight,
             },
         }
     }
@@ -125,7 +145,13 @@ impl Gathered {
         if !self.settings.domain.is_empty() {
             config.insert("domain".into(), self.settings.domain.as_str().into());
         }
-        config.insert("compress_ok".into(), true.into());
+        // Stock says so where both limits are given.
+        if [options.max_memory, options.max_storage]
+            .iter()
+            .all(|it| it.is_some_and(|it| it > 0))
+        {
+            config.insert("compress_ok".into(), true.into());
+        }
         if self.settings.strict {
             config.insert("strict".into(), true.into());
         }
@@ -138,6 +164,12 @@ struct Api {
     level: u32,
     total: u64,
     errors: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    inflight: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[derive(Serialize, Default)]

@@ -2,13 +2,15 @@
 //!
 //! Whoever makes streams could make metrics without end: after the first [`STREAMS_MAX`] streams,
 //! [`CONSUMERS_MAX`] consumers and [`ORIGINS_MAX`] mirrors and sources the others are only counted, in
-//! `jetstream_server_left_out_streams`, `_consumers` and `_origins`. The sums are always of all.
+//! `jetstream_server_left_out_streams`, `_consumers` and `_origins`. The sums are always of all. What
+//! the disks took is not told apart by streams.
 
 use super::facts::ServerFacts;
 use super::jetstream::Gathered;
-use super::metrics::{Labels, Metrics};
+use super::metrics::{Distribution, Labels, Metrics};
 use crate::jetstream::api::response::StreamSourceInfo;
 use crate::jetstream::limits::AccountTiers;
+use crate::shard::jetstream::disk_figures::{Histogram, MICROS, PAGE};
 use crate::shard::jetstream::report::{JetStreamQuery, StreamReport};
 use crate::shard::report::Figures;
 
@@ -69,6 +71,7 @@ pub(super) fn add(facts: &ServerFacts, figures: &dyn Figures, metrics: &mut Metr
         ("max_storage", limits.max_storage as f64),
         ("api_requests", total.requests as f64),
         ("api_errors", total.errors as f64),
+        ("api_inflight", gathered.requests_in_flight as f64),
         (
             "left_out_streams",
             total.streams.saturating_sub(shown_streams as u64) as f64,
@@ -84,6 +87,7 @@ pub(super) fn add(facts: &ServerFacts, figures: &dyn Figures, metrics: &mut Metr
     ] {
         metrics.put(&format!("jetstream_server_{name}"), own.clone(), value);
     }
+    add_disk(metrics, &gathered, &own);
     for (account, usage) in gathered.accounts() {
         let mut labels = own.clone();
         labels.extend(account_labels(facts, account));
@@ -108,6 +112,41 @@ pub(super) fn add(facts: &ServerFacts, figures: &dyn Figures, metrics: &mut Metr
         ] {
             metrics.put(&format!("jetstream_account_{name}"), labels.clone(), value);
         }
+    }
+}
+
+/// What the disks took and what waits for them.
+fn add_disk(metrics: &mut Metrics, gathered: &Gathered, own: &Labels) {
+    let disk = &gathered.disk;
+    for (name, value) in [
+        ("backlog_bytes", gathered.backlog),
+        ("failures", disk.failures),
+        ("read_only_streams", gathered.read_only),
+    ] {
+        let name = format!("jetstream_store_{name}");
+        metrics.put(&name, own.clone(), value as f64);
+    }
+    let seconds = |it: &Histogram<20>| distribution(it, MICROS, 1e-6);
+    for (name, distribution) in [
+        ("write_seconds", seconds(&disk.write)),
+        ("flush_seconds", seconds(&disk.flush)),
+        ("read_seconds", seconds(&disk.read)),
+        (
+            "commit_messages",
+            distribution(&disk.commit_messages, 1, 1.0),
+        ),
+        ("commit_bytes", distribution(&disk.commit_bytes, PAGE, 1.0)),
+    ] {
+        metrics.put_distribution(&format!("jetstream_store_{name}"), distribution);
+    }
+}
+
+/// `unit` is what the first range holds, `scale` what one is to be shown as.
+fn distribution<const N: usize>(it: &Histogram<N>, unit: u64, scale: f64) -> Distribution {
+    let bound = |bound: Option<u64>| bound.map_or(f64::INFINITY, |it| (it * unit) as f64 * scale);
+    Distribution {
+        sum: it.sum() as f64 * scale,
+        ranges: it.ranges().map(|it| (bound(it.0), it.1)).collect(),
     }
 }
 

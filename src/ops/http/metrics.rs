@@ -1,8 +1,8 @@
 //! `/metrics`: the same figures for Prometheus, under the names prometheus-nats-exporter gives
 //! them. They are made from the very JSON of the other endpoints, so the two cannot drift apart.
 //!
-//! Differences: everything is a gauge, as most of the exporter's are, because the library would
-//! add `_total` to a counter's name; the traffic of `connz` is that of all connections ever, not
+//! Differences: everything but what the disks took is a gauge, as most of the exporter's are,
+//! because the library would add `_total` to a counter's name; the traffic of `connz` is that of all connections ever, not
 //! of those open; `gnatsd_connz_pending_bytes` is missing, because no scrape shall make a shard
 //! walk through all its connections.
 
@@ -64,6 +64,17 @@ pub(super) struct Metrics {
     server_id: String,
     /// By name, because samples of one name must stand together.
     samples: BTreeMap<String, Vec<(Labels, f64)>>,
+    /// Those that are counts in ranges, by name.
+    histograms: BTreeMap<String, Distribution>,
+}
+
+/// Counts of values in ranges.
+#[derive(Debug, Default)]
+pub(super) struct Distribution {
+    /// All values together.
+    pub sum: f64,
+    /// Upper bound of each range and how many values are in it alone.
+    pub ranges: Vec<(f64, u64)>,
 }
 
 impl Metrics {
@@ -72,6 +83,7 @@ impl Metrics {
         Self {
             server_id: server_id.into(),
             samples: BTreeMap::new(),
+            histograms: BTreeMap::new(),
         }
     }
 
@@ -162,6 +174,11 @@ impl Metrics {
         let name = name.to_owned();
         self.samples.entry(name).or_default().push((labels, value));
     }
+
+    /// Adds counts in ranges under their whole name.
+    pub(super) fn put_distribution(&mut self, name: &str, distribution: Distribution) {
+        self.histograms.insert(name.to_owned(), distribution);
+    }
 }
 
 impl Collector for Metrics {
@@ -172,6 +189,16 @@ impl Collector for Metrics {
             for (labels, value) in samples {
                 ConstGauge::new(*value).encode(metric.encode_family(labels)?)?;
             }
+        }
+        let labels: Labels = vec![("server_id", self.server_id.clone())];
+        for (name, distribution) in &self.histograms {
+            let help = name.splitn(3, '_').last().unwrap_or(name);
+            let kind = MetricType::Histogram;
+            let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
+            let Distribution { sum, ranges } = distribution;
+            let count = ranges.iter().map(|it| it.1).sum();
+            let mut metric = metric.encode_family(&labels)?;
+            metric.encode_histogram::<Labels>(*sum, count, ranges, None)?;
         }
         Ok(())
     }
@@ -250,6 +277,24 @@ mod tests {
                 r#"gnatsd_healthz_status_value{server_id="N\"1\\",value="error"} 0.0"#,
             ],
         );
+    }
+
+    #[test]
+    fn counts_in_ranges_are_histograms() {
+        let mut metrics = Metrics::new("N");
+        let ranges = vec![(0.5, 2), (1.0, 0), (f64::INFINITY, 1)];
+        metrics.put_distribution("a_b_seconds", Distribution { sum: 9.5, ranges });
+        let text = metrics.write();
+        for line in [
+            "# TYPE a_b_seconds histogram",
+            r#"a_b_seconds_sum{server_id="N"} 9.5"#,
+            r#"a_b_seconds_count{server_id="N"} 3"#,
+            r#"a_b_seconds_bucket{le="0.5",server_id="N"} 2"#,
+            r#"a_b_seconds_bucket{le="1.0",server_id="N"} 2"#,
+            r#"a_b_seconds_bucket{le="+Inf",server_id="N"} 3"#,
+        ] {
+            assert!(text.lines().any(|it| it == line), "{line} in {text}");
+        }
     }
 
     #[test]

@@ -3,4 +3,5 @@
 pub(super) mod folder;
 pub(super) mod keys;
 pub(super) mod recovery;
+pub(super) mod room;
 pub(super) mod settings;

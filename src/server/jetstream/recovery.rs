@@ -6,16 +6,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::folder::{Found, StoreFolder};
+use super::room::shown;
 use crate::accounts::registry::Accounts;
 use crate::ids::{AccountId, ShardId};
 use crate::io::Socket;
 use crate::io::disk::StoreDirectory;
+use crate::jetstream::api::levels::API_LEVEL;
 use crate::jetstream::store::{FlushPolicy, Report, Store};
 use crate::jetstream::stream::config::StreamConfig;
 use crate::ops::http::facts::UnrecoveredStream;
 use crate::shard::control::{Control, Post};
 use crate::shard::jetstream::Command;
 use crate::shard::jetstream::disk::{OpenedStore, Record, is_unfinished, stream_record};
+use crate::shard::jetstream::settings::JetStreamSettings;
 use crate::time::WallTime;
 
 /// Time between two lines about a stream that takes long.
@@ -32,15 +35,24 @@ struct Restored {
 /// turn. One that cannot be read is left alone, named in the log, and returned.
 pub(in crate::server) fn run(
     folder: &Arc<StoreFolder>,
-    accounts: &Accounts,
+    (accounts, settings): (&Accounts, &JetStreamSettings),
     posts: &[Post<Socket>],
 ) -> Vec<UnrecoveredStream> {
     log::info!("Starting JetStream");
     log::info!("---------------- JETSTREAM ----------------");
+    if settings.strict {
+        log::info!("  Strict:          true");
+    }
+    log::info!("  Max Memory:      {}", shown(settings.server.max_memory));
+    log::info!("  Max Storage:     {}", shown(settings.server.max_storage));
     log::info!("  Store Directory: \"{}\"", folder.root().display());
+    if !settings.domain.is_empty() {
+        log::info!("  Domain:          {}", settings.domain);
+    }
     if let Some(keys) = folder.keys() {
         log::info!("  Encryption:      {}", keys.cipher_name());
     }
+    log::info!("  API Level:       {API_LEVEL}");
     log::info!("-------------------------------------------");
     if let FlushPolicy::Durable = folder.flush() {
         log::info!("  Acknowledged means on the disk; 'sync_interval' relaxes that");

@@ -9,10 +9,11 @@ use crate::ids::{AccountId, GLOBAL_ACCOUNT};
 use crate::jetstream::api::values::Span;
 use crate::jetstream::limits::{AccountTiers, ServerLimits};
 use crate::jetstream::store::FlushPolicy;
+use crate::jetstream::stream::batch::BatchLimits;
 use crate::jetstream::stream::config::Storage;
-use crate::options::{JetStreamOptions, Options};
+use crate::options::{JetStreamLimits, JetStreamOptions, Options};
 use crate::shard::jetstream::disk::Stores;
-use crate::shard::jetstream::settings::JetStreamSettings;
+use crate::shard::jetstream::settings::{JetStreamSettings, Room};
 
 /// Bytes of one stream that may wait to be written, as in stock.
 const MAX_BUFFERED: usize = 128 * 1024 * 1024;
@@ -25,26 +26,26 @@ pub(in crate::server) fn flush_policy(options: &JetStreamOptions) -> FlushPolicy
     }
 }
 
-/// JetStream as the options ask for it; nothing if it is off. What streams use goes on to be counted
-/// where it was `before`.
+/// JetStream as the options ask for it, in the `room` there is where they name no limit; nothing if it
+/// is off. What streams use goes on to be counted where it was `before`.
 pub(in crate::server) fn of(
     options: &Options,
     accounts: &Accounts,
-    stores: Option<Arc<dyn Stores>>,
+    (stores, room): (Option<Arc<dyn Stores>>, Room),
     before: Option<&JetStreamSettings>,
 ) -> Option<Arc<JetStreamSettings>> {
     let jetstream = &options.jetstream;
     if !jetstream.enabled {
         return None;
     }
-    let bytes = |it: Option<u64>| it.map_or(i64::MAX, |it| i64::try_from(it).unwrap_or(i64::MAX));
+    let bytes = |it: u64| i64::try_from(it).unwrap_or(i64::MAX);
     let server = ServerLimits {
         max_ack_pending: jetstream.limits.max_ack_pending,
         max_request_batch: jetstream.limits.max_request_batch,
         duplicate_window: jetstream.limits.duplicate_window.into(),
         default_max_consumers: jetstream.limits.default_max_consumers,
-        max_memory: bytes(jetstream.max_memory),
-        max_storage: bytes(jetstream.max_storage),
+        max_memory: bytes(jetstream.max_memory.unwrap_or(room.memory)),
+        max_storage: bytes(jetstream.max_storage.unwrap_or(room.storage)),
         reserved_memory: 0,
         reserved_storage: 0,
     };
@@ -80,6 +81,8 @@ pub(in crate::server) fn of(
         accounts,
         usages,
         usage,
+        batches: batches(&jetstream.limits),
+        in_flight: before.map_or_else(Arc::default, |it| Arc::clone(&it.in_flight)),
         sync_interval: match jetstream.sync_always {
             true => Span::ZERO,
             false => Span::from(jetstream.sync_interval),
@@ -91,5 +94,30 @@ pub(in crate::server) fn of(
             Err(_) => usize::MAX,
         },
         stores,
+        room,
     }))
+}
+
+/// What batches may have: where the configuration names no limit, stock's own.
+fn batches(limits: &JetStreamLimits) -> BatchLimits {
+    let default = BatchLimits::default();
+    let or = |it: i64, default: usize| match usize::try_from(it) {
+        Ok(it) if it > 0 => it,
+        _ => default,
+    };
+    let (per_stream, total) = (
+        limits.batch_max_inflight_per_stream,
+        limits.batch_max_inflight_total,
+    );
+    BatchLimits {
+        messages: or(limits.batch_max_msgs, default.messages as usize) as u64,
+        atomic_per_stream: or(per_stream, default.atomic_per_stream),
+        atomic: or(total, default.atomic),
+        fast_per_stream: or(per_stream, default.fast_per_stream),
+        fast: or(total, default.fast),
+        timeout: match limits.batch_timeout.is_zero() {
+            true => default.timeout,
+            false => limits.batch_timeout,
+        },
+    }
 }

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -268,14 +269,21 @@ impl Core {
     }
 
     /// The disk has done something.
-    pub fn disk_ended(&mut self, store: StoreId, id: OperationId, result: DiskResult) {
+    pub fn disk_ended(
+        &mut self,
+        store: StoreId,
+        id: OperationId,
+        result: DiskResult,
+        took: Duration,
+    ) {
         let Some(&key) = self.jetstream.by_store.get(&store) else {
             return;
         };
         let Some(hosted) = self.jetstream.streams.at_mut(key) else {
             return;
         };
-        hosted.stream.store_mut().completed(id, result);
+        let ended = hosted.stream.store_mut().completed(id, result);
+        self.jetstream.disk.record(ended, took);
         let waiting = std::mem::take(&mut hosted.retry);
         for consumer in hosted.consumers.values() {
             if let Some(it) = self.jetstream.consumers.at_mut(*consumer) {

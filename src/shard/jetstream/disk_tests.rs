@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::command::Command;
 use super::disk::{OpenedStore, Stores};
-use super::settings::JetStreamSettings;
+use super::settings::{JetStreamSettings, Room};
 use crate::accounts::registry::Accounts;
 use crate::auth::authenticate::Authenticator;
 use crate::ids::{ConnectionId, Listener, ShardId, StoreId};
@@ -87,10 +87,16 @@ impl Rig {
             accounts: tiers.collect(),
             usages: Default::default(),
             usage: Arc::default(),
+            batches: Default::default(),
+            in_flight: Arc::default(),
             sync_interval: Span::from(Duration::from_secs(1)),
             flush,
             max_buffered_size: MOST,
             stores: Some(Arc::new(Nowhere)),
+            room: Room {
+                memory: u64::MAX,
+                storage: u64::MAX,
+            },
         };
         let mut settings =
             crate::shard::settings::Settings::of(&options, Arc::clone(&accounts), authenticator);
@@ -192,7 +198,8 @@ impl Rig {
                 (DiskOperation::Read { .. }, _) => DiskResult::Failed(DiskError::NotFound),
                 _ => DiskResult::Done,
             };
-            self.core.disk_ended(store, operation.id(), result);
+            let took = Duration::from_millis(1);
+            self.core.disk_ended(store, operation.id(), result, took);
         }
         // Nobody saves up what nobody asked for.
         self.credit = self.credit.min(self.rate);
@@ -383,4 +390,75 @@ fn an_acknowledgement_is_confirmed_once_it_is_on_the_disk() {
     (0..3).for_each(|_| rig.turn());
     let output = rig.taken(client);
     assert!(output.starts_with("MSG answer.0 1 0\r\n"), "{output}");
+}
+
+/// What consumers are told of goes on in memory, and is written when there is somewhere to write to;
+/// it is not written again and again.
+#[test]
+fn acknowledgements_at_a_disk_that_stands_still_cost_bounded_memory() {
+    let mut rig = Rig::new(FlushPolicy::Durable);
+    let client = rig.connect("answer.0");
+    rig.stream(client, FILE);
+    let config = r#"{"stream_name":"S","config":{"durable_name":"c","ack_policy":"explicit","max_ack_pending":-1}}"#;
+    let len = config.len();
+    let make = format!("PUB $JS.API.CONSUMER.CREATE.S.c answer.0 {len}\r\n{config}\r\n");
+    rig.core.receive(client, make.as_bytes());
+    (0..20).for_each(|_| rig.turn());
+    let body = vec![b'x'; 10];
+    for _ in 0..600 {
+        rig.core.receive(client, b"PUB s answer.0 10\r\n");
+        rig.core.receive(client, &body);
+        rig.core.receive(client, b"\r\n");
+    }
+    rig.core.receive(
+        client,
+        b"SUB mine 2\r\nPUB $JS.API.CONSUMER.MSG.NEXT.S.c mine 13\r\n{\"batch\":600}\r\n",
+    );
+    (0..1000).for_each(|_| rig.turn());
+    let output = rig.taken(client);
+    let all = output
+        .split(' ')
+        .filter(|it| it.starts_with("$JS.ACK."))
+        .map(|it| it.split("\r\n").next().unwrap_or(it).to_owned());
+    let all: Vec<String> = all.collect();
+    assert_eq!(all.len(), 600);
+    (rig.rate, rig.credit) = (0, 0);
+    for ack in &all {
+        rig.core
+            .receive(client, format!("PUB {ack} 4\r\n+ACK\r\n").as_bytes());
+        // More than states are kept apart by.
+        (0..30).for_each(|_| rig.turn());
+    }
+    let most = 256 * 1024;
+    assert!(rig.backlog() < most, "{}", rig.backlog());
+    rig.rate = usize::MAX;
+    (0..100).for_each(|_| rig.turn());
+    assert_eq!(rig.backlog(), 0);
+}
+
+#[test]
+fn a_disk_that_stands_still_disturbs_nobody_else() {
+    let mut rig = Rig::new(FlushPolicy::Durable);
+    let (publisher, other) = (rig.connect("answer.0"), rig.connect("core"));
+    rig.stream(publisher, FILE);
+    let config = r#"{"name":"M","subjects":["m"],"storage":"memory"}"#;
+    let len = config.len();
+    let make = format!("PUB $JS.API.STREAM.CREATE.M answer.0 {len}\r\n{config}\r\n");
+    rig.core.receive(other, make.as_bytes());
+    (0..20).for_each(|_| rig.turn());
+    rig.taken(publisher);
+    (rig.rate, rig.credit) = (0, 0);
+    for round in 1..=300 {
+        if !rig.paused.contains_key(&publisher) {
+            rig.core.receive(publisher, &messages("answer.0"));
+        }
+        rig.core
+            .receive(other, b"PUB core 5\r\nhello\r\nPUB m core 1\r\nx\r\n");
+        rig.turn();
+        let output = rig.taken(other);
+        assert!(output.contains("hello"), "{round}: {output}");
+        let answer = format!("\"seq\":{round}}}");
+        assert!(output.contains(&answer), "{round}: {output}");
+    }
+    assert!(rig.backlog() >= STREAM_BACKLOG_HIGH);
 }

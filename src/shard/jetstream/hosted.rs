@@ -21,6 +21,7 @@ use super::replicate::Following;
 use super::restore::Restore;
 use super::send::Answer;
 use super::snapshot::Snapshot;
+use super::trouble::Trouble;
 
 /// A stream's number on its shard.
 pub(super) type StreamKey = u32;
@@ -53,6 +54,8 @@ pub(super) struct HostedStream {
     pub following: Option<Box<Following>>,
     /// Who is held back because its disk is behind.
     pub pressure: Pressure,
+    /// What was told of its disk.
+    pub trouble: Trouble,
     /// Requests that wait for the disk.
     pub retry: Vec<Request>,
     /// Answers that wait until what they tell is durable.

@@ -80,9 +80,10 @@ impl Core {
             keeping.kept.extend(waiting.map(|to| (keeping.ticket, to)));
             return;
         }
-        let store = hosted.stream.store();
-        if urgent && !store.is_settled(keeping.ticket) {
-            return; // many are confirmed by one write
+        if !hosted.stream.store().is_settled(keeping.ticket) {
+            // Many are confirmed by one write. And a disk that is slow, or stands still, has no more
+            // than one state of each consumer before it: the disk's end of it brings us here again.
+            return;
         }
         let wait = match urgent {
             true => span(keeping.bytes, KEEP_RATE_URGENT),

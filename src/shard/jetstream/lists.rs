@@ -26,6 +26,13 @@ pub(super) struct Gathers {
     open: BTreeMap<u64, Gather>,
 }
 
+impl Gathers {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+}
+
 struct Gather {
     request: Request,
     paging: Paging,

@@ -8,12 +8,14 @@ mod acks;
 mod advise;
 mod api;
 mod audit;
+mod batches;
 mod command;
 mod consumers;
 mod copies;
 mod deliver;
 mod direct;
 pub mod disk;
+pub mod disk_figures;
 mod early;
 mod hosted;
 mod keep;
@@ -35,6 +37,7 @@ mod start;
 mod state;
 mod streams;
 mod traced;
+mod trouble;
 mod turn;
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::jetstream::api::response::{ConsumerInfo, StreamInfo};
 use crate::jetstream::stream::config::Storage;
 use crate::shard::core::Core;
 
+use super::disk_figures::DiskFigures;
 use super::hosted::{ConsumerKey, StreamKey};
 use super::settings::JetStreamSettings;
 
@@ -32,6 +33,14 @@ pub struct JetStreamReport {
     pub accounts: Vec<AccountUsage>,
     /// Streams, if asked for.
     pub streams: Vec<StreamReport>,
+    /// What their disks took.
+    pub disk: DiskFigures,
+    /// Bytes of all streams that wait to be written.
+    pub backlog: u64,
+    /// Streams nothing can be written to.
+    pub read_only: u64,
+    /// Requests to the API that are not answered yet.
+    pub requests_in_flight: u64,
 }
 
 /// What an account has on one shard.
@@ -98,7 +107,11 @@ pub struct StreamReport {
 impl Core {
     /// Tells of the streams of this shard.
     pub(in crate::shard) fn js_report(&mut self, query: &JetStreamQuery) -> JetStreamReport {
-        let mut report = JetStreamReport::default();
+        let mut report = JetStreamReport {
+            disk: self.jetstream.disk,
+            requests_in_flight: self.jetstream.requests_in_flight(),
+            ..JetStreamReport::default()
+        };
         let accounts = Arc::clone(&self.local.settings.accounts);
         if self.local.id == ShardId(0) {
             report.settings.clone_from(&self.local.settings.jetstream);
@@ -109,7 +122,10 @@ impl Core {
             let name = accounts.name(hosted.account);
             let consumers = hosted.consumers.values();
             let shown = consumers.filter(|it| !self.js_is_direct(**it)).count();
-            let state = hosted.stream.store().state();
+            let store = hosted.stream.store();
+            report.backlog += store.backlog() as u64;
+            report.read_only += u64::from(store.trouble().is_some());
+            let state = store.state();
             let config = hosted.stream.config();
             let reserved = u64::try_from(config.max_bytes).unwrap_or(0);
             let own = usage_of(&mut usage, hosted.account, name);

@@ -29,6 +29,11 @@ impl Requests {
         self.others.is_empty() && self.asking.is_empty()
     }
 
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.others.len() + self.asking.len()
+    }
+
     fn pop(&mut self) -> Option<Request> {
         self.others.pop_front().or_else(|| self.asking.pop_front())
     }

@@ -7,6 +7,7 @@ use crate::ids::AccountId;
 use crate::jetstream::api::values::Span;
 use crate::jetstream::limits::{AccountTiers, ServerLimits};
 use crate::jetstream::store::FlushPolicy;
+use crate::jetstream::stream::batch::{BatchLimits, InFlight};
 use crate::jetstream::usage::Usage;
 
 use super::disk::Stores;
@@ -32,6 +33,10 @@ pub struct JetStreamSettings {
     pub usages: BTreeMap<AccountId, Arc<Usage>>,
     /// What all streams use.
     pub usage: Arc<Usage>,
+    /// What batches of all streams may have.
+    pub batches: BatchLimits,
+    /// What they have.
+    pub in_flight: Arc<InFlight>,
     /// How long after it was written a message may not be on its disk yet; zero: not at all.
     pub sync_interval: Span,
     /// What an acknowledgement promises, unless a stream is told otherwise.
@@ -40,4 +45,15 @@ pub struct JetStreamSettings {
     pub max_buffered_size: usize,
     /// Who makes stores on disk; all streams are in memory without.
     pub stores: Option<Arc<dyn Stores>>,
+    /// What there is where the configuration names no limit.
+    pub room: Room,
+}
+
+/// Bytes all streams may have together, as found once, at the start (JS-246).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// In memory.
+    pub memory: u64,
+    /// On the disk.
+    pub storage: u64,
 }

@@ -10,6 +10,7 @@ use crate::time::Nanos;
 use super::api::goes_to_its_stream;
 use super::command::Command;
 use super::disk::Opening;
+use super::disk_figures::DiskFigures;
 use super::hosted::{ConsumerKey, HostedConsumer, HostedStream, StreamKey};
 use super::lists::Gathers;
 use super::presence::Pushing;
@@ -134,6 +135,8 @@ pub struct JetStream {
     pub(super) held: VecDeque<Held>,
     /// Which streams there are; only on shard 0.
     pub(super) registry: Registry,
+    /// What its disks took so far.
+    pub(super) disk: DiskFigures,
     /// Questions to all shards that are not answered; only on shard 0.
     pub(super) gathers: Gathers,
 }
@@ -162,6 +165,14 @@ impl JetStream {
             Handler::Api => !goes_to_its_stream(subject),
             _ => false,
         })
+    }
+
+    /// Requests to the API that wait: to be looked at, for the disk, for other shards.
+    pub(super) fn requests_in_flight(&self) -> u64 {
+        let streams = self.streams.iter().map(|(_, it)| it);
+        let at_streams = streams.map(|it| it.retry.len() + it.settling.len());
+        let asked = self.requests.len() + self.gathers.len() + self.opening.len();
+        (at_streams.sum::<usize>() + asked + self.held.len()) as u64
     }
 
     /// When something is due.

@@ -36,6 +36,7 @@ use super::pressure::Pressure;
 use super::registry::KnownStream;
 use super::send::Outgoing;
 use super::state::Receiver;
+use super::trouble::Trouble;
 
 impl Core {
     /// Carries out what a shard asks.
@@ -222,6 +223,7 @@ impl Core {
             pressure: Pressure::default(),
             retry: Vec::new(),
             settling: VecDeque::new(),
+            trouble: Trouble::default(),
             snapshots: Vec::new(),
             restore: None,
             busy: false,

@@ -74,6 +74,7 @@ impl Core {
         let keys: Vec<ConsumerKey> = hosted.consumers.values().copied().collect();
         hosted.stream.count_usage();
         self.js_store_early(key);
+        self.js_tell_abandoned(key);
         self.js_tell_gone(key, &keys);
         let mut again = false;
         for consumer in keys {
@@ -91,6 +92,7 @@ impl Core {
         self.js_rescan(key);
         self.js_sync(key);
         again |= self.js_ask_disk(key);
+        self.js_watch_disk(key);
         self.js_acknowledge(key);
         self.js_answer_settled(key);
         self.js_confirm_kept(key);

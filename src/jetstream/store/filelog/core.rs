@@ -415,6 +415,8 @@ impl Log {
         if self.tasks.values().any(Task::writes) || self.trouble.take().is_none() {
             return;
         }
+        // The last one may have failed.
+        self.checkpoint.due = true;
         let Some(failed) = self.failed.take() else {
             return; // a file could not be made: asking again is enough
         };
@@ -427,7 +429,7 @@ impl Log {
         let segment = self.last_segment();
         (segment.end, segment.cut) = (start, true);
         self.previous = self.durable_previous;
-        (self.checkpoint.made, self.checkpoint.due) = (None, true);
+        self.checkpoint.made = None;
         let (last_seq, last_time) = (self.last_seq, self.last_time);
         self.last_seq = first_seq - 1;
         self.roll();

@@ -112,18 +112,9 @@ impl Log {
             return;
         };
         let (start, end) = erase.pages();
-        let mut segments = self.segments.iter();
-        let segment = segments.find(|it| (it.number, it.version) == (erase.segment, erase.version));
-        if let DiskResult::Read(pages, len) = &result
-            && let Some(segment) = segment
-            && erase.to == 0
-        {
-            let head = (erase.from - start) as usize - HEAD;
-            let bytes = pages.get(head..*len).unwrap_or_default();
-            if let Some(head) = Head::decode(segment.seed, bytes).filter(|it| it.seq == erase.seq) {
-                let to = erase.from + (head.len() - HEAD) as u64;
-                self.to_erase.push_front(Erase { to, ..erase });
-            }
+        if erase.to == 0 {
+            let found = self.find_end(erase, &result);
+            self.to_erase.extend(found);
             return;
         }
         if let DiskResult::Read(mut pages, len) = result
@@ -136,6 +127,21 @@ impl Log {
             return;
         }
         self.cache.forget(erase.segment, erase.version);
+    }
+
+    /// With its end, which its head says. None if that cannot be read, or if its file went or was
+    /// rewritten meanwhile, and its content with it.
+    fn find_end(&self, erase: Erase, result: &DiskResult) -> Option<Erase> {
+        let mut segments = self.segments.iter();
+        let segment =
+            segments.find(|it| (it.number, it.version) == (erase.segment, erase.version))?;
+        let DiskResult::Read(pages, len) = result else {
+            return None;
+        };
+        let head = (erase.from - erase.pages().0) as usize - HEAD;
+        let head = Head::decode(segment.seed, pages.get(head..*len)?)?;
+        let to = erase.from + (head.len() - HEAD) as u64;
+        (head.seq == erase.seq).then_some(Erase { to, ..erase })
     }
 
     pub(super) fn overwrite_next(&mut self) -> Option<DiskOperation> {

@@ -10,7 +10,7 @@ use super::settings::FlushPolicy;
 use crate::jetstream::store::buffer::{Buffer, PAGE};
 use crate::jetstream::store::index::Index;
 use crate::jetstream::store::operation::{
-    DiskError, DiskOperation, DiskResult, FileName, OperationId,
+    DiskError, DiskOperation, DiskResult, Ended, FileName, OperationId,
 };
 use crate::jetstream::store::states::States;
 
@@ -319,13 +319,23 @@ impl Log {
         result: DiskResult,
         index: &mut Index,
         states: &States,
-    ) {
+    ) -> Ended {
         let Some(task) = self.tasks.remove(&id) else {
-            return;
+            return Ended::Unknown;
         };
         let error = match &result {
             DiskResult::Failed(error) => Some(*error),
             DiskResult::Done | DiskResult::Read(..) => None,
+        };
+        let ended = match (error, &task, &self.writing) {
+            (Some(_), ..) => Ended::Failed,
+            (None, Task::Frame, Some((_, sealed))) => Ended::Commit {
+                messages: sealed.frames.messages,
+                bytes: sealed.bytes.len() as u64,
+            },
+            (None, Task::Flush(..), _) => Ended::Flush,
+            (None, Task::Read(..), _) => Ended::Read,
+            (None, ..) => Ended::Upkeep,
         };
         match task {
             Task::Make(number) => self.made(number, error),
@@ -364,10 +374,17 @@ impl Log {
             Task::Erase => self.erased(result),
             Task::Rewrite => self.rewritten(result, index, states),
         }
+        ended
     }
 
     fn note_trouble(&mut self, error: DiskError) {
         self.trouble.get_or_insert(error);
+        // A checkpoint that waits for frames nobody writes now would keep dropped segments on a disk
+        // that has no room for those frames.
+        let made = self.checkpoint.made.as_ref();
+        if made.is_some_and(|it| it.0 > self.durable_frame) {
+            (self.checkpoint.made, self.checkpoint.due) = (None, true);
+        }
     }
 
     fn made(&mut self, number: u32, error: Option<DiskError>) {
