@@ -37,6 +37,7 @@ mod jetstream_copies;
 mod jetstream_direct;
 mod jetstream_disk;
 mod jetstream_events;
+mod jetstream_fast_batches;
 mod jetstream_keeping;
 mod jetstream_leaf;
 mod jetstream_monitoring;
