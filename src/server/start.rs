@@ -29,6 +29,7 @@ use crate::io::{executor, socket};
 use crate::limits;
 use crate::listener::tls::TlsLoadError;
 use crate::ops::banner;
+use crate::ops::config::leaf_check;
 use crate::ops::http::answers::Answers;
 use crate::ops::http::facts::{CurrentFacts, ServerFacts};
 use crate::ops::http::{Monitor, MonitorError};
@@ -101,6 +102,9 @@ pub enum StartError {
     /// Options that contradict each other, in stock's words (CFG-75).
     #[error("{0}")]
     Options(&'static str),
+    /// The same, of leaf nodes.
+    #[error("{0}")]
+    LeafNodes(String),
     /// This process may not choose its CPUs.
     #[error(
         "`pin_shards`: this process may not choose its CPUs. Cure: allow sched_setaffinity (systemd: `SystemCallFilter=@resources`; containers: perf/seccomp.json), or leave `pin_shards` out"
@@ -464,6 +468,7 @@ pub(super) fn check(options: &Options) -> Result<(), StartError> {
             "max_payload cannot be higher than max_pending",
         ));
     }
+    leaf_check::check(options).map_err(StartError::LeafNodes)?;
     if options.lame_duck_grace_period >= options.lame_duck_duration {
         return Err(StartError::Options(
             "lame duck grace period should be strictly lower than lame duck duration",

@@ -74,11 +74,9 @@ pub fn between(old: &LeafOptions, new: &LeafOptions, port: u16) -> Result<Vec<St
 
 /// A list of users, in any order.
 fn users(old: &LeafOptions, new: &LeafOptions) -> Result<(), String> {
-    if old.users.len() == 1 && new.users.len() == 1 {
-        return Ok(()); // looked at with the rest of the block
-    }
     let known = |it: &LeafOptions| {
-        let users = it.users.iter();
+        // One alone is looked at with the rest of the block.
+        let users = it.users.iter().filter(|_| !it.single_user);
         let known = users.map(|it| {
             let who = it.nkey.clone().unwrap_or_else(|| it.username.clone());
             (who, (it.password.clone(), it.account.clone()))
@@ -107,7 +105,7 @@ fn listener(old: &LeafOptions, new: &LeafOptions, port: u16) -> Result<(), Strin
         return Err(field("Port", port, new.port));
     }
     let single = |it: &LeafOptions| match it.users.as_slice() {
-        [user] => user.clone(),
+        [user] if it.single_user => user.clone(),
         _ => UserOptions::default(),
     };
     fixed("Username", &|it| single(it).username)?;
@@ -307,7 +305,11 @@ mod tests {
         assert_eq!(between(&both, &turned, 5), Ok(Vec::new()));
         let refused = between(&both, &with(&[one.clone()]), 5);
         assert_eq!(refused, Err("field \"Users\": old=[a b], new=[a]".into()));
-        let refused = between(&with(&[one]), &with(&[user("a", "2")]), 5);
+        let single = |user| LeafOptions {
+            single_user: true,
+            ..with(&[user])
+        };
+        let refused = between(&single(one), &single(user("a", "2")), 5);
         let text = "field \"Password\": old=[REDACTED], new=[REDACTED]";
         assert_eq!(refused, Err(text.into()));
         let refused = between(

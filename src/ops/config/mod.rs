@@ -16,6 +16,7 @@ mod inactive;
 mod jetstream;
 mod keys;
 mod leaf_changes;
+pub mod leaf_check;
 mod leafnodes;
 pub mod lexer;
 mod listen;
