@@ -52,6 +52,7 @@ mod lame_duck;
 mod leaf_chaos;
 mod leaf_copies;
 mod leaf_doors;
+mod leaf_hostile_hub;
 mod leaf_metrics;
 mod leaf_remotes;
 mod leaf_rows;
