@@ -16,6 +16,7 @@ mod direct;
 pub mod disk;
 pub mod disk_figures;
 mod early;
+pub(in crate::shard) mod groups;
 mod hosted;
 mod keep;
 mod lists;

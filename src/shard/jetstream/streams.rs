@@ -290,8 +290,13 @@ impl Core {
         for subject in &config.subjects {
             wanted.push((subject.as_bytes().into(), Receiver::Publish(key)));
         }
-        if config.allow_direct {
-            let subject = format!("$JS.API.DIRECT.GET.{}", config.name);
+        let own = config.allow_direct.then_some(&config.name);
+        let following = hosted.following.as_ref();
+        let has_all = following.is_some_and(|it| it.replication().is_caught_up());
+        let origin = config.mirror.as_ref().map(|it| &it.name);
+        let origin = origin.filter(|_| config.mirror_direct && has_all);
+        for name in own.into_iter().chain(origin) {
+            let subject = format!("$JS.API.DIRECT.GET.{name}");
             let below = format!("{subject}.>");
             wanted.push((subject.into_bytes().into(), Receiver::Direct(key)));
             wanted.push((below.into_bytes().into(), Receiver::Direct(key)));
