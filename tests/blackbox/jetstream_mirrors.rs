@@ -201,9 +201,18 @@ fn js_245_copies_keep_to_the_account_s_limits() {
         }
         copy(&mut jetstream, "C", fields);
         let logged = jetstream.server.logged(line);
-        assert!(logged.contains("resource limits exceeded for account"), "{logged}");
+        assert!(
+            logged.contains("resource limits exceeded for account"),
+            "{logged}"
+        );
         let state = jetstream.done("STREAM.INFO.C", "")["state"].clone();
-        assert!(state["bytes"].as_u64().is_some_and(|it| it <= 1000), "{state}");
-        assert!(state["messages"].as_u64().is_some_and(|it| it >= 2), "{state}");
+        assert!(
+            state["bytes"].as_u64().is_some_and(|it| it <= 1000),
+            "{state}"
+        );
+        assert!(
+            state["messages"].as_u64().is_some_and(|it| it >= 2),
+            "{state}"
+        );
     }
 }

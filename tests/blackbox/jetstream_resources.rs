@@ -86,7 +86,11 @@ fn js_100_usage_is_that_of_whole_records() {
             turn += 1;
         }
         let info = jetstream.done("INFO", "");
-        let field = if storage == "file" { "storage" } else { "memory" };
+        let field = if storage == "file" {
+            "storage"
+        } else {
+            "memory"
+        };
         assert_eq!(info[field], used);
         let info = jetstream.done("STREAM.INFO.S", "");
         assert_eq!(info["state"]["bytes"], used);
@@ -149,7 +153,11 @@ fn js_249_cluster_traffic_is_taken_from_the_configuration() {
         if !works {
             let finished = Server::builder().own_listener().config(&text).run();
             assert_eq!(finished.code, 1, "{}", finished.stderr);
-            assert!(finished.stderr.contains("cluster_traffic"), "{}", finished.stderr);
+            assert!(
+                finished.stderr.contains("cluster_traffic"),
+                "{}",
+                finished.stderr
+            );
             continue;
         }
         let mut jetstream = JetStream::with_config(&text, r#"{"user": "a", "pass": "a"}"#);
@@ -175,7 +183,10 @@ fn js_251_what_was_acknowledged_outlives_the_process() {
         }
         let mut jetstream = JetStream::of(jetstream.server.crash(), "{}");
         let state = jetstream.done("STREAM.INFO.S", "")["state"].clone();
-        assert_eq!((&state["messages"], &state["last_seq"]), (&json!(100), &json!(100)));
+        assert_eq!(
+            (&state["messages"], &state["last_seq"]),
+            (&json!(100), &json!(100))
+        );
         // In good order nothing is lost of the other either.
         let last = jetstream.publish("l", "y");
         let mut jetstream = jetstream.restart();

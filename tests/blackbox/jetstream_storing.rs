@@ -115,7 +115,10 @@ fn js_96_full_streams_refuse_or_let_go() {
             assert_eq!(jetstream.publish("s", "twelve bytes"), at);
         }
         let state = jetstream.done("STREAM.INFO.S", "")["state"].clone();
-        assert_eq!((&state["messages"], &state["first_seq"]), (&json!(2), &json!(4)));
+        assert_eq!(
+            (&state["messages"], &state["first_seq"]),
+            (&json!(2), &json!(4))
+        );
         jetstream.done("STREAM.DELETE.S", "");
     }
 }
@@ -194,7 +197,10 @@ fn js_106_interest_keeps_what_is_wanted() {
     let unwanted = jetstream.store("s.1", "Nats-Msg-Id: a", "x");
     assert_eq!(unwanted["seq"], 1);
     let again = jetstream.store("s.1", "Nats-Msg-Id: a", "x");
-    assert_eq!((&again["seq"], &again["duplicate"]), (&json!(1), &json!(true)));
+    assert_eq!(
+        (&again["seq"], &again["duplicate"]),
+        (&json!(1), &json!(true))
+    );
     for (name, filter) in [("one", "s.1"), ("two", "s.>")] {
         let config = json!({
             "durable_name": name, "ack_policy": "explicit", "filter_subject": filter,

@@ -100,7 +100,11 @@ impl Core {
 
 impl Local {
     /// Keeps a message for the receiver a subscription stands for. False if it stands for none.
-    pub(in crate::shard) fn choose_receiver(&mut self, member: Member, message: &Message<'_>) -> bool {
+    pub(in crate::shard) fn choose_receiver(
+        &mut self,
+        member: Member,
+        message: &Message<'_>,
+    ) -> bool {
         let subscription = self.subscriptions.get(member.subscription);
         let number = subscription.and_then(|it| it.sid().strip_prefix(MEMBER));
         let number = number.and_then(|it| std::str::from_utf8(it).ok()?.parse().ok());
