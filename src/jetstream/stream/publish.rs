@@ -151,7 +151,8 @@ impl Stream {
             return Ok(self.pass_over(subject, &asked, publish.now));
         }
         self.check_account_room(subject, block, payload)?;
-        let ttl = ttl::of(block)?;
+        // A copy that may not have such messages keeps them (JS-120).
+        let ttl = ttl::of(block)?.filter(|_| self.config.allow_msg_ttl);
         let raised = ttl.and_then(|it| self.raised(it, block));
         let (ttl, block) = match &raised {
             Some((ttl, block)) => (Some(*ttl), &block[..]),

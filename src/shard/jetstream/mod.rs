@@ -42,6 +42,8 @@ mod turn;
 
 #[cfg(test)]
 mod disk_tests;
+#[cfg(test)]
+mod retention_tests;
 
 pub use command::Command;
 pub use state::JetStream;
