@@ -357,12 +357,16 @@ impl Core {
             return self.js_fail(request, Endpoint::StreamUpdate, error);
         }
         let policy = self.js_policy(&config);
+        let mut kept = None;
         if let Some(hosted) = self.jetstream.streams.at_mut(key) {
+            kept = Some(hosted.stream.config().retention);
             hosted.stream.update(config);
             hosted.stream.store_mut().set_policy(policy);
         }
         self.js_tell_consumers(key);
-        self.js_release_acknowledged(key);
+        if kept == Some(Retention::Limits) {
+            self.js_release_acknowledged(key);
+        }
         self.js_keep_stream(key);
         self.js_receive_for(key);
         self.js_follow(key);
