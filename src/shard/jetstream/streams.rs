@@ -19,7 +19,7 @@ use crate::jetstream::api::timestamp::Timestamp;
 use crate::jetstream::limits::Surroundings;
 use crate::jetstream::store::{Filter, Store};
 use crate::jetstream::stream::Stream;
-use crate::jetstream::stream::config::{Storage, StreamConfig};
+use crate::jetstream::stream::config::{Retention, Storage, StreamConfig};
 use crate::jetstream::stream::create::update_stream;
 use crate::jetstream::usage::Share;
 use crate::shard::core::Core;
