@@ -81,14 +81,21 @@ fn js_272_buckets_through_the_domain() {
     jetstream.stream("KV_b", &["$KV.b.>"], json!({"allow_direct": true}));
     for (subject, seq) in [("$KV.b.k", 1), ("$JS.hub.API.$KV.b.k", 2)] {
         let answer = jetstream.store(subject, "", "v");
-        assert_eq!((&answer["domain"], &answer["seq"]), (&json!("hub"), &json!(seq)));
+        assert_eq!(
+            (&answer["domain"], &answer["seq"]),
+            (&json!("hub"), &json!(seq))
+        );
     }
     for front in ["$JS.hub.API", "$JS.API"] {
         let got = jetstream.request(&format!("{front}.DIRECT.GET.KV_b.$KV.b.k"), "", "");
         assert_eq!((got.text(), got.header("Nats-Subject")), ("v", "$KV.b.k"));
     }
     // A mirror of it is reached as well.
-    copy(&mut jetstream, "KV_m", json!({"mirror": {"name": "KV_b"}, "allow_direct": true}));
+    copy(
+        &mut jetstream,
+        "KV_m",
+        json!({"mirror": {"name": "KV_b"}, "allow_direct": true}),
+    );
     until_messages(&mut jetstream, "KV_m", 2);
     let got = jetstream.request("$JS.hub.API.DIRECT.GET.KV_m.$KV.b.k", "", "");
     assert_eq!(got.header("Nats-Sequence"), "2");
