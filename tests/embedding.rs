@@ -23,7 +23,7 @@ impl Client {
     fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("a connection");
         stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
+            .set_read_timeout(Some(Duration::from_secs(60)))
             .expect("a timeout");
         let mut client = Self(stream);
         assert!(client.until("\r\n").starts_with("INFO {"));

@@ -60,6 +60,7 @@ impl Connected {
                 let _ = sender.send(event);
                 std::future::ready(())
             })
+            .connection_timeout(PATIENCE)
             .reconnect_delay_callback(|_| Duration::from_millis(10));
         let client = in_time(options.connect(format!("nats://{}", server.address()))).await;
         client

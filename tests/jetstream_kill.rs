@@ -28,7 +28,7 @@ struct Client {
 impl Client {
     fn open(address: SocketAddr) -> Self {
         let writer = TcpStream::connect(address).expect("the server listens");
-        let timeout = Some(Duration::from_secs(10));
+        let timeout = Some(Duration::from_secs(60));
         writer.set_read_timeout(timeout).expect("a timeout");
         let reader = BufReader::new(writer.try_clone().expect("a second handle"));
         let mut client = Self { reader, writer };

@@ -41,9 +41,9 @@ impl OnDisk {
         Self { ring, store }
     }
 
-    /// Until `done`, at most ten seconds.
+    /// Until `done`, at most a minute.
     fn run(&mut self, mut done: impl FnMut(&mut Store) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         let mut events = Vec::new();
         while !done(&mut self.store) {
             assert!(Instant::now() < deadline, "{:?}", self.store.trouble());

@@ -21,7 +21,7 @@ use crate::usage::Usage;
 use crate::wire::{Connection, Scanner, read_buffer};
 
 /// A start or stop slower than this is a failure (PROC-2, PROC-8 ask for less).
-const START_STOP_MAX: Duration = Duration::from_secs(5);
+const START_STOP_MAX: Duration = Duration::from_secs(30);
 /// Time for interest to cross a link.
 const SETTLING: Duration = Duration::from_millis(300);
 /// Lines of log shown when a server does not come up or dies.

@@ -11,7 +11,7 @@ use crate::dial::{Dial, PASSWORD, Wire};
 use crate::error::{BenchError, io_error};
 
 /// A side of the run that makes no progress for this long has failed.
-pub const STALL_MAX: Duration = Duration::from_secs(10);
+pub const STALL_MAX: Duration = Duration::from_secs(30);
 /// How often a waiting reader looks whether the run is over.
 pub const READ_TIMEOUT: Duration = Duration::from_millis(100);
 /// Bytes of one publish write: large enough that the system call does not count, small enough to

@@ -231,6 +231,11 @@ impl Reloader {
         self.lock().vouched.knows(key)
     }
 
+    /// Is there no need to look for this account?
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.lock().vouched.has(key)
+    }
+
     /// The system account, where its token could not be had yet.
     pub(super) fn bootstrapping(&self) -> Option<String> {
         self.lock().vouched.bootstrapping().cloned()

@@ -17,12 +17,17 @@ fn issuer() -> KeyPair {
 
 /// A server without operators whose service is the user `auth` of the account AUTH.
 fn server(more: &str) -> Server {
+    patient(20, more)
+}
+
+/// The same, which waits this many seconds for an answer.
+fn patient(seconds: u32, more: &str) -> Server {
     Server::with_monitor(&format!(
         "accounts {{
             AUTH {{ users [ {{user: auth, password: p}} ] }}
             APP {{ users [ {{user: own, password: p}} ] }}
         }}
-        authorization {{ timeout: 1, auth_callout {{
+        authorization {{ timeout: {seconds}, auth_callout {{
             issuer: {}, account: AUTH, auth_users: [auth] {more}
         }} }}",
         issuer().public_key(),
@@ -121,7 +126,7 @@ fn auth_081_users_of_the_file_are_asked_about_too_unless_named() {
 
 #[test]
 fn auth_081_auth_083_bad_answers_and_none_refuse() {
-    let server = server("");
+    let server = patient(4, "");
     let mut service = service(&server);
     let good = |question: &Value| sign(&issuer(), &answer(question, &json!({})));
     let stranger = key(KeyPairType::Account, 21);
@@ -224,7 +229,7 @@ fn auth_083_the_users_time_ends() {
     let mut service = service(&server);
     let mut client = knocks(&server);
     let question = service.message();
-    let over = json!({"exp": now() + 2});
+    let over = json!({"exp": now() + 4});
     let token = sign(&issuer(), &answer(&claims(&question.payload), &over));
     reply(&mut service, &question, token.as_bytes());
     assert_eq!(
@@ -291,10 +296,10 @@ fn auth_082_the_service_is_told_of_tls_and_certificates() {
     for verify in [false, true] {
         let config = format!(
             "accounts {{ AUTH {{ users [ {{user: auth, password: p}} ] }}, APP {{}} }}
-            authorization {{ timeout: 1, auth_callout {{
+            authorization {{ timeout: 20, auth_callout {{
                 issuer: {}, account: AUTH, auth_users: [auth]
             }} }}
-            tls {{ {}, ca_file: {:?}, verify: {verify} }}",
+            tls {{ timeout: 20, {}, ca_file: {:?}, verify: {verify} }}",
             issuer().public_key(),
             authority.server().config(),
             authority.ca(),
@@ -346,7 +351,7 @@ fn auth_084_failures_are_told_of() {
             AUTH {{ users: [{{user: auth, password: p}}, {{user: other, password: p}}] }}
         }}
         system_account: SYS
-        authorization {{ timeout: 1, auth_callout {{
+        authorization {{ timeout: 20, auth_callout {{
             issuer: {}, account: AUTH, auth_users: [auth, other, sys]
         }} }}",
         issuer().public_key(),

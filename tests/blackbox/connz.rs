@@ -301,7 +301,7 @@ fn mon_024_only_so_many_closed_connections_are_kept() {
 
 #[test]
 fn mon_020_the_round_trip_time_follows_a_pong() {
-    let server = Server::with_monitor("ping_interval: \"100ms\"");
+    let server = Server::with_monitor("ping_interval: \"1s\"");
     let mut client = server.client();
     assert_eq!(client.raw_line(), "PING");
     client.send("PONG\r\n");

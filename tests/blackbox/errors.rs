@@ -14,7 +14,7 @@ fn check(config: &str, input: &str, output: &[&str]) {
 #[test]
 fn core_042_043_closing_errors_have_these_exact_texts() {
     let long = format!("SUB {} 1\r\n", "x".repeat(200));
-    let config = "max_control_line: 128\nmax_payload: 64\nauthorization { token: t, timeout: 0.3 }";
+    let config = "max_control_line: 128\nmax_payload: 64\nauthorization { token: t, timeout: 3 }";
     let server = Server::with_config(config);
     let connect = "CONNECT {\"verbose\":false,\"auth_token\":\"t\"}\r\n";
     for (input, error) in [

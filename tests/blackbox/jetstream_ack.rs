@@ -98,11 +98,11 @@ fn js_197_some_words_acknowledge_and_others_change_nothing() {
 #[test]
 fn js_197_progress_keeps_a_message_from_coming_again() {
     let mut jetstream = filled(1);
-    let config = json!({"ack_policy": "explicit", "ack_wait": 400_000_000});
+    let config = json!({"ack_policy": "explicit", "ack_wait": 2_000_000_000});
     jetstream.consumer("A", "c", config);
     let got = jetstream.pull("A", "c", "", 1);
     let began = Instant::now();
-    while began.elapsed() < Duration::from_millis(900) {
+    while began.elapsed() < Duration::from_millis(3500) {
         jetstream.ack(&got[0], "+WPI");
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -181,18 +181,16 @@ fn js_199_one_acknowledgement_may_stand_for_all_before_it() {
 #[test]
 fn js_200_what_is_not_acknowledged_comes_again() {
     let mut jetstream = filled(2);
-    let config = json!({"ack_policy": "explicit", "ack_wait": 150_000_000});
+    let config = json!({"ack_policy": "explicit", "ack_wait": 2_000_000_000});
     jetstream.consumer("A", "c", config);
     let first = jetstream.pull("A", "c", json!({"batch": 2}), 2);
     jetstream.ack(&first[1], "");
-    let began = Instant::now();
     let again = jetstream.pull(
         "A",
         "c",
         json!({"batch": 1, "expires": 10_000_000_000_u64}),
         1,
     );
-    assert!(began.elapsed() < Duration::from_secs(5));
     let expected = Place {
         deliveries: 2,
         stream: 1,
@@ -219,16 +217,14 @@ fn js_200_backoff_says_how_long_each_delivery_waits() {
     let created = jetstream.consumer("A", "c", config);
     assert_eq!(created["config"]["ack_wait"], 50_000_000);
     let body = json!({"batch": 1, "expires": 10_000_000_000_u64});
-    let mut waits = Vec::new();
-    for deliveries in 1..=4 {
-        let began = Instant::now();
+    // From the start each time: whoever is slow to look has waited less, not the server.
+    let began = Instant::now();
+    for (deliveries, at_least) in [(1, 0), (2, 40), (3, 540), (4, 1040)] {
         let got = jetstream.pull("A", "c", &body, 1);
         assert_eq!(got[0].place().deliveries, deliveries);
-        waits.push(began.elapsed());
+        let took = began.elapsed();
+        assert!(took >= Duration::from_millis(at_least), "{took:?}");
     }
-    assert!(waits[1] >= Duration::from_millis(40), "{waits:?}");
-    assert!(waits[2] >= Duration::from_millis(450), "{waits:?}");
-    assert!(waits[3] >= Duration::from_millis(450), "{waits:?}");
 }
 
 #[test]
@@ -242,17 +238,17 @@ fn js_201_what_is_refused_comes_again_before_what_is_new() {
     }
     let got = jetstream.pull("A", "c", json!({"batch": 2}), 2);
     assert_eq!(texts(&got), ["m1", "m2"]);
+    let began = Instant::now();
     for (word, message) in [
-        ("-NAK 300ms", &got[0]),
-        (r#"-NAK {"delay": 300000000}"#, &got[1]),
+        ("-NAK 3s", &got[0]),
+        (r#"-NAK {"delay": 3000000000}"#, &got[1]),
     ] {
         jetstream.ack(message, word);
     }
-    let began = Instant::now();
     let body = json!({"batch": 3, "expires": 10_000_000_000_u64});
     let got = jetstream.pull("A", "c", body, 3);
     assert_eq!(texts(&got)[0], "m3");
-    assert!(began.elapsed() >= Duration::from_millis(250));
+    assert!(began.elapsed() >= Duration::from_millis(2900));
     assert_eq!(got[2].place().deliveries, 2);
 }
 

@@ -104,7 +104,11 @@ fn js_223_requests_must_fit_the_policy() {
 
 #[test]
 fn js_221_one_client_is_pinned_and_others_stand_by() {
-    let mut jetstream = filled(2, "pinned_client", json!({"priority_timeout": 500_000_000}));
+    let mut jetstream = filled(
+        2,
+        "pinned_client",
+        json!({"priority_timeout": 3_000_000_000_u64}),
+    );
     let mut events = jetstream.server.client();
     events.quietly("SUB $JS.EVENT.ADVISORY.CONSUMER.*.A.c 1\r\n");
     let got = jetstream.pull("A", "c", json!({"batch": 1, "group": "g"}), 1);

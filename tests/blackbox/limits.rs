@@ -133,7 +133,7 @@ fn core_056_a_reload_closes_connections_at_the_limit() {
 
 #[test]
 fn core_058_without_connect_a_connection_ends_at_the_auth_timeout() {
-    let server = Server::with_config("authorization { token: t, timeout: 0.2 }");
+    let server = Server::with_config("authorization { token: t, timeout: 3 }");
     let mut silent = server.open();
     let mut slow = server.open();
     slow.send("CONN");
@@ -145,9 +145,9 @@ fn core_058_without_connect_a_connection_ends_at_the_auth_timeout() {
 
 #[test]
 fn core_059_a_connection_that_answers_pings_stays() {
-    let server = Server::with_config("ping_interval: \"100ms\"\nping_max: 1");
+    let server = Server::with_config("ping_interval: \"1s\"\nping_max: 2");
     let mut client = server.client();
-    for _ in 0..5 {
+    for _ in 0..4 {
         assert_eq!(client.raw_line(), "PING");
         client.send("PONG\r\n");
     }
@@ -156,7 +156,7 @@ fn core_059_a_connection_that_answers_pings_stays() {
 
 #[test]
 fn core_060_a_connection_that_answers_none_is_stale() {
-    let server = Server::with_monitor("ping_interval: \"100ms\"\nping_max: 2");
+    let server = Server::with_monitor("ping_interval: \"1s\"\nping_max: 2");
     let mut client = server.client();
     assert_eq!(client.raw_line(), "PING");
     assert_eq!(client.raw_line(), "PING");

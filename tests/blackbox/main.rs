@@ -29,6 +29,7 @@ mod jetstream_accounts;
 mod jetstream_ack;
 mod jetstream_api;
 mod jetstream_backup;
+mod jetstream_batches;
 mod jetstream_buckets;
 mod jetstream_config;
 mod jetstream_consumer;

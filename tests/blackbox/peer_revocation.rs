@@ -366,7 +366,7 @@ fn core_089_a_silent_responder_costs_only_its_own_clients() {
     });
     let text = site
         .config("{ verify: true, ca_timeout: 60 }", "ocsp_cache: false")
-        .replace("timeout: 10", "timeout: 1");
+        .replace("timeout: 10", "timeout: 3");
     let server = Server::with_monitor(&text);
     let mut waiting = server.open();
     site.authority.client().showing(&stuck).begin(&mut waiting);

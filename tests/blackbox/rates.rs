@@ -1,9 +1,12 @@
 //! Rate limits, which stock does not have.
 
+use std::time::Instant;
+
 use serde_json::json;
 
 use crate::support::client::Client;
 use crate::support::server::{Server, beyond_stock};
+use crate::support::wait_until;
 
 const USERS: &str = r#"
     accounts {
@@ -32,19 +35,24 @@ fn messages_of_a_user_beyond_the_limit_are_lost_with_a_reason() {
     let mut receiver = login(&server, "b");
     receiver.quietly("SUB x 1\r\n");
     let mut publisher = login(&server, "a");
-    let lines = publisher.ask(publishes(300));
-    // Told once, not two hundred times.
-    assert_eq!(
-        lines,
-        ["-ERR 'Permissions Violation for Publish to \"x\": \
-          rate limit of 100 messages a second for user \"a\" exceeded'"]
-    );
+    let begun = Instant::now();
+    let lines = publisher.ask(publishes(3000));
+    let seconds = begun.elapsed().as_secs() as usize + 1;
+    // Told once a second, not thousands of times.
+    assert!((1..=seconds).contains(&lines.len()), "{lines:?}");
+    for line in lines {
+        assert_eq!(
+            line,
+            "-ERR 'Permissions Violation for Publish to \"x\": \
+             rate limit of 100 messages a second for user \"a\" exceeded'"
+        );
+    }
     let got = receiver.ask("").len() / 2;
-    assert!((100..250).contains(&got), "{got}");
+    assert!((100..=100 + 100 * seconds).contains(&got), "{got}");
 
     // What a user has used up is gone on every connection of it; others have their own.
     let mut second = login(&server, "a");
-    second.ask(publishes(200));
+    second.ask(publishes(3000));
     let mut other = login(&server, "b");
     assert_eq!(other.ask(publishes(50)), [""; 0]);
 
@@ -75,9 +83,12 @@ fn bytes_of_an_account_count_over_all_its_users() {
         login(&server, "b"),
         login(&server, "c"),
     );
-    assert_eq!(a.ask(publishes(90)), [""; 0]);
-    let lines = b.ask(publishes(90));
-    assert_eq!(lines.len(), 1, "{lines:?}");
+    // Neither of them goes beyond it alone.
+    let lines = wait_until("too much in one second", || {
+        a.ask(publishes(90));
+        let lines = b.ask(publishes(90));
+        (!lines.is_empty()).then_some(lines)
+    });
     assert!(
         lines[0].contains("bytes a second for account \"A\" exceeded"),
         "{lines:?}"
@@ -91,13 +102,19 @@ fn subscriptions_of_an_address_beyond_the_limit_are_not_made() {
         return;
     };
     let mut a = login(&server, "a");
+    let begun = Instant::now();
     let lines = a.ask(
         "SUB y 1\r\n".to_owned()
             + &(2..20)
                 .map(|sid| format!("SUB x q {sid}\r\n"))
                 .collect::<String>(),
     );
-    assert!((10..=14).contains(&lines.len()), "{}", lines.len());
+    let more = 5 * (begun.elapsed().as_secs() as usize + 1);
+    assert!(
+        (14usize.saturating_sub(more).max(1)..=14).contains(&lines.len()),
+        "{}",
+        lines.len()
+    );
     assert_eq!(
         lines[0],
         "-ERR 'Permissions Violation for Subscription to \"x\" using queue \"q\": \
@@ -116,20 +133,27 @@ fn connections_beyond_the_limit_are_told_and_closed() {
             return;
         };
         let mut refused = Vec::new();
-        for _ in 0..12 {
-            let mut client = server.open();
+        let begun = Instant::now();
+        // All at once, however slow the machine.
+        let mut clients: Vec<Client> = (0..12).map(|_| Client::dial(server.address())).collect();
+        for client in &mut clients {
             client.send_until_closed(
                 "CONNECT {\"user\":\"a\",\"pass\":\"a\",\"verbose\":false}\r\nPING\r\n",
             );
+        }
+        for client in &mut clients {
+            client.info_line();
             let first = client.raw_line();
             if first.starts_with("-ERR") {
                 refused.push(first);
             }
         }
+        let let_in = 5 + 5 * (begun.elapsed().as_secs() as usize + 1);
+        let least = 12usize.saturating_sub(let_in);
         let expected = format!(
             "-ERR 'maximum connections exceeded: rate limit of 5 connections a second for {whose} exceeded'"
         );
-        assert!((5..=8).contains(&refused.len()), "{}", refused.len());
+        assert!((least..=7).contains(&refused.len()), "{}", refused.len());
         assert!(
             refused.iter().all(|it| it.trim_end() == expected),
             "{refused:?}"
@@ -146,7 +170,7 @@ fn a_reload_changes_the_limits_of_those_who_are_there() {
         return;
     };
     let mut a = login(&server, "a");
-    assert_eq!(a.ask(publishes(200)).len(), 1);
+    assert!(!a.ask(publishes(200)).is_empty());
     server.reload(&format!("{USERS}\nhttp: 127.0.0.1:-1"));
     assert_eq!(a.ask(publishes(200)), [""; 0]);
     server.reload(&format!(

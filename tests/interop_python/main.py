@@ -42,6 +42,7 @@ class Client:
             closed_cb=self._event("closed"),
             lame_duck_mode_cb=self._event("lame duck"),
             reconnect_time_wait=0.01,
+            connect_timeout=PATIENCE,
             max_reconnect_attempts=options.pop("max_reconnect_attempts", -1),
             **options,
         )

@@ -13,7 +13,7 @@ import time
 EXECUTABLE = os.environ["RAMJET_TEST_SERVER"]
 
 # How long any awaited thing may take. A passing case never waits for it.
-PATIENCE = 15.0
+PATIENCE = 30.0
 
 
 async def wait_until(what, ready):

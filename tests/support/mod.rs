@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 /// How long any awaited thing may take before its test fails. Long, because tests share a machine:
 /// a passing test never waits for it.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Polls `ready` until it gives a value; fails with `what` once [`PATIENCE`] is over.
 #[track_caller]

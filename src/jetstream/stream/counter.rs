@@ -30,12 +30,17 @@ struct Stored<'a> {
     value: Cow<'a, str>,
 }
 
-/// A counter's total, as far as it can be told.
-pub(super) enum Total {
-    /// The sum, digits behind a sign if it is negative.
-    Known(String),
-    /// The message with the last one is still being read.
+/// A counter's last total, as far as it can be told.
+pub(super) enum Last {
+    /// Zero if there is none.
+    Known(BigInt),
+    /// The message with it is still being read.
     Reading,
+}
+
+/// What is stored for a total.
+pub(super) fn body(total: &BigInt) -> String {
+    format!("{{\"val\":\"{total}\"}}")
 }
 
 impl Stream {
@@ -66,23 +71,22 @@ impl Stream {
         }
     }
 
-    /// The total of a subject's counter after `increment`.
+    /// The total of a subject's counter.
     ///
     /// # Errors
     /// 10172 if what is stored is no total.
-    pub(super) fn total(&mut self, subject: &[u8], increment: BigInt) -> Result<Total, ApiError> {
+    pub(super) fn last_total(&mut self, subject: &[u8]) -> Result<Last, ApiError> {
         let last = self.store.subject(subject).map(|it| it.last);
-        let before = match last.map(|seq| self.store.fetch(seq)) {
-            None | Some(Fetch::Absent) => BigInt::ZERO,
-            Some(Fetch::Reading) => return Ok(Total::Reading),
-            Some(Fetch::Damaged) => return Err(errors::MESSAGE_COUNTER_BROKEN),
+        match last.map(|seq| self.store.fetch(seq)) {
+            None | Some(Fetch::Absent) => Ok(Last::Known(BigInt::ZERO)),
+            Some(Fetch::Reading) => Ok(Last::Reading),
+            Some(Fetch::Damaged) => Err(errors::MESSAGE_COUNTER_BROKEN),
             Some(Fetch::Message(message)) => {
                 let stored = serde_json::from_slice::<Stored<'_>>(&message.payload);
                 let value = stored.ok().and_then(|it| number(it.value.as_bytes()));
-                value.ok_or(errors::MESSAGE_COUNTER_BROKEN)?
+                Ok(Last::Known(value.ok_or(errors::MESSAGE_COUNTER_BROKEN)?))
             }
-        };
-        Ok(Total::Known((before + increment).to_string()))
+        }
     }
 }
 

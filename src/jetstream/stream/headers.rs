@@ -14,6 +14,12 @@ pub const EXPECTED_LAST_SUBJECT_SEQ_SUBJECT: &[u8] = b"Nats-Expected-Last-Subjec
 pub const EXPECTED_LAST_MSG_ID: &[u8] = b"Nats-Expected-Last-Msg-Id";
 /// The atomic batch it is part of (section 7).
 pub const BATCH_ID: &[u8] = b"Nats-Batch-Id";
+/// Its number in the batch, from 1.
+pub const BATCH_SEQUENCE: &[u8] = b"Nats-Batch-Sequence";
+/// The batch ends here: with this message, or with the one before.
+pub const BATCH_COMMIT: &[u8] = b"Nats-Batch-Commit";
+/// What a message needs its server to know (JS-126).
+pub const REQUIRED_API_LEVEL: &[u8] = b"Nats-Required-Api-Level";
 /// By how much a counter changes (JS-134).
 pub const INCREMENT: &[u8] = b"Nats-Incr";
 /// When a message is to be sent (JS-137).

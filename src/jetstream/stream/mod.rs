@@ -1,5 +1,6 @@
 //! One stream: how it is configured, and what it does with a message.
 
+pub mod batch;
 pub mod check;
 pub mod config;
 mod counter;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::config::{Discard, Retention};
-use super::counter::Total;
+use super::counter::{self, Last};
 use super::stream::{Stream, positive};
 use super::ttl::{self, Ttl};
 use super::{headers, schedule};
@@ -13,7 +13,7 @@ use crate::protocol::headers::get;
 use crate::time::WallTime;
 
 /// Longest header block that is stored (JS-95).
-const HEADERS_MAX: usize = 65_535;
+pub(super) const HEADERS_MAX: usize = 65_535;
 
 /// A message that came on one of a stream's subjects.
 #[derive(Debug, Clone, Copy)]
@@ -75,9 +75,27 @@ struct Asked<'a> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rollup {
+pub(super) enum Rollup {
     Subject,
     All,
+}
+
+impl Rollup {
+    pub(super) fn is_whole_stream(self) -> bool {
+        self == Self::All
+    }
+}
+
+/// A message against whose content nothing speaks.
+#[derive(Debug)]
+pub(super) struct Placing<'a> {
+    pub(super) subject: &'a [u8],
+    pub(super) headers: &'a [u8],
+    pub(super) payload: &'a [u8],
+    pub(super) now: WallTime,
+    /// Its id, or nothing.
+    pub(super) id: &'a [u8],
+    pub(super) rollup: Option<Rollup>,
 }
 
 impl Stream {
@@ -107,10 +125,6 @@ impl Stream {
         let mut asked = Asked::default();
         let mut increment = None;
         if !block.is_empty() {
-            // All or nothing is not for us yet, even where the stream would allow it.
-            if present(block, headers::BATCH_ID).is_some() {
-                return Err(errors::ATOMIC_PUBLISH_DISABLED);
-            }
             increment = self.increment(block, publish)?;
             self.check_expectations(subject, block, publish.sourced)?;
             asked.id = get(block, headers::MSG_ID).unwrap_or_default();
@@ -131,9 +145,9 @@ impl Stream {
         let mut total = None;
         if self.config.allow_msg_counter {
             let increment = increment.ok_or(errors::MESSAGE_INCR_MISSING)?;
-            total = match self.total(subject, increment)? {
-                Total::Known(total) => Some(total),
-                Total::Reading => {
+            total = match self.last_total(subject)? {
+                Last::Known(total) => Some(total + increment),
+                Last::Reading => {
                     return Ok(Accepted {
                         seq: 0,
                         fate: Fate::TooEarly,
@@ -143,14 +157,34 @@ impl Stream {
                 }
             };
         }
-        let body = total.as_ref().map(|it| format!("{{\"val\":\"{it}\"}}"));
+        let body = total.as_ref().map(counter::body);
         let payload = body.as_ref().map_or(publish.payload, |it| it.as_bytes());
         self.check_size(block, payload)?;
         self.check_server_room()?;
+        let placing = Placing {
+            subject,
+            headers: block,
+            payload,
+            now: publish.now,
+            id: asked.id,
+            rollup: asked.rollup,
+        };
         if self.config.retention == Retention::Interest && !interested(subject) {
-            return Ok(self.pass_over(subject, &asked, publish.now));
+            return Ok(self.pass_over(&placing));
         }
         self.check_account_room(subject, block, payload)?;
+        let mut accepted = self.place(&placing, random)?;
+        accepted.total = total.as_ref().map(ToString::to_string);
+        Ok(accepted)
+    }
+
+    /// Stores a message that has been looked at.
+    pub(super) fn place(
+        &mut self,
+        it: &Placing<'_>,
+        random: impl FnMut() -> u64,
+    ) -> Result<Accepted, ApiError> {
+        let (subject, block, payload) = (it.subject, it.headers, it.payload);
         // A copy that may not have such messages keeps them (JS-120).
         let ttl = ttl::of(block)?.filter(|_| self.config.allow_msg_ttl);
         let raised = ttl.and_then(|it| self.raised(it, block));
@@ -158,14 +192,14 @@ impl Stream {
             Some((ttl, block)) => (Some(*ttl), &block[..]),
             None => (ttl, block),
         };
-        self.make_room(subject, block, payload, asked.rollup.is_some())?;
+        self.make_room(subject, block, payload, it.rollup.is_some())?;
 
         let last_of_subject = self.store.subject(subject).map_or(0, |it| it.last);
         let appended = self.store.append(Append {
             subject,
             headers: block,
             payload,
-            time: publish.now,
+            time: it.now,
             lifetime: match ttl {
                 None => Lifetime::Stream,
                 Some(Ttl::Never) => Lifetime::Forever,
@@ -174,21 +208,21 @@ impl Stream {
             marker: ttl::is_marker(block),
         });
         let seq = appended.map_err(errors::stream_store_failed)?;
-        self.note_id(asked.id, seq, publish.now);
-        self.roll_up(asked.rollup, subject, 1);
+        self.note_id(it.id, seq, it.now);
+        self.roll_up(it.rollup, subject, 1);
         self.drop_surplus_of(subject);
         self.apply_limits();
         let republish = self.republished(
             (subject, seq, last_of_subject),
             (block, payload.len()),
-            publish.now,
+            it.now,
             random,
         );
         Ok(Accepted {
             seq,
             fate: Fate::Stored,
             republish,
-            total,
+            total: None,
         })
     }
 
@@ -243,7 +277,7 @@ impl Stream {
         }
     }
 
-    fn rollup(&self, block: &[u8], sourced: bool) -> Result<Option<Rollup>, ApiError> {
+    pub(super) fn rollup(&self, block: &[u8], sourced: bool) -> Result<Option<Rollup>, ApiError> {
         let Some(value) = present(block, headers::ROLLUP) else {
             return Ok(None);
         };
@@ -274,11 +308,11 @@ impl Stream {
     }
 
     /// A message nobody wants uses up a sequence (JS-106).
-    fn pass_over(&mut self, subject: &[u8], asked: &Asked<'_>, now: WallTime) -> Accepted {
+    pub(super) fn pass_over(&mut self, it: &Placing<'_>) -> Accepted {
         let seq = self.store.state().last_seq + 1;
-        self.store.skip(seq, Some(now));
-        self.note_id(asked.id, seq, now);
-        self.roll_up(asked.rollup, subject, 0);
+        self.store.skip(seq, Some(it.now));
+        self.note_id(it.id, seq, it.now);
+        self.roll_up(it.rollup, it.subject, 0);
         Accepted {
             seq,
             fate: Fate::Unwanted,
@@ -375,12 +409,12 @@ impl Stream {
 }
 
 /// A header's value if it has one.
-fn present<'a>(block: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
+pub(super) fn present<'a>(block: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
     get(block, key).filter(|it| !it.is_empty())
 }
 
 /// A sequence in a header; what is none is one that no stream has.
-fn number(text: &[u8]) -> u64 {
+pub(super) fn number(text: &[u8]) -> u64 {
     std::str::from_utf8(text)
         .ok()
         .and_then(|it| it.parse().ok())

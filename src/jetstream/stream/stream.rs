@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::batch::{self, AtomicBatches};
 use super::config::StreamConfig;
 use super::dedupe::Dedupe;
 use super::publish::Publish;
@@ -46,6 +47,7 @@ pub struct Stream {
     pub(super) gone: Vec<Gone>,
     /// Its part in what others use, too.
     share: Option<Share>,
+    pub(super) atomic: AtomicBatches,
     /// The message at which looking for ids goes on, and the last one to look at.
     rescan: Option<(u64, u64)>,
 }
@@ -64,9 +66,11 @@ impl Stream {
             watched: false,
             gone: Vec::new(),
             share: None,
+            atomic: AtomicBatches::default(),
             rescan: None,
         };
         stream.read_rewrites();
+        batch::remove_torn(&mut stream.store);
         let state = stream.store.state();
         if stream.config.first_seq > 1 && state.last_seq == 0 {
             stream.store.skip(stream.config.first_seq - 1, None);
@@ -105,6 +109,9 @@ impl Stream {
     pub fn update(&mut self, config: StreamConfig) {
         self.config = config;
         self.read_rewrites();
+        if !self.config.allow_atomic {
+            self.atomic.clear();
+        }
         self.apply_limits();
         let most = positive(self.config.max_msgs_per_subject);
         if let Some(most) = most {
@@ -240,6 +247,7 @@ impl Stream {
     /// Removes what is too old, a bounded number of messages at a time, and stores the markers of
     /// subjects that end with that (JS-118).
     pub fn expire(&mut self, now: WallTime) -> Vec<Bytes> {
+        self.atomic.expire(now);
         self.dedupe
             .forget(now, self.config.duplicate_window.duration());
         let mut expired: Vec<Expired> = Vec::new();
@@ -315,7 +323,9 @@ impl Stream {
     pub fn next_expiry(&self) -> Option<WallTime> {
         let window = self.config.duplicate_window.duration();
         let store = self.store.next_expiry(self.max_age());
-        store.into_iter().chain(self.dedupe.next_due(window)).min()
+        let ids = self.dedupe.next_due(window);
+        let batches = self.atomic.next_due();
+        store.into_iter().chain(ids).chain(batches).min()
     }
 }
 

@@ -9,8 +9,9 @@ use crate::ids::{AccountId, GLOBAL_ACCOUNT};
 use crate::jetstream::api::values::Span;
 use crate::jetstream::limits::{AccountTiers, ServerLimits};
 use crate::jetstream::store::FlushPolicy;
+use crate::jetstream::stream::batch::BatchLimits;
 use crate::jetstream::stream::config::Storage;
-use crate::options::{JetStreamOptions, Options};
+use crate::options::{JetStreamLimits, JetStreamOptions, Options};
 use crate::shard::jetstream::disk::Stores;
 use crate::shard::jetstream::settings::{JetStreamSettings, Room};
 
@@ -80,6 +81,8 @@ pub(in crate::server) fn of(
         accounts,
         usages,
         usage,
+        batches: batches(&jetstream.limits),
+        in_flight: before.map_or_else(Arc::default, |it| Arc::clone(&it.in_flight)),
         sync_interval: match jetstream.sync_always {
             true => Span::ZERO,
             false => Span::from(jetstream.sync_interval),
@@ -93,4 +96,28 @@ pub(in crate::server) fn of(
         stores,
         room,
     }))
+}
+
+/// What batches may have: where the configuration names no limit, stock's own.
+fn batches(limits: &JetStreamLimits) -> BatchLimits {
+    let default = BatchLimits::default();
+    let or = |it: i64, default: usize| match usize::try_from(it) {
+        Ok(it) if it > 0 => it,
+        _ => default,
+    };
+    let (per_stream, total) = (
+        limits.batch_max_inflight_per_stream,
+        limits.batch_max_inflight_total,
+    );
+    BatchLimits {
+        messages: or(limits.batch_max_msgs, default.messages as usize) as u64,
+        atomic_per_stream: or(per_stream, default.atomic_per_stream),
+        atomic: or(total, default.atomic),
+        fast_per_stream: or(per_stream, default.fast_per_stream),
+        fast: or(total, default.fast),
+        timeout: match limits.batch_timeout.is_zero() {
+            true => default.timeout,
+            false => limits.batch_timeout,
+        },
+    }
 }

@@ -178,7 +178,7 @@ impl ClaimsService {
     /// Goes on with a search: what is not in the directory is asked for.
     fn go_on(&mut self, mut search: Search, outlet: &Outlet) {
         let reloader = Arc::clone(&self.reloader);
-        while let Some(key) = search.next(|key| reloader.knows(key)) {
+        while let Some(key) = search.next(|key| reloader.has(key)) {
             match self.directory.use_token(&key) {
                 Some(token) => _ = search.take(&key, token),
                 None if is_public_key(&key, 'A') => return self.lookups.ask(search, key, outlet),

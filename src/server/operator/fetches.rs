@@ -73,7 +73,7 @@ impl Shared {
         let start = Instant::now();
         let mut search = Search::new(key, start + PATIENCE);
         while Instant::now() < search.until
-            && let Some(key) = search.next(|key| self.reloader.knows(key))
+            && let Some(key) = search.next(|key| self.reloader.has(key))
         {
             let begun = Instant::now();
             match self.server.fetch(&key) {

@@ -29,11 +29,12 @@ impl Search {
         }
     }
 
-    /// The next account to look for, but none that is `known`; the first in any case.
-    pub fn next(&mut self, known: impl Fn(&str) -> bool) -> Option<String> {
+    /// The next account to look for, but none that is `there`: the search before this one may have
+    /// found it while somebody still came to ask.
+    pub fn next(&mut self, there: impl Fn(&str) -> bool) -> Option<String> {
         loop {
             let key = self.open.pop()?;
-            if key == self.key || !known(&key) {
+            if !there(&key) {
                 return Some(key);
             }
         }

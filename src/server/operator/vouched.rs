@@ -148,6 +148,13 @@ impl Vouched {
         self.accounts.contains_key(key)
     }
 
+    /// Is there a token of this account that counts, so that there is no need to look for one?
+    pub fn has(&self, key: &str) -> bool {
+        let now = seconds(wall_time());
+        let account = self.accounts.get(key);
+        account.is_some_and(|it| !it.expired(now)) && self.bootstrapping() != Some(&key.to_owned())
+    }
+
     /// The system account, where its token could not be had yet.
     pub fn bootstrapping(&self) -> Option<&String> {
         self.bootstrapping.as_ref()

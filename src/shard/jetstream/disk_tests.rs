@@ -87,6 +87,8 @@ impl Rig {
             accounts: tiers.collect(),
             usages: Default::default(),
             usage: Arc::default(),
+            batches: Default::default(),
+            in_flight: Arc::default(),
             sync_interval: Span::from(Duration::from_secs(1)),
             flush,
             max_buffered_size: MOST,

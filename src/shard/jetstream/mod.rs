@@ -8,6 +8,7 @@ mod acks;
 mod advise;
 mod api;
 mod audit;
+mod batches;
 mod command;
 mod consumers;
 mod copies;

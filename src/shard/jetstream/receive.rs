@@ -7,6 +7,7 @@ use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::levels::is_beyond;
 use crate::jetstream::consumer::config::AckPolicy;
 use crate::jetstream::consumer::{AckToken, ack_patterns, flow_patterns};
+use crate::jetstream::stream::headers::BATCH_ID;
 use crate::jetstream::stream::{Accepted, Fate, Publish};
 use crate::protocol::headers;
 use crate::routing::interest::{Handler, InterestChange};
@@ -183,6 +184,9 @@ impl Core {
 
     /// Stores a message, or says why not.
     pub(super) fn js_store(&mut self, key: StreamKey, message: &Arrived<'_>) -> Stored {
+        if let Some(id) = headers::get(message.header, BATCH_ID).filter(|it| !it.is_empty()) {
+            return self.js_stage(key, message, id);
+        }
         let wall = self.local.wall;
         let payload = message.payload;
         let jetstream = &mut self.jetstream;
@@ -270,7 +274,13 @@ impl Core {
     }
 
     /// Tells a publisher why its message is not stored (JS-86).
-    fn js_refuse(&mut self, account: AccountId, stream: &str, reply: &[u8], error: ApiError) {
+    pub(super) fn js_refuse(
+        &mut self,
+        account: AccountId,
+        stream: &str,
+        reply: &[u8],
+        error: ApiError,
+    ) {
         use crate::jetstream::api::encode::to_json;
         use crate::jetstream::api::response::PubAck;
         let body = to_json(&PubAck {

@@ -7,6 +7,7 @@ use crate::ids::AccountId;
 use crate::jetstream::api::values::Span;
 use crate::jetstream::limits::{AccountTiers, ServerLimits};
 use crate::jetstream::store::FlushPolicy;
+use crate::jetstream::stream::batch::{BatchLimits, InFlight};
 use crate::jetstream::usage::Usage;
 
 use super::disk::Stores;
@@ -32,6 +33,10 @@ pub struct JetStreamSettings {
     pub usages: BTreeMap<AccountId, Arc<Usage>>,
     /// What all streams use.
     pub usage: Arc<Usage>,
+    /// What batches of all streams may have.
+    pub batches: BatchLimits,
+    /// What they have.
+    pub in_flight: Arc<InFlight>,
     /// How long after it was written a message may not be on its disk yet; zero: not at all.
     pub sync_interval: Span,
     /// What an acknowledgement promises, unless a stream is told otherwise.

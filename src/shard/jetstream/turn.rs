@@ -74,6 +74,7 @@ impl Core {
         let keys: Vec<ConsumerKey> = hosted.consumers.values().copied().collect();
         hosted.stream.count_usage();
         self.js_store_early(key);
+        self.js_tell_abandoned(key);
         self.js_tell_gone(key, &keys);
         let mut again = false;
         for consumer in keys {
