@@ -341,7 +341,7 @@ fn topo_023_107_108_109_a_shared_system_account_hears_of_both_servers() {
         "server_name: hub\n{system}\nleafnodes {{ {LISTEN} }}"
     ));
     let edge = Server::with_config(&format!(
-        "server_name: edge\n{system}\nleafnodes {{ remotes [ {{ account: $SYS,
+        "server_name: edge\n{system}\nleafnodes {{ remotes [ {{ account: \"$SYS\",
             url: \"nats-leaf://s:s@{}\" }} ] }}",
         leaf_address(&hub)
     ));
