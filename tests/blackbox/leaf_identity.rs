@@ -1,6 +1,7 @@
 //! Who leaf nodes and hubs are to each other (topology rows 6, 12, 16, 23, 33, 39, 50, 108, 109).
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use nkeys::{KeyPair, KeyPairType};
 use serde_json::{Value, json};
@@ -353,7 +354,8 @@ fn topo_023_107_108_109_a_shared_system_account_hears_of_both_servers() {
         // What a server tells of itself, by itself and when it is asked.
         while !names.contains(&"hub".to_owned()) || !names.contains(&"edge".to_owned()) {
             attempt += 1;
-            assert!(attempt < 200, "{names:?}");
+            assert!(attempt < 1500, "{names:?}");
+            std::thread::sleep(Duration::from_millis(20));
             admin.send("PUB $SYS.REQ.SERVER.PING pong 0\r\n\r\n");
             let message = admin.message();
             let told: Value = serde_json::from_slice(&message.payload).expect("JSON");
