@@ -25,8 +25,8 @@ pub struct Pace {
     ping_interval: Duration,
     /// Pings that may be unanswered.
     ping_max: u32,
-    /// From the link's return to the return of all interest.
-    return_max: Duration,
+    /// From the link's return to the return of all interest, and of copies.
+    pub return_max: Duration,
     /// Subscriptions whose interest must be back, in each direction.
     subscriptions: usize,
     /// Messages of the load at once, each way.
@@ -416,20 +416,39 @@ fn five_breaks() {
     breaks(5, PATIENT, Over::Tcp);
 }
 
+/// Strict, or as much more patient as `make chaos RETURN=seconds` says.
+fn asked_for() -> Pace {
+    let seconds = std::env::var("RAMJET_CHAOS_RETURN").ok();
+    match seconds.and_then(|it| it.parse().ok()) {
+        Some(seconds @ 3..) => Pace {
+            return_max: Duration::from_secs(seconds),
+            subscriptions: STRICT.subscriptions,
+            ..PATIENT
+        },
+        _ => STRICT,
+    }
+}
+
 #[test]
 #[ignore = "takes minutes: make chaos"]
 fn fifty_breaks() {
-    breaks(50, STRICT, Over::Tcp);
+    breaks(50, asked_for(), Over::Tcp);
 }
 
 #[test]
 #[ignore = "takes minutes: make chaos"]
 fn fifty_breaks_over_tls() {
-    breaks(50, STRICT, Over::Tls);
+    breaks(50, asked_for(), Over::Tls);
 }
 
 #[test]
 #[ignore = "takes minutes: make chaos"]
 fn fifty_breaks_over_websocket() {
-    breaks(50, STRICT, Over::WebSocket);
+    breaks(50, asked_for(), Over::WebSocket);
+}
+
+#[test]
+#[ignore = "takes minutes: make chaos"]
+fn ten_restarts_of_the_hub() {
+    leaf_copies::restarts(10, asked_for());
 }
