@@ -79,7 +79,10 @@ fn is_websocket(url: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::{AccountOptions, LeafOptions, RemoteOptions, UserOptions};
+    use crate::options::{
+        AccountOptions, LeafOptions, OperatorOptions, RemoteOptions, UserOptions,
+    };
+    use std::sync::Arc;
 
     fn remote(urls: &[&str], account: &str) -> RemoteOptions {
         RemoteOptions {
@@ -123,7 +126,10 @@ mod tests {
     fn topo_050_operators_know_accounts_by_their_keys() {
         let key = KeyPair::new_account().public_key();
         let mut options = with(remote(&["h:1"], &key));
-        options.operator.trusted_keys = vec!["O".into()];
+        options.operator = Arc::new(OperatorOptions {
+            trusted_keys: vec!["O".into()],
+            ..OperatorOptions::default()
+        });
         assert_eq!(check(&options), Ok(()));
         for account in ["", "A", &KeyPair::new_user().public_key()] {
             options.leafnodes.remotes = vec![remote(&["h:1"], account)];
