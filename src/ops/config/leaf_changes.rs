@@ -303,7 +303,7 @@ mod tests {
         let both = with(&[one.clone(), other.clone()]);
         let turned = with(&[other, one.clone()]);
         assert_eq!(between(&both, &turned, 5), Ok(Vec::new()));
-        let refused = between(&both, &with(&[one.clone()]), 5);
+        let refused = between(&both, &with(std::slice::from_ref(&one)), 5);
         assert_eq!(refused, Err("field \"Users\": old=[a b], new=[a]".into()));
         let single = |user| LeafOptions {
             single_user: true,
