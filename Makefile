@@ -78,11 +78,11 @@ chaos: ## Fifty breaks of a leaf link under load, in all ways
 	$(CARGO) test --test blackbox leaf_chaos -- --ignored --nocapture --test-threads=1
 
 # Sanitizer flags are nightly's; the variable lets the installed compiler take them.
-fuzz: ## Fuzz the parsers of clients, leaf links, configurations and transports, a minute each
+fuzz: ## Fuzz the parsers of clients, leaf links, configurations, transports and stores, a minute each
 	@command -v cargo-fuzz >/dev/null || { echo "cargo-fuzz is missing. Cure: cargo install cargo-fuzz"; exit 1; }
-	mkdir -p $(foreach it,client_parser config_parser leaf token transports,tests/fuzz/generated/$(it))
-	cd tests/fuzz && for it in client_parser config_parser leaf token transports; do \
-		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir . $$it generated/$$it corpus/$$it -- -max_total_time=60 || exit 1; \
+	mkdir -p $(foreach it,client_parser config_parser leaf store token transports,tests/fuzz/generated/$(it))
+	cd tests/fuzz && for it in client_parser config_parser leaf store token transports; do \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir . $$it generated/$$it corpus/$$it -- -max_total_time=60 -malloc_limit_mb=64 || exit 1; \
 	done
 
 clean:

@@ -44,6 +44,9 @@ pub struct ClientInfo<'a> {
     /// What it speaks.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub client_type: &'a str,
+    /// Where it wants the answer, if whoever answers needs to know (JS-128).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply: Option<String>,
 }
 
 #[expect(

@@ -15,6 +15,7 @@ use crate::accounts::import::ServiceImport;
 use crate::accounts::registry::Accounts;
 use crate::accounts::replies::{self, Measured, Replies, Reply};
 use crate::ids::{AccountId, ShardId, Slot};
+use crate::jetstream::stream::batch::SUFFIX as FAST_BATCH_SUFFIX;
 use crate::limits;
 use crate::protocol::encode::Decimal;
 use crate::routing::interest::{Handler, InterestChange};
@@ -469,6 +470,8 @@ impl Core {
         if message.hop.is_some() {
             info.svc = settings.accounts.name(message.account);
         }
+        let reply = message.reply.filter(|it| it.ends_with(FAST_BATCH_SUFFIX));
+        info.reply = reply.map(|it| String::from_utf8_lossy(it).into_owned());
         let header = message.header_len.and_then(|len| message.body.get(..len));
         let payload = &message.body[message.header_len.unwrap_or(0)..];
         Some(request_info::with_header(out, header, &info, payload))

@@ -45,16 +45,19 @@ impl Linked {
         this
     }
 
-    /// Waits until what is published here is heard there, and the other way round.
+    /// Waits until what is published here is heard there, and the other way round. Twice: what is
+    /// wanted once the link is there crosses behind what was wanted before.
     fn wait(&mut self) {
-        for (from, to) in [(&self.hub, &self.leaf), (&self.leaf, &self.hub)] {
-            let mut listener = to.server.client_with(A);
-            listener.quietly("SUB there 1\r\n");
-            let mut speaker = from.server.client_with(A);
-            wait_until("the link", || {
-                speaker.quietly("PUB there 0\r\n\r\n");
-                (!listener.ask("").is_empty()).then_some(())
-            });
+        for subject in ["there", "there.again"] {
+            for (from, to) in [(&self.hub, &self.leaf), (&self.leaf, &self.hub)] {
+                let mut listener = to.server.client_with(A);
+                listener.quietly(format!("SUB {subject} 1\r\n"));
+                let mut speaker = from.server.client_with(A);
+                wait_until("the link", || {
+                    speaker.quietly(format!("PUB {subject} 0\r\n\r\n"));
+                    (!listener.ask("").is_empty()).then_some(())
+                });
+            }
         }
     }
 }

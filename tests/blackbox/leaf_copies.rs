@@ -10,15 +10,22 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::leaf_chaos::{Rig, Witness};
+use crate::leaf_chaos::{PATIENT, Pace, Rig, Witness};
 use crate::support::client::Client;
 use crate::support::server::Server;
 use crate::support::wait_until;
 
 /// A hub and an edge with streams of their own domains.
-pub fn rig() -> Rig {
-    let of = |domain: &str| format!("jetstream {{ domain: {domain}, store_dir: \"@DIR@/store\" }}");
-    Rig::new(&of("hub"), &of("edge"))
+pub fn rig(pace: Pace) -> Rig {
+    rig_with(pace, "")
+}
+
+/// The same, with more words of configuration for both.
+pub fn rig_with(pace: Pace, more: &str) -> Rig {
+    let of = |domain: &str| {
+        format!("jetstream {{ domain: {domain}, store_dir: \"@DIR@/store\" }}\n{more}")
+    };
+    Rig::new(pace, &of("hub"), &of("edge"))
 }
 
 /// Somebody who asks a server's API.
@@ -190,19 +197,20 @@ impl Copies {
 impl Witness for Copies {
     fn before_break(&mut self, _: &Rig) {}
 
-    fn after_return(&mut self, rig: &Rig) {
-        goes_on(rig);
+    fn after_return(&mut self, rig: &Rig, stay: &mut dyn FnMut()) {
+        goes_on(rig, stay);
     }
 }
 
 /// Waits until both copies grow.
 #[track_caller]
-fn goes_on(rig: &Rig) {
+fn goes_on(rig: &Rig, stay: &mut dyn FnMut()) {
     let began = Instant::now();
     for (server, stream) in [(&rig.hub, "ALL"), (&rig.leaf, "COPY")] {
         let mut api = Api::of(server);
         let before = api.last(stream);
         wait_until("a copy that grows", || {
+            stay();
             (api.last(stream) > before).then_some(())
         });
     }
@@ -229,7 +237,7 @@ fn publish(server: &Server, subject: &str, from: u64, count: u64) {
 
 #[test]
 fn js_152_copies_go_on_when_a_server_was_killed() {
-    let mut rig = rig();
+    let mut rig = rig(PATIENT);
     streams(&rig);
     let mut last = [0; 3];
     for round in 0..4 {

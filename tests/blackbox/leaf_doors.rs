@@ -164,9 +164,9 @@ fn t16_sessions_stay_with_the_leaf_listener() {
     let pair = authority.server().config();
     let config = |ca: &str, leaf_ca: &str| {
         format!(
-            "tls {{ {pair}, verify: true, ca_file: {ca:?} }}
+            "tls {{ {pair}, verify: true, ca_file: {ca:?}, timeout: 10 }}
              leafnodes {{ listen: \"127.0.0.1:-1\",
-                tls {{ {pair}, verify: true, ca_file: {leaf_ca:?} }} }}"
+                tls {{ {pair}, verify: true, ca_file: {leaf_ca:?}, timeout: 10 }} }}"
         )
     };
     let server = Server::with_config(&config(&other.ca(), &authority.ca()));

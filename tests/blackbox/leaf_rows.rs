@@ -301,9 +301,10 @@ fn topo_051_054_what_does_not_leave() {
     ] {
         client.quietly(format!("PUB {subject} 0\r\n\r\n"));
     }
-    let got = leaf.ask("");
+    let got = leaf.up_to("LMSG $JS.ACK.s 0");
     let got: Vec<_> = got.iter().filter(|it| it.starts_with("LMSG")).collect();
     assert_eq!(got, ["LMSG $JS.edge.API.INFO 0", "LMSG $JS.ACK.s 0"]);
+    assert_eq!(leaf.line(), "");
     // Nor is a leaf told what it may not have.
     client.quietly("SUB $KV.b.> 1\r\nSUB $OBJ.b 2\r\nSUB seen 3\r\n");
     assert_eq!(leaf.ask(""), ["LS+ seen"]);
@@ -323,7 +324,7 @@ fn topo_052_the_system_account_keeps_its_jetstream() {
     leaf.ask("LS+ $NRG.>\r\nLS+ $JSC.>\r\nLS+ $JS.API.>\r\nLS+ seen\r\n");
     let mut client = server.client_with(r#"{"user":"s","pass":"s"}"#);
     client.quietly("PUB $JSC.x 0\r\n\r\nPUB $JS.API.INFO 0\r\n\r\nPUB seen 0\r\n\r\n");
-    let got = leaf.ask("");
+    let got = leaf.up_to("LMSG seen 0");
     let got: Vec<_> = got.iter().filter(|it| it.starts_with("LMSG")).collect();
     assert_eq!(got, ["LMSG seen 0"]);
     server.logged("System account connected from edge");

@@ -82,7 +82,8 @@ fn pair(hub: &str, leaf: &str) -> (Server, Server) {
     )
 }
 
-/// Publishes until the other side hears it: interest takes a moment to cross.
+/// Publishes until the other side hears it: interest takes a moment to cross. Neither hears
+/// anything of it later.
 #[track_caller]
 fn reaches(from: &mut Client, to: &mut Client, subject: &str) {
     to.quietly(format!("SUB {subject} ready\r\n"));
@@ -92,6 +93,17 @@ fn reaches(from: &mut Client, to: &mut Client, subject: &str) {
         let lines = to.ask("");
         (!lines.is_empty()).then_some(())
     });
+    to.ask("UNSUB ready\r\n"); // what was published more than once comes now, or never
+}
+
+/// Waits for the link: each side has been told all that the other wanted until now. Interest that
+/// begins from now on crosses in its order.
+#[track_caller]
+fn linked(hub: &mut Client, leaf: &mut Client) {
+    for round in ["first", "second"] {
+        reaches(hub, leaf, &format!("sync.down.{round}"));
+        reaches(leaf, hub, &format!("sync.up.{round}"));
+    }
 }
 
 /// Everything a link is for, in both directions.
@@ -103,6 +115,7 @@ fn check(hub: &str, leaf: &str) {
 fn exchange(hub: &Server, leaf: &Server) {
     for (here, there) in [(hub, leaf), (leaf, hub)] {
         let (mut near, mut far) = (here.client(), there.client());
+        linked(&mut near, &mut far);
         far.quietly("SUB plain 1\r\nSUB wild.* 2\r\nSUB wild.> 3\r\nSUB job workers 4\r\n");
         far.quietly("SUB svc 5\r\n");
         reaches(&mut near, &mut far, "sync.there");
@@ -133,6 +146,9 @@ fn exchange(hub: &Server, leaf: &Server) {
             lines.first().map(String::as_str),
             Some("HMSG inbox 7 38 38")
         );
+        // A member that just hangs up is one until its server finds out.
+        far.ask("UNSUB 4\r\n");
+        member.ask("UNSUB 1\r\n");
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::support::client::Client;
 use super::support::server::Server;
 use super::support::wait_until;
-use super::{leaf_address, ours, pair_with, reaches, stock};
+use super::{leaf_address, linked, ours, pair_with, reaches, stock};
 
 /// Runs a case for every pairing; both stock, too, so that it says what stock does.
 macro_rules! every_pair {
@@ -133,8 +133,7 @@ fn topo_051_054_056_domains(hub: &str, leaf: &str) {
 fn topo_038_everybody_answers(hub: &str, leaf: &str) {
     let (hub, leaf) = pair_with(hub, leaf, LISTEN, REMOTE);
     let (mut far, mut near) = (hub.client(), leaf.client());
-    reaches(&mut near, &mut far, "sync.a");
-    reaches(&mut far, &mut near, "sync.b");
+    linked(&mut far, &mut near);
     far.quietly("SUB all 1\r\n");
     near.quietly("SUB all 1\r\n");
     let mut attempts = 0;
@@ -181,6 +180,7 @@ fn topo_020_035_permissions(hub: &str, leaf: &str) {
     let mut inside = hub.client_with(r#"{"user":"a","pass":"a"}"#);
     let mut outside = hub.client_with(r#"{"user":"b","pass":"b"}"#);
     let mut edge = leaf.client();
+    linked(&mut inside, &mut edge);
     outside.quietly("SUB > 1\r\n");
     edge.quietly("SUB down.> 1\r\nSUB secret 2\r\n");
     let mut says = hub.client_with(r#"{"user":"a","pass":"a"}"#);
@@ -210,7 +210,7 @@ fn topo_031_two_edges(hub: &str, leaf: &str) {
     two.quietly("SUB _INBOX.two 2\r\n");
     wait_until("the service", || {
         two.ask("PUB svc _INBOX.two 1\r\n?\r\n"); // nobody is there yet, perhaps
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        sleep(Duration::from_millis(20));
         let asked = one.ask("").iter().any(|it| it == "MSG svc 1 _INBOX.two 1");
         asked.then_some(())
     });
@@ -235,30 +235,26 @@ fn topo_035_revocation(hub: &str, leaf: &str) {
     let (hub, leaf) = pair_with(hub, leaf, &all, REMOTE);
     let mut inside = hub.client_with(r#"{"user":"c","pass":"c"}"#);
     let mut edge = leaf.client();
+    linked(&mut inside, &mut edge);
+    edge.quietly("SUB gone 1\r\n");
     reaches(&mut inside, &mut edge, "sync.before");
     hub.reload(&with(""));
     wait_until("the link to end", || {
         (hub.json("/leafz")["leafnodes"] == 0).then_some(())
     });
-    edge.ask("");
-    inside.quietly("PUB sync.before 0\r\n\r\n");
-    assert_eq!(edge.ask(""), [""; 0]);
+    inside.quietly("PUB gone 0\r\n\r\n");
     hub.reload(&all);
-    wait_until("the link to come back", || {
-        inside.quietly("PUB sync.before 0\r\n\r\n");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        (!edge.ask("").is_empty()).then_some(())
-    });
+    reaches(&mut inside, &mut edge, "sync.after");
+    edge.quietly("UNSUB 1\r\n");
 }
 
 fn topo_057_leafz(hub: &str, leaf: &str) {
     let monitored = |text: &str| format!("http: \"127.0.0.1:-1\"\n{text}");
     let named = |name: &str, text: &str| format!("server_name: {name}\n{}", monitored(text));
     let (hub, leaf) = pair_with(hub, leaf, &named("h", LISTEN), &named("e", REMOTE));
-    let mut wants = leaf.client();
+    let (mut near, mut far, mut wants) = (hub.client(), leaf.client(), leaf.client());
     wants.quietly("SUB wanted 1\r\n");
-    let (mut near, mut far) = (hub.client(), leaf.client());
-    reaches(&mut near, &mut far, "sync.a");
+    linked(&mut near, &mut far);
     for (server, other, spoke) in [(&hub, "e", false), (&leaf, "h", true)] {
         let leafz = server.json("/leafz?subs=1");
         assert_eq!(leafz["leafnodes"], 1);
@@ -286,15 +282,15 @@ fn topo_057_leafz(hub: &str, leaf: &str) {
 fn topo_107_questions_to_all(hub: &str, leaf: &str) {
     let named = |name: &str, text: &str| format!("server_name: {name}\n{text}");
     let (hub, leaf) = pair_with(hub, leaf, &named("h", LISTEN), &named("e", REMOTE));
-    let mut far = hub.client();
-    reaches(&mut leaf.client(), &mut far, "sync.a");
+    linked(&mut hub.client(), &mut leaf.client());
     for server in [&hub, &leaf] {
         let mut asks = server.client();
         asks.quietly("SUB _INBOX.all.* 1\r\n");
+        let mut lines = String::new();
         wait_until("an answer of each", || {
             asks.send("PUB $SYS.REQ.ACCOUNT.PING.CONNZ _INBOX.all.1 0\r\n\r\n");
-            std::thread::sleep(std::time::Duration::from_millis(100));
-            let lines = asks.ask("").join("\n");
+            sleep(Duration::from_millis(100));
+            lines += &asks.ask("").join("\n");
             let names = ["\"name\":\"h\"", "\"name\":\"e\""];
             names.iter().all(|it| lines.contains(it)).then_some(())
         });

@@ -208,6 +208,27 @@ impl Client {
         }
     }
 
+    /// The next line without its end, pings passed over; `None` at the end of the stream.
+    #[track_caller]
+    pub fn line_unless_closed(&mut self) -> Option<String> {
+        loop {
+            match self.next_line()? {
+                line if line == "PING" => self.send_until_closed("PONG\r\n"),
+                line => return Some(line),
+            }
+        }
+    }
+
+    /// What comes up to this line, which is included.
+    #[track_caller]
+    pub fn up_to(&mut self, last: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        while lines.last().is_none_or(|line| line != last) {
+            lines.push(self.line());
+        }
+        lines
+    }
+
     /// The next lines must be these.
     #[track_caller]
     pub fn expect(&mut self, lines: &[&str]) {

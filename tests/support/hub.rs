@@ -7,6 +7,9 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
+/// Words for a remote that is to wait for a slow hub.
+pub const PATIENT: &str = "first_info_timeout: \"20s\",";
+
 /// A port where leaf nodes come to.
 pub struct Hub {
     listener: TcpListener,
@@ -33,10 +36,16 @@ impl Hub {
         self.listener.local_addr().expect("an address")
     }
 
-    /// A `leafnodes` block of a server that connects here, with more words for the remote.
+    /// A `leafnodes` block of a server that connects here, with more words for the remote. It waits
+    /// long for a case that is slow.
     pub fn remote(&self, more: &str) -> String {
+        let patience = match more.contains("first_info_timeout") {
+            true => "",
+            false => PATIENT,
+        };
         format!(
-            "leafnodes {{ reconnect: \"100ms\", remotes [ {{ url: \"nats-leaf://{}\", {more} }} ] }}",
+            "leafnodes {{ reconnect: \"100ms\", remotes [
+                {{ url: \"nats-leaf://{}\", {patience} {more} }} ] }}",
             self.address()
         )
     }
@@ -76,17 +85,22 @@ impl Hub {
                "client_id": 7, "nonce": "abc", "leafnode_urls": [], "info_on_connect": true})
     }
 
-    /// The next connection, greeted with this INFO, up to its CONNECT.
+    /// The next connection, greeted with this INFO, up to its CONNECT. One whose leaf has gone
+    /// meanwhile is passed over.
     #[track_caller]
     pub fn greet(&self, info: &Value) -> Greeted {
-        let mut link = self.accept();
-        link.send(format!("INFO {info}\r\n"));
-        let line = link.line();
-        let json = line.strip_prefix("CONNECT ");
-        let json = json.unwrap_or_else(|| panic!("not CONNECT: {line}"));
-        Greeted {
-            link,
-            connect: serde_json::from_str(json).expect("CONNECT is JSON"),
+        loop {
+            let mut link = self.accept();
+            link.send_until_closed(format!("INFO {info}\r\n"));
+            let Some(line) = link.line_unless_closed() else {
+                continue;
+            };
+            let json = line.strip_prefix("CONNECT ");
+            let json = json.unwrap_or_else(|| panic!("not CONNECT: {line}"));
+            return Greeted {
+                link,
+                connect: serde_json::from_str(json).expect("CONNECT is JSON"),
+            };
         }
     }
 

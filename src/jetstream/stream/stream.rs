@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::batch::{self, AtomicBatches};
+use super::batch::{self, AtomicBatches, FastBatches};
 use super::config::StreamConfig;
 use super::dedupe::Dedupe;
 use super::publish::Publish;
@@ -47,6 +47,7 @@ pub struct Stream {
     /// Its part in what others use, too.
     share: Option<Share>,
     pub(super) atomic: AtomicBatches,
+    pub(super) fast: FastBatches,
     /// The message at which looking for ids goes on, and the last one to look at.
     rescan: Option<(u64, u64)>,
 }
@@ -66,6 +67,7 @@ impl Stream {
             gone: Vec::new(),
             share: None,
             atomic: AtomicBatches::default(),
+            fast: FastBatches::default(),
             rescan: None,
         };
         stream.read_rewrites();
@@ -110,6 +112,9 @@ impl Stream {
         self.read_rewrites();
         if !self.config.allow_atomic {
             self.atomic.clear();
+        }
+        if !self.config.allow_batched {
+            self.fast.clear();
         }
         self.apply_limits();
         let most = positive(self.config.max_msgs_per_subject);
@@ -236,6 +241,7 @@ impl Stream {
     /// subjects that end with that (JS-118).
     pub fn expire(&mut self, now: WallTime) -> Vec<Bytes> {
         self.atomic.expire(now);
+        self.fast.expire(now);
         self.dedupe
             .forget(now, self.config.duplicate_window.duration());
         let mut expired: Vec<Expired> = Vec::new();
@@ -312,7 +318,9 @@ impl Stream {
         let window = self.config.duplicate_window.duration();
         let store = self.store.next_expiry(self.max_age());
         let ids = self.dedupe.next_due(window);
-        let batches = self.atomic.next_due();
+        let atomic = self.atomic.next_due();
+        let fast = self.fast.next_due();
+        let batches = atomic.into_iter().chain(fast);
         store.into_iter().chain(ids).chain(batches).min()
     }
 }

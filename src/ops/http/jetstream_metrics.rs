@@ -1,12 +1,14 @@
 //! JetStream's part of `/metrics`, under the exporter's names and labels.
 //!
-//! Whoever makes streams could make metrics without end: after the first [`STREAMS_MAX`] streams and
-//! [`CONSUMERS_MAX`] consumers the others are only counted, in `jetstream_server_left_out_streams`
-//! and `_consumers`. The sums are always of all. What the disks took is not told apart by streams.
+//! Whoever makes streams could make metrics without end: after the first [`STREAMS_MAX`] streams,
+//! [`CONSUMERS_MAX`] consumers and [`ORIGINS_MAX`] mirrors and sources the others are only counted, in
+//! `jetstream_server_left_out_streams`, `_consumers` and `_origins`. The sums are always of all. What
+//! the disks took is not told apart by streams.
 
 use super::facts::ServerFacts;
 use super::jetstream::Gathered;
 use super::metrics::{Distribution, Labels, Metrics};
+use crate::jetstream::api::response::StreamSourceInfo;
 use crate::jetstream::limits::AccountTiers;
 use crate::shard::jetstream::disk_figures::{Histogram, MICROS, PAGE};
 use crate::shard::jetstream::report::{JetStreamQuery, StreamReport};
@@ -16,6 +18,14 @@ use crate::shard::report::Figures;
 const STREAMS_MAX: usize = 1_000;
 /// Consumers with metrics of their own.
 const CONSUMERS_MAX: usize = 2_000;
+/// Mirrors and sources with metrics of their own.
+const ORIGINS_MAX: usize = 2_000;
+
+/// How many more may have metrics of their own.
+struct Room {
+    consumers: usize,
+    origins: usize,
+}
 
 /// Adds all there is.
 pub(super) fn add(facts: &ServerFacts, figures: &dyn Figures, metrics: &mut Metrics) {
@@ -41,11 +51,15 @@ pub(super) fn add(facts: &ServerFacts, figures: &dyn Figures, metrics: &mut Metr
     };
     let total = gathered.total();
     let shown_streams = gathered.streams.len().min(STREAMS_MAX);
-    let mut room = CONSUMERS_MAX;
+    let mut room = Room {
+        consumers: CONSUMERS_MAX,
+        origins: ORIGINS_MAX,
+    };
     for stream in gathered.streams.iter().take(shown_streams) {
         add_stream(facts, metrics, &own, stream, &mut room);
     }
-    let shown_consumers = (CONSUMERS_MAX - room) as u64;
+    let shown_consumers = (CONSUMERS_MAX - room.consumers) as u64;
+    let shown_origins = (ORIGINS_MAX - room.origins) as u64;
     let limits = &gathered.settings.server;
     for (name, value) in [
         ("jetstream_disabled", 0.0),
@@ -65,6 +79,10 @@ pub(super) fn add(facts: &ServerFacts, figures: &dyn Figures, metrics: &mut Metr
         (
             "left_out_consumers",
             total.shown_consumers.saturating_sub(shown_consumers) as f64,
+        ),
+        (
+            "left_out_origins",
+            total.origins.saturating_sub(shown_origins) as f64,
         ),
     ] {
         metrics.put(&format!("jetstream_server_{name}"), own.clone(), value);
@@ -144,7 +162,7 @@ fn add_stream(
     metrics: &mut Metrics,
     own: &Labels,
     report: &StreamReport,
-    room: &mut usize,
+    room: &mut Room,
 ) {
     let info = &report.info;
     let leader = &facts.info.server_name;
@@ -172,11 +190,20 @@ fn add_stream(
         let name = format!("jetstream_stream_{name}");
         metrics.put(&name, labels.clone(), limit as f64);
     }
+    let mirror = info.mirror.iter().map(|it| ("mirror", it));
+    let sources = info.sources.iter().map(|it| ("source", it));
+    for (kind, origin) in mirror.chain(sources) {
+        if room.origins == 0 {
+            break;
+        }
+        room.origins -= 1;
+        add_origin(metrics, &labels, kind, origin);
+    }
     for consumer in &report.consumers {
-        if *room == 0 {
+        if room.consumers == 0 {
             return;
         }
-        *room -= 1;
+        room.consumers -= 1;
         let mut labels = labels.clone();
         labels.push(("consumer_name", consumer.name.clone()));
         labels.push(("consumer_leader", String::new()));
@@ -195,5 +222,52 @@ fn add_stream(
             let name = format!("jetstream_consumer_{name}");
             metrics.put(&name, labels.clone(), value as f64);
         }
+    }
+}
+
+/// How far a mirror or a source is. While nothing is heard of an origin nobody knows how much it has:
+/// the lag stays what it was last, and `active_duration_ns` grows (below zero: nothing came yet).
+fn add_origin(
+    metrics: &mut Metrics,
+    stream: &Labels,
+    kind: &'static str,
+    origin: &StreamSourceInfo,
+) {
+    let external = origin.external.clone().unwrap_or_default();
+    let transforms = origin.subject_transforms.iter();
+    let mut filters: Vec<String> = transforms
+        .map(|it| format!("{} {}", it.src, it.dest))
+        .collect();
+    if !origin.filter_subject.is_empty() {
+        filters.push(origin.filter_subject.clone());
+    }
+    let names = match kind {
+        "mirror" => [
+            "mirror_name",
+            "mirror_api",
+            "mirror_deliver",
+            "mirror_filter",
+        ],
+        _ => [
+            "source_name",
+            "source_api",
+            "source_deliver",
+            "source_filter",
+        ],
+    };
+    let values = [
+        origin.name.clone(),
+        external.api,
+        external.deliver,
+        filters.join(","),
+    ];
+    let mut labels = stream.clone();
+    labels.extend(names.into_iter().zip(values));
+    for (name, value) in [
+        ("lag", origin.lag as f64),
+        ("active_duration_ns", origin.active.0 as f64),
+    ] {
+        let name = format!("jetstream_stream_{kind}_{name}");
+        metrics.put(&name, labels.clone(), value);
     }
 }

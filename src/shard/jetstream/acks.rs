@@ -17,25 +17,38 @@ pub(super) struct Acks {
 struct Waiting {
     seq: u64,
     reply_len: usize,
-    end: Cow<'static, str>,
+    body: Body,
+}
+
+/// What a publisher is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Body {
+    /// Where its message is, and then this.
+    Stored(Cow<'static, str>),
+    /// This alone.
+    Whole(Vec<u8>),
 }
 
 /// An answer that may leave.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Ack {
     pub seq: u64,
-    /// What follows the sequence in it.
-    pub end: Cow<'static, str>,
+    pub body: Body,
 }
 
 impl Acks {
-    /// The publish of message `seq` is to be answered on `reply`.
+    /// The publish of message `seq` is to be answered on `reply`; `end` follows the sequence.
     pub(super) fn push(&mut self, seq: u64, reply: &[u8], end: Cow<'static, str>) {
+        self.push_body(seq, reply, Body::Stored(end));
+    }
+
+    /// The same with any body.
+    pub(super) fn push_body(&mut self, seq: u64, reply: &[u8], body: Body) {
         self.replies.extend(reply);
         self.waiting.push_back(Waiting {
             seq,
             reply_len: reply.len(),
-            end,
+            body,
         });
     }
 
@@ -50,7 +63,7 @@ impl Acks {
         self.replies.drain(..first.reply_len);
         Some(Ack {
             seq: first.seq,
-            end: first.end,
+            body: first.body,
         })
     }
 }
@@ -76,7 +89,7 @@ mod tests {
                     ack,
                     Ack {
                         seq: popped,
-                        end: "}".into()
+                        body: Body::Stored("}".into())
                     }
                 );
                 assert_eq!(reply, format!("r.{}", popped * 37).as_bytes());

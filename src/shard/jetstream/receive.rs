@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::ids::AccountId;
-use crate::jetstream::api::errors::{self, ApiError};
+use crate::jetstream::api::errors::ApiError;
 use crate::jetstream::api::levels::is_beyond;
 use crate::jetstream::consumer::config::AckPolicy;
 use crate::jetstream::consumer::{AckToken, ack_patterns, flow_patterns};
@@ -16,6 +16,7 @@ use crate::shard::deliver::Message;
 use crate::shard::publish::Routed;
 
 use super::api::REQUIRED_LEVEL;
+use super::batches::fast_batch_of;
 use super::hosted::{ConsumerKey, StreamKey};
 use super::send::Outgoing;
 use super::state::{Receiver, Registered};
@@ -171,6 +172,9 @@ impl Core {
 
     /// Stores a message, or says why not.
     pub(super) fn js_store(&mut self, key: StreamKey, message: &Arrived<'_>) -> Stored {
+        if let Some(reply) = fast_batch_of(message) {
+            return self.js_ingest(key, message, &reply);
+        }
         if let Some(id) = headers::get(message.header, BATCH_ID).filter(|it| !it.is_empty()) {
             return self.js_stage(key, message, id);
         }
@@ -193,13 +197,7 @@ impl Core {
             now: wall,
             sourced: false,
         };
-        // JS-128. Stored one by one such a batch would never end for its publisher.
-        let is_fast_batch = message.reply.is_some_and(|it| it.ends_with(b".$FI"));
-        let outcome = if is_fast_batch {
-            Err(errors::BATCH_PUBLISH_DISABLED)
-        } else {
-            hosted.stream.publish(&publish, wanted, || local.random())
-        };
+        let outcome = hosted.stream.publish(&publish, wanted, || local.random());
         let reply = message.reply.filter(|_| !hosted.stream.config().no_ack);
         let accepted = match outcome {
             Ok(accepted) => accepted,

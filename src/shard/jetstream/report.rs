@@ -54,6 +54,8 @@ pub struct AccountUsage {
     pub consumers: u64,
     /// Consumers clients see.
     pub shown_consumers: u64,
+    /// Streams they are copied from: mirrors count one, others as many as they have sources.
+    pub origins: u64,
     /// Messages.
     pub messages: u64,
     /// Bytes of streams in memory.
@@ -76,6 +78,7 @@ impl AccountUsage {
         self.streams += other.streams;
         self.consumers += other.consumers;
         self.shown_consumers += other.shown_consumers;
+        self.origins += other.origins;
         self.messages += other.messages;
         self.memory += other.memory;
         self.storage += other.storage;
@@ -129,6 +132,7 @@ impl Core {
             own.streams += 1;
             own.consumers += hosted.consumers.len() as u64;
             own.shown_consumers += shown as u64;
+            own.origins += u64::from(config.mirror.is_some()) + config.sources.len() as u64;
             own.messages += state.messages;
             let (used, promised) = match config.storage {
                 Storage::Memory => (&mut own.memory, &mut own.reserved_memory),

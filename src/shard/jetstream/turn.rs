@@ -13,6 +13,7 @@ use crate::shard::core::Core;
 use crate::shard::effects;
 use crate::time::Nanos;
 
+use super::acks::Body;
 use super::command::Command;
 use super::hosted::{ConsumerKey, StreamKey};
 use super::send::Outgoing;
@@ -183,13 +184,19 @@ impl Core {
         while let Some(hosted) = self.jetstream.streams.at_mut(key)
             && let Some(ack) = hosted.acks.pop(durable, &mut reply)
         {
-            body.truncate(front.len());
-            // A vector takes all that is written to it.
-            let _ = write!(body, "{}{}", ack.seq, ack.end);
+            let payload = match &ack.body {
+                Body::Whole(whole) => whole,
+                Body::Stored(end) => {
+                    body.truncate(front.len());
+                    // A vector takes all that is written to it.
+                    let _ = write!(body, "{}{end}", ack.seq);
+                    &body
+                }
+            };
             self.js_send(&Outgoing {
                 account,
                 to: &reply,
-                payload: &body,
+                payload,
                 ..Outgoing::default()
             });
         }

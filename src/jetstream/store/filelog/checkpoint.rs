@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::record::{u32_at, u64_at};
+use super::record::{NUMBER_MAX, u32_at, u64_at};
 use super::settings::Gap;
 use crate::jetstream::store::buffer::Buffer;
 use crate::jetstream::store::states::{State, States};
@@ -100,6 +100,10 @@ impl Checkpoint {
             state_version: u64_at(head, 56),
             ..Self::default()
         };
+        let numbers = [this.counter, this.frame, this.state_version];
+        if numbers.iter().any(|&it| it >= NUMBER_MAX) || this.last_seq == u64::MAX {
+            return None;
+        }
         let (segments, states) = (u32_at(head, 64), u32_at(head, 68));
         let gaps = u64_at(head, 72);
         let mut rest = &bytes[HEAD..];
@@ -110,10 +114,11 @@ impl Checkpoint {
         };
         for _ in 0..gaps {
             let gap = take(16)?;
-            this.gaps.push(Gap {
-                first: u64_at(gap, 0),
-                last: u64_at(gap, 8),
-            });
+            let (first, last) = (u64_at(gap, 0), u64_at(gap, 8));
+            if !(1..=last).contains(&first) || last == u64::MAX {
+                return None;
+            }
+            this.gaps.push(Gap { first, last });
         }
         for _ in 0..segments {
             let segment = take(16)?;

@@ -226,9 +226,7 @@ impl Log {
     /// Counts a message as dead in its segment.
     pub(super) fn buried(&mut self, seq: u64, entry: Entry) {
         let segment = self.segment_of(seq);
-        segment.live -= 1;
-        segment.live_bytes -= bytes_of(entry);
-        segment.dead += 1;
+        segment.bury(entry);
         let below_half = segment.is_below_half();
         self.sweep_due |= below_half;
     }

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::core::place;
-use super::record::{u32_at, u64_at};
+use super::frame::{self, FrameHead};
+use super::record::{NUMBER_MAX, u32_at, u64_at};
 use super::segment::{FIRST_FRAME, Frames, Notes};
 use crate::jetstream::store::buffer::Buffer;
 use crate::jetstream::store::entries::{Entry, flag};
@@ -80,6 +81,8 @@ impl Digest {
             end: u64_at(head, 96),
         };
         let fits = frames.last_seq < u64::MAX
+            && (1..NUMBER_MAX).contains(&frames.last_number)
+            && frames.first_number <= frames.last_number
             && (1..=frames.last_seq + 1).contains(&frames.first_seq)
             && frames.end >= FIRST_FRAME;
         if !fits {
@@ -99,6 +102,26 @@ impl Digest {
         };
         // All of it is looked at before any of it is taken.
         this.each(&mut |_| ()).then_some(this)
+    }
+
+    /// Is the frame the next segment goes on from, if it says so, the last of these or one after them
+    /// in the segment's `bytes`? If not, the log once ended before and went on elsewhere.
+    pub(super) fn leads_to(&self, next_previous: Option<u32>, seed: u32, bytes: &[u8]) -> bool {
+        let frames = &self.covered.frames;
+        let Some(wanted) = next_previous.filter(|_| !self.covered.complete) else {
+            return true;
+        };
+        let mut at = frames.end as usize;
+        let mut crc = frames.last_crc;
+        while crc != wanted {
+            let found = frame::find(seed, bytes, at);
+            let head = found.and_then(|it| FrameHead::decode(seed, bytes.get(it..)?));
+            let (Some(found), Some((_, next))) = (found, head) else {
+                return false;
+            };
+            (at, crc) = (found + frame::ALIGNMENT, next);
+        }
+        true
     }
 
     /// Meets all that is in it; false if some of it cannot be.

@@ -15,7 +15,7 @@
 //! | 56 | 4 | bytes from here to where the next frame may begin |
 //! | 60 | 4 | zero |
 
-use super::record::{Head, u32_at, u64_at};
+use super::record::{Head, NUMBER_MAX, u32_at, u64_at};
 
 /// Bytes of a frame's head.
 pub(super) const HEAD: usize = 64;
@@ -77,6 +77,7 @@ impl FrameHead {
         };
         let fits = u64::from(this.next) >= HEAD as u64 + u64::from(this.len)
             && this.last_seq < u64::MAX
+            && this.number < NUMBER_MAX
             && (1..=this.last_seq + 1).contains(&this.first_seq);
         (fits && (this.next as usize).is_multiple_of(ALIGNMENT)).then_some((this, crc))
     }

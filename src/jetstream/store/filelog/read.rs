@@ -34,19 +34,26 @@ impl Log {
             return self.message(seq, at, bytes);
         }
         let place = (number, version, at);
+        // As far as frames are written: what is read beyond must not be taken for them later.
+        let written_end = self.written_end(number, end);
+        if at + HEAD as u64 > written_end {
+            return self.damaged(seq); // the frames do not agree with each other
+        }
         let mut len = record_len(entry);
         if let Some(bytes) = self.cache.find(place, HEAD) {
             len = Head::decode(seed, &bytes).map_or(HEAD, |it| it.len());
             if let Some(bytes) = self.cache.find(place, len) {
                 return self.message(seq, at, bytes);
             }
+            if at + len as u64 > written_end {
+                return self.damaged(seq); // there is nothing more to be read
+            }
         }
         let from = at - at % PAGE as u64;
         if self.unreadable.contains(&(number, version, from)) {
             return self.damaged(seq);
         }
-        // As far as frames are written: what is read beyond must not be taken for them later.
-        let written = self.written_end(number, end) - from;
+        let written = written_end - from;
         let need = at + len as u64 - from;
         let valid = need.next_multiple_of(PAGE as u64).max(READ).min(written);
         self.want((number, version), from, valid as usize);

@@ -29,6 +29,10 @@ use crate::jetstream::store::entries::flag;
 /// Bytes of a record's head.
 pub(super) const HEAD: usize = 40;
 
+/// Numbers of frames, checkpoints and small records stay below this one however long a log lives: so
+/// one can be added to what was read.
+pub(super) const NUMBER_MAX: u64 = 1 << 62;
+
 /// What stands in place of a content that was erased.
 pub(super) const ERASED: u8 = 0xe5;
 
@@ -187,8 +191,11 @@ impl Head {
                 0 => u64::from(this.own_time()) + u64::from(this.subject) + u64::from(this.headers),
                 _ => 0,
             };
-        let fits = u64::from(this.len) >= least && this.seq < u64::MAX;
-        fits.then_some(this)
+        let most = match this.kind {
+            Kind::Message | Kind::Removed | Kind::Skip => u64::MAX,
+            Kind::State | Kind::StateRemoved => NUMBER_MAX,
+        };
+        (u64::from(this.len) >= least && this.seq < most).then_some(this)
     }
 
     fn own_time(&self) -> u8 {

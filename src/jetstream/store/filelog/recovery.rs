@@ -49,6 +49,9 @@ pub(in crate::jetstream::store) fn open(
     directory: &mut dyn Directory,
 ) -> Result<Opened, StoreError> {
     let files = directory.files()?;
+    if files.iter().any(|it| !is_plausible(it.0)) {
+        return Err(StoreError::Unreadable);
+    }
     let mut report = Report::default();
     let encryption = settings.encryption.as_ref();
     let checkpoint = newest_checkpoint(&files, encryption, directory, &mut report)?;
@@ -122,6 +125,17 @@ pub(in crate::jetstream::store) fn open(
         tail = None; // an opening encrypts in segments of its own only
     }
     Ok(finish(settings, scan, tail, reach, leftovers))
+}
+
+/// Could a log have come that far? Whatever else has such a name is not ours to judge, or to write on.
+fn is_plausible(file: FileName) -> bool {
+    let most = u32::MAX / 2;
+    match file {
+        FileName::Segment { number, version } | FileName::Digest { number, version } => {
+            (1..most).contains(&number) && version < most
+        }
+        FileName::Key { .. } | FileName::Checkpoint { .. } => true,
+    }
 }
 
 fn empty(settings: Settings, report: Report) -> Opened {
@@ -320,19 +334,23 @@ fn scan_all(
             loose: is_loose(&chosen[..=at]),
         };
         let digest = read_digest(this, found, directory);
-        let digest = digest.filter(|it| scan.fits(it, &file));
-        let covered = digest.as_ref().map_or(0, |it| it.covered.frames.end);
-        scan.report.digests += u64::from(digest.is_some());
-        // Fresh zeros cost nothing until somebody looks at them.
+        let mut digest = digest.filter(|it| scan.fits(it, &file));
         let mut bytes = Vec::new();
         if !digest.as_ref().is_some_and(|it| scan.covers(it, &file)) {
-            let from = covered - covered % PAGE as u64;
-            bytes = vec![0; this.len.min(FILE_MAX) as usize];
-            if let Some(rest) = bytes.get_mut(from as usize..) {
-                let read = directory.read(segment.file(), from, rest)?;
-                bytes.truncate(from as usize + read);
-            }
+            let covered = digest.as_ref().map_or(0, |it| it.covered.frames.end);
+            bytes = read_from(covered, this, directory)?;
         }
+        if let Some(it) = &digest
+            && !it.leads_to(
+                file.next_previous.filter(|_| file.end.is_none()),
+                segment.seed,
+                &bytes,
+            )
+        {
+            digest = None;
+            bytes = read_from(0, this, directory)?;
+        }
+        scan.report.digests += u64::from(digest.is_some());
         file.bytes = &bytes;
         let clean = scan.segment(segment, &file, digest.as_ref());
         done += this.len;
@@ -352,6 +370,26 @@ fn scan_all(
         });
     }
     Ok(tail)
+}
+
+/// A segment's file from the page of this place on, zeros before.
+fn read_from(
+    place: u64,
+    this: &Chosen,
+    directory: &mut dyn Directory,
+) -> Result<Vec<u8>, StoreError> {
+    let from = place - place % PAGE as u64;
+    let file = FileName::Segment {
+        number: this.number,
+        version: this.version,
+    };
+    // Fresh zeros cost nothing until somebody looks at them.
+    let mut bytes = vec![0; this.len.min(FILE_MAX) as usize];
+    if let Some(rest) = bytes.get_mut(from as usize..) {
+        let read = directory.read(file, from, rest)?;
+        bytes.truncate(from as usize + read);
+    }
+    Ok(bytes)
 }
 
 /// Has the last of these segments no frame before it that its first one could name? Those without

@@ -437,9 +437,7 @@ impl Scan {
             self.index.remove(seq);
             let after = self.segments.partition_point(|it| it.first_seq <= seq);
             let segment = &mut self.segments[after.saturating_sub(1)];
-            segment.live -= 1;
-            segment.live_bytes -= bytes_of(entry);
-            segment.dead += 1;
+            segment.bury(entry);
         }
     }
 

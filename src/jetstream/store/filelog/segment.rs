@@ -56,6 +56,9 @@ impl Label {
             return None;
         }
         let sealing = Sealing::decode(label[48..88].first_chunk()?)?;
+        if u64_at(label, 24) == u64::MAX || u64_at(label, 32) == u64::MAX {
+            return None;
+        }
         Some(Self {
             epoch: u64_at(label, 8),
             number: u32_at(label, 16),
@@ -205,6 +208,14 @@ impl Segment {
             true => self.live * 2 < self.live + self.dead,
             false => self.live_bytes * 2 < self.end - FIRST_FRAME,
         }
+    }
+
+    /// A message in here is dead. Frames that lie about their sequences could have it counted with
+    /// another segment.
+    pub(super) fn bury(&mut self, entry: Entry) {
+        self.live = self.live.saturating_sub(1);
+        self.live_bytes = self.live_bytes.saturating_sub(bytes_of(entry));
+        self.dead += 1;
     }
 
     /// A message in here lives.

@@ -42,6 +42,7 @@ impl Default for BatchLimits {
 #[derive(Debug, Default)]
 pub struct InFlight {
     atomic: AtomicUsize,
+    fast: AtomicUsize,
     staged: AtomicUsize,
 }
 
@@ -49,6 +50,11 @@ impl InFlight {
     /// Room for one more atomic batch.
     pub(super) fn begin_atomic(self: &Arc<Self>, most: usize) -> Option<Place> {
         Place::take(self, |it| &it.atomic, 1, most)
+    }
+
+    /// Room for one more fast batch.
+    pub(super) fn begin_fast(self: &Arc<Self>, most: usize) -> Option<Place> {
+        Place::take(self, |it| &it.fast, 1, most)
     }
 
     /// Room for messages of an atomic batch.

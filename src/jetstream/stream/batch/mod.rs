@@ -3,8 +3,11 @@
 
 mod atomic;
 mod check;
+mod fast;
 mod inflight;
 
 pub use atomic::{Abandoned, Reason, Staging};
 pub(super) use atomic::{AtomicBatches, remove_torn};
+pub(super) use fast::FastBatches;
+pub use fast::{FastMessage, FastReply, Ingested, SUFFIX};
 pub use inflight::{BatchLimits, InFlight};
