@@ -81,7 +81,7 @@ fn answers_through_two_accounts_stay_in_order() {
         world.say(asker, client, "PUB q in.x 0\r\n\r\n");
         let request = world.output[&(responder, service)].clone();
         let request = String::from_utf8(request).expect("text");
-        let line = request.lines().find(|it| it.starts_with("MSG q 1 "));
+        let line = request.lines().find(|it| it.starts_with("HMSG q 1 "));
         let reply = line.and_then(|it| it.split(' ').nth(3)).expect("a request");
         let says: String = (0..6)
             .map(|number| match number % 2 {
