@@ -29,6 +29,7 @@ use crate::shard::closed::ClosedConnections;
 use crate::shard::effects::{Effect, Level};
 use crate::shard::internal::InternalSubscriptions;
 use crate::shard::jetstream::JetStream;
+use crate::shard::jetstream::groups::Chosen;
 use crate::shard::jetstream::pace::is_consumer;
 use crate::shard::lame_duck::GradualClose;
 use crate::shard::leaf::settings::lines_max;
@@ -111,6 +112,8 @@ pub struct Local {
     pub(super) handshakes: Handshakes,
     /// Consumers that receivers hold back or let go.
     pub(super) held_consumers: Vec<(u32, bool)>,
+    /// What JetStream was chosen for as a member of queue groups.
+    pub(super) chosen: VecDeque<Chosen>,
     /// How much output waited when it was looked at last.
     pub(super) output_seen: OutputSeen,
     /// Clients are being closed one by one.
@@ -168,6 +171,7 @@ impl Core {
                 plain: Vec::new(),
                 handshakes: Handshakes::default(),
                 held_consumers: Vec::new(),
+                chosen: VecDeque::new(),
                 output_seen: OutputSeen::default(),
                 gradual_close: None,
                 lame_duck: false,

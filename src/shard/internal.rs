@@ -229,6 +229,9 @@ impl Local {
         if member.connection != INTERNAL {
             return false;
         }
+        if self.choose_receiver(member, message) {
+            return true;
+        }
         let Some(subscription) = self.subscriptions.get(member.subscription) else {
             return false;
         };

@@ -293,6 +293,9 @@ impl Core {
         if !self.local.doomed.is_empty() {
             self.close_doomed();
         }
+        if !self.local.chosen.is_empty() {
+            self.js_take_chosen();
+        }
     }
 
     /// May this connection publish this? If not it is told.

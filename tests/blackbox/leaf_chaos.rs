@@ -13,6 +13,7 @@ use crate::leaf_copies;
 use crate::support::cable::Cable;
 use crate::support::client::Client;
 use crate::support::server::Server;
+use crate::support::tls::Authority;
 use crate::support::{PATIENCE, wait_until};
 
 /// Subscriptions whose interest must be back, in each direction.
@@ -51,8 +52,35 @@ impl Pace {
     }
 }
 
+/// What a link goes over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// Nothing but TCP.
+    Tcp,
+    /// TLS behind the first INFO.
+    Tls,
+    /// WebSocket within TLS.
+    WebSocket,
+}
+
+impl Over {
+    /// Where a server takes such links.
+    #[track_caller]
+    fn port(self, hub: &Server) -> SocketAddr {
+        if self == Self::WebSocket {
+            return hub.websocket_address();
+        }
+        let line = hub.logged(LISTENING);
+        let address = line.rsplit(LISTENING).next().expect("an address").trim();
+        address.parse().expect("an address")
+    }
+}
+
 /// A hub, a leaf of it, and the cable between them.
 pub struct Rig {
+    over: Over,
+    /// Keeps the files of certificates.
+    _authority: Authority,
     /// What is expected of them.
     pub pace: Pace,
     /// The hub.
@@ -73,30 +101,45 @@ pub trait Witness {
 
 const LISTENING: &str = "Listening for leafnode connections on ";
 
-/// Where a server takes leaf nodes.
-#[track_caller]
-fn leaf_port(hub: &Server) -> SocketAddr {
-    let line = hub.logged(LISTENING);
-    let address = line.rsplit(LISTENING).next().expect("an address").trim();
-    address.parse().expect("an address")
-}
-
 impl Rig {
     /// Links of both sides' `more` words of configuration.
     #[track_caller]
-    pub fn new(pace: Pace, hub_more: &str, leaf_more: &str) -> Self {
+    pub fn new(pace: Pace, over: Over, hub_more: &str, leaf_more: &str) -> Self {
         let (interval, max) = (pace.ping_interval, pace.ping_max);
         let pings = format!("ping_interval: \"{interval:?}\"\nping_max: {max}\n");
-        let hub = format!("{pings}{hub_more}\nleafnodes {{ listen: \"127.0.0.1:-1\" }}");
-        let hub = Server::with_config(&hub);
-        let cable = Cable::to(leaf_port(&hub));
+        let authority = Authority::new();
+        let pair = authority.server().config();
+        let server_tls = format!("tls {{ {pair}, timeout: 10 }}");
+        let leaf_tls = format!("tls {{ ca_file: {:?}, timeout: 10 }}", authority.ca());
+        let listen = "listen: \"127.0.0.1:-1\"";
+        let (hub, scheme, remote) = match over {
+            Over::Tcp => (
+                format!("leafnodes {{ {listen} }}"),
+                "nats-leaf",
+                String::new(),
+            ),
+            Over::Tls => (
+                format!("leafnodes {{ {listen}, {server_tls} }}"),
+                "tls",
+                leaf_tls,
+            ),
+            Over::WebSocket => (
+                format!("leafnodes {{ {listen} }}\nwebsocket {{ {listen}, {server_tls} }}"),
+                "wss",
+                leaf_tls,
+            ),
+        };
+        let hub = Server::with_config(&format!("{pings}{hub_more}\n{hub}"));
+        let cable = Cable::to(over.port(&hub));
         let leaf = format!(
             "{pings}{leaf_more}\nleafnodes {{ reconnect: \"200ms\", remotes [
-                {{ url: \"nats-leaf://{}\", ignore_discovered_servers: true }} ] }}",
+                {{ url: \"{scheme}://{}\", ignore_discovered_servers: true, {remote} }} ] }}",
             cable.address()
         );
         let leaf = Server::with_config(&leaf);
         Self {
+            over,
+            _authority: authority,
             pace,
             hub,
             leaf,
@@ -110,7 +153,7 @@ impl Rig {
         if of_hub {
             self.cable.cut();
             self.hub = self.hub.crash();
-            self.cable.lead_to(leaf_port(&self.hub));
+            self.cable.lead_to(self.over.port(&self.hub));
             self.cable.mend();
         } else {
             self.leaf = self.leaf.crash();
@@ -351,19 +394,33 @@ pub fn chaos(rig: &Rig, breaks: usize, witnesses: &mut [&mut dyn Witness]) {
     load.end();
 }
 
+/// Breaks a link between servers with streams, and looks at these.
+fn breaks(number: usize, pace: Pace, over: Over) {
+    let rig = leaf_copies::rig(pace, over, "");
+    let mut copies = leaf_copies::Copies::new(&rig);
+    chaos(&rig, number, &mut [&mut copies]);
+    copies.end(&rig);
+}
+
 #[test]
 fn five_breaks() {
-    let rig = leaf_copies::rig(PATIENT);
-    let mut copies = leaf_copies::Copies::new(&rig);
-    chaos(&rig, 5, &mut [&mut copies]);
-    copies.end(&rig);
+    breaks(5, PATIENT, Over::Tcp);
 }
 
 #[test]
 #[ignore = "takes minutes: make chaos"]
 fn fifty_breaks() {
-    let rig = leaf_copies::rig(STRICT);
-    let mut copies = leaf_copies::Copies::new(&rig);
-    chaos(&rig, 50, &mut [&mut copies]);
-    copies.end(&rig);
+    breaks(50, STRICT, Over::Tcp);
+}
+
+#[test]
+#[ignore = "takes minutes: make chaos"]
+fn fifty_breaks_over_tls() {
+    breaks(50, STRICT, Over::Tls);
+}
+
+#[test]
+#[ignore = "takes minutes: make chaos"]
+fn fifty_breaks_over_websocket() {
+    breaks(50, STRICT, Over::WebSocket);
 }

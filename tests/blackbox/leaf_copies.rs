@@ -10,22 +10,17 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::leaf_chaos::{PATIENT, Pace, Rig, Witness};
+use crate::leaf_chaos::{Over, PATIENT, Pace, Rig, Witness};
 use crate::support::client::Client;
 use crate::support::server::Server;
 use crate::support::wait_until;
 
-/// A hub and an edge with streams of their own domains.
-pub fn rig(pace: Pace) -> Rig {
-    rig_with(pace, "")
-}
-
-/// The same, with more words of configuration for both.
-pub fn rig_with(pace: Pace, more: &str) -> Rig {
+/// A hub and an edge with streams of their own domains, and more words of configuration for both.
+pub fn rig(pace: Pace, over: Over, more: &str) -> Rig {
     let of = |domain: &str| {
         format!("jetstream {{ domain: {domain}, store_dir: \"@DIR@/store\" }}\n{more}")
     };
-    Rig::new(pace, &of("hub"), &of("edge"))
+    Rig::new(pace, over, &of("hub"), &of("edge"))
 }
 
 /// Somebody who asks a server's API.
@@ -237,7 +232,7 @@ fn publish(server: &Server, subject: &str, from: u64, count: u64) {
 
 #[test]
 fn js_152_copies_go_on_when_a_server_was_killed() {
-    let mut rig = rig(PATIENT);
+    let mut rig = rig(PATIENT, Over::Tcp, "");
     streams(&rig);
     let mut last = [0; 3];
     for round in 0..4 {

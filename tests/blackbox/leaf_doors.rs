@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::client::{Client, delivered};
 use crate::support::server::{Server, beyond_stock};
 use crate::support::tls::{Authority, Dialer};
-use crate::support::websocket::upgrade;
+use crate::support::websocket::{request, upgrade};
 
 /// A way in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,36 +160,62 @@ fn rest(link: &mut Client) -> String {
 /// T16: a session is not resumed where other peers are trusted, nor after a reload.
 #[test]
 fn t16_sessions_stay_with_the_leaf_listener() {
-    let (authority, other) = (Authority::new(), Authority::new());
-    let pair = authority.server().config();
-    let config = |ca: &str, leaf_ca: &str| {
-        format!(
-            "tls {{ {pair}, verify: true, ca_file: {ca:?}, timeout: 10 }}
-             leafnodes {{ listen: \"127.0.0.1:-1\",
-                tls {{ {pair}, verify: true, ca_file: {leaf_ca:?}, timeout: 10 }} }}"
-        )
-    };
-    let server = Server::with_config(&config(&other.ca(), &authority.ca()));
-    let shown = authority.issue("leaf", |_| {});
-    let dialer = authority.client().showing(&shown);
-    let remembered = dialer.config();
-    let kind = |at: SocketAddr| {
-        let mut socket = Client::dial(at);
-        socket.info_line();
-        let wire = socket.socket().try_clone().expect("another handle");
-        let mut stream = dialer.handshake(&remembered, wire).ok()?;
-        let text = format!("CONNECT {}\r\nPING\r\n", connect(&json!({})));
-        std::io::Write::write_all(&mut stream, text.as_bytes()).ok()?;
-        let mut answer = [0; 6];
-        std::io::Read::read_exact(&mut stream, &mut answer).ok()?;
-        stream.conn.handshake_kind()
-    };
-    let leaf = leaf_address(&server);
-    assert!(kind(leaf).is_some_and(|it| it != HandshakeKind::Resumed));
-    assert_eq!(kind(leaf), Some(HandshakeKind::Resumed));
-    assert_eq!(kind(server.address()), None, "others are trusted there");
-    server.reload(&config(&other.ca(), &other.ca()));
-    assert_eq!(kind(leaf), None, "others are trusted now");
+    for door in [Door::Tls, Door::TlsFirst, Door::WebSocketTls] {
+        let (authority, other) = (Authority::new(), Authority::new());
+        let pair = authority.server().config();
+        let tls = |ca: &str, more: &str| {
+            format!("tls {{ {pair}, verify: true, ca_file: {ca:?}, timeout: 10, {more} }}")
+        };
+        let listen = "listen: \"127.0.0.1:-1\"";
+        let config = |leaf_ca: &str| {
+            let leafnodes = match door {
+                Door::TlsFirst => tls(leaf_ca, "handshake_first: true"),
+                Door::Tls => tls(leaf_ca, ""),
+                _ => String::new(),
+            };
+            let websocket = match door {
+                Door::WebSocketTls => format!("websocket {{ {listen}, {} }}", tls(leaf_ca, "")),
+                _ => String::new(),
+            };
+            let clients = tls(&other.ca(), "");
+            format!("{clients}\nleafnodes {{ {listen}, {leafnodes} }}\n{websocket}")
+        };
+        let server = Server::with_config(&config(&authority.ca()));
+        let shown = authority.issue("leaf", |_| {});
+        let dialer = authority.client().showing(&shown);
+        let remembered = dialer.config();
+        // What came of a handshake after which something was said.
+        let kind = |at: SocketAddr, door: Door| {
+            let mut socket = Client::dial(at);
+            let said = match door {
+                Door::WebSocketTls => request("/leafnode", ""),
+                _ => format!("CONNECT {}\r\nPING\r\n", connect(&json!({}))),
+            };
+            if door == Door::Tls {
+                socket.info_line();
+            }
+            let wire = socket.socket().try_clone().expect("another handle");
+            let mut stream = dialer.handshake(&remembered, wire).ok()?;
+            std::io::Write::write_all(&mut stream, said.as_bytes()).ok()?;
+            let mut answer = [0; 6];
+            std::io::Read::read_exact(&mut stream, &mut answer).ok()?;
+            stream.conn.handshake_kind()
+        };
+        let leaf = match door {
+            Door::WebSocketTls => server.websocket_address(),
+            _ => leaf_address(&server),
+        };
+        let first = kind(leaf, door);
+        assert!(
+            first.is_some_and(|it| it != HandshakeKind::Resumed),
+            "{door:?}"
+        );
+        assert_eq!(kind(leaf, door), Some(HandshakeKind::Resumed), "{door:?}");
+        let elsewhere = kind(server.address(), Door::Tls);
+        assert_eq!(elsewhere, None, "{door:?}: others are trusted there");
+        server.reload(&config(&other.ca()));
+        assert_eq!(kind(leaf, door), None, "{door:?}: others are trusted now");
+    }
 }
 
 #[test]

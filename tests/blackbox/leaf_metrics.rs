@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::leaf_chaos::{PATIENT, Rig};
+use crate::leaf_chaos::{Over, PATIENT, Rig};
 use crate::leaf_copies;
 use crate::support::jetstream::JetStream;
 use crate::support::server::{Server, beyond_stock};
@@ -57,7 +57,7 @@ fn topo_057_of_each_link() {
         return;
     }
     let named = |name: &str| format!("server_name: {name}\nhttp: \"127.0.0.1:-1\"");
-    let rig = Rig::new(PATIENT, &named("hub"), &named("edge"));
+    let rig = Rig::new(PATIENT, Over::Tcp, &named("hub"), &named("edge"));
     let mut listener = rig.leaf.client();
     listener.quietly("SUB x 1\r\n");
     let mut speaker = rig.hub.client();
@@ -98,7 +98,7 @@ fn js_154_of_each_mirror_and_source() {
     if !beyond_stock() {
         return;
     }
-    let rig = leaf_copies::rig_with(PATIENT, "http: \"127.0.0.1:-1\"");
+    let rig = leaf_copies::rig(PATIENT, Over::Tcp, "http: \"127.0.0.1:-1\"");
     let from_edge = json!({"api": "$JS.edge.API"});
     create(&rig.leaf, &json!({"name": "R", "subjects": ["r.>"]}));
     create(&rig.leaf, &json!({"name": "Q", "subjects": ["q.>"]}));

@@ -4,6 +4,7 @@
 //! `Cargo.toml` at the first run. `RAMJET_TEST_STOCK=/path/to/nats-server` names one that is there.
 
 mod compression;
+mod copies;
 mod matrix;
 mod proxy;
 #[expect(dead_code, reason = "only servers and their clients are needed here")]

@@ -39,10 +39,13 @@ macro_rules! every_pair {
         }
     )+};
 }
+pub(super) use every_pair;
 
 every_pair!(
     topo_051_054_056_domains,
     topo_038_everybody_answers,
+    topo_028_members_nearby_come_first,
+    topo_027_headers,
     topo_020_035_permissions,
     topo_031_two_edges,
     topo_035_revocation,
@@ -50,13 +53,14 @@ every_pair!(
     topo_107_questions_to_all,
 );
 
-fn run_one(case: fn(&str, &str), hub: &str, leaf: &str) {
+pub(super) fn run_one(case: fn(&str, &str), hub: &str, leaf: &str) {
     case(hub, leaf);
 }
 
 const REMOTE: &str =
     "leafnodes { reconnect: \"100ms\", remotes [ { url: \"nats-leaf://l:p@@HUB@\" } ] }";
-const LISTEN: &str = "leafnodes { listen: \"127.0.0.1:-1\" }";
+/// A hub.
+pub(super) const LISTEN: &str = "leafnodes { listen: \"127.0.0.1:-1\" }";
 
 /// Asks, and gives the answer's payload as JSON; `None` if nobody is there, or says nothing.
 fn ask(client: &mut Client, subject: &str, body: &str) -> Option<Value> {
@@ -167,6 +171,74 @@ fn topo_038_everybody_answers(hub: &str, leaf: &str) {
             }
             None
         });
+    }
+}
+
+/// Members where a message is published come first; those across the link take what is left.
+fn topo_028_members_nearby_come_first(hub: &str, leaf: &str) {
+    let (hub, leaf) = pair_with(hub, leaf, LISTEN, REMOTE);
+    linked(&mut hub.client(), &mut leaf.client());
+    for (here, there) in [(&hub, &leaf), (&leaf, &hub)] {
+        let (mut near, mut far, mut says) = (here.client(), there.client(), here.client());
+        near.quietly("SUB job workers 1\r\n");
+        far.quietly("SUB job workers 1\r\nSUB job others 2\r\n");
+        reaches(&mut says, &mut far, "sync.job");
+        // Each group gets each message once.
+        for number in 1..=20 {
+            says.quietly(format!("PUB job 2\r\n{number:02}\r\n"));
+            near.expect(&["MSG job 1 2", &format!("{number:02}")]);
+            far.expect(&["MSG job 2 2", &format!("{number:02}")]);
+        }
+        near.quietly("UNSUB 1\r\n");
+        for number in 1..=20 {
+            says.quietly(format!("PUB job 2\r\n{number:02}\r\n"));
+            let mut lines = [far.line(), far.line(), far.line(), far.line()];
+            lines.sort();
+            let number = format!("{number:02}");
+            let expected = [number.as_str(), &number, "MSG job 1 2", "MSG job 2 2"];
+            assert_eq!(lines, expected);
+        }
+        // A member that just hangs up is one until its server finds out.
+        far.quietly("UNSUB 1\r\nUNSUB 2\r\n");
+    }
+}
+
+/// Headers cross as they were sent, byte by byte, with replies and groups or without.
+fn topo_027_headers(hub: &str, leaf: &str) {
+    let (hub, leaf) = pair_with(hub, leaf, LISTEN, REMOTE);
+    linked(&mut hub.client(), &mut leaf.client());
+    let long = format!("NATS/1.0\r\nLong: {}\r\n\r\n", "x".repeat(8000));
+    for (here, there) in [(&hub, &leaf), (&leaf, &hub)] {
+        let (mut near, mut far) = (here.client(), there.client());
+        far.quietly("SUB plain 1\r\nSUB group g 2\r\n");
+        reaches(&mut near, &mut far, "sync.headers");
+        for block in [
+            "NATS/1.0\r\n\r\n",
+            "NATS/1.0\r\nA: 1\r\n\r\n",
+            "NATS/1.0\r\nA: 1\r\na: 2\r\nA: 3\r\n\r\n",
+            "NATS/1.0\r\nNo-Blank:x\r\nEmpty:\r\nMuch:   space  \r\n\r\n",
+            "NATS/1.0 503\r\n\r\n",
+            "NATS/1.0 100 FlowControl Request\r\nNats-Last-Consumer: 1\r\n\r\n",
+            "NATS/1.0\r\nText: \u{e4}\u{20ac}\u{1f600}\r\n\r\n",
+            &long,
+        ] {
+            for (subject, sid) in [("plain", "1"), ("group", "2")] {
+                for (reply, payload) in [("", ""), ("", "body"), ("re.ply ", ""), ("re.ply ", "b")]
+                {
+                    let (head, total) = (block.len(), block.len() + payload.len());
+                    let sizes = format!("{head} {total}");
+                    near.send(format!(
+                        "HPUB {subject} {reply}{sizes}\r\n{block}{payload}\r\n"
+                    ));
+                    let message = far.message();
+                    assert_eq!((&*message.subject, &*message.sid), (subject, sid));
+                    assert_eq!(message.reply, reply.trim_end());
+                    assert_eq!(message.headers, block.as_bytes(), "{sizes}");
+                    assert_eq!(message.payload, payload.as_bytes(), "{sizes}");
+                }
+            }
+        }
+        far.quietly("UNSUB 2\r\n");
     }
 }
 

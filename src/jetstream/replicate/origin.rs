@@ -29,6 +29,9 @@ const RETRY_MAX: Duration = Duration::from_secs(10);
 /// Waits are up to this much longer, so that many do not ask at once.
 const JITTER: Duration = Duration::from_millis(50);
 
+/// A mirror that lacks fewer messages may answer for its origin (JS-159).
+const CAUGHT_UP: u64 = 10;
+
 const LAST_CONSUMER: &[u8] = b"Nats-Last-Consumer";
 const STALLED: &[u8] = b"Nats-Consumer-Stalled";
 const IDENTITY: &[u8] = b"Nats-Stream-Identity";
@@ -115,6 +118,8 @@ pub(super) struct Origin {
     /// Number of the last delivery.
     delivered: u64,
     lag: u64,
+    /// There was a time when next to nothing was missing.
+    pub caught_up: bool,
     heard: Option<Nanos>,
     error: Option<ApiError>,
     /// Attempts that came to nothing, one after the other.
@@ -147,6 +152,7 @@ impl Origin {
             phase: Phase::Waiting { until: world.now },
             delivered: 0,
             lag: 0,
+            caught_up: false,
             heard: None,
             error: None,
             fails: 0,
@@ -444,6 +450,7 @@ impl Origin {
         let on: Box<[u8]> = on.into_bytes().into();
         world.effects.push(Effect::Subscribe(self.id, on.clone()));
         self.position.seq = self.position.seq.max(answer.delivered.stream_seq);
+        self.caught_up |= answer.num_pending.is_some_and(|it| it < CAUGHT_UP);
         self.delivered = 0;
         self.heard = Some(world.now);
         self.error = None;
@@ -521,6 +528,7 @@ impl Origin {
         }
         self.position.seq = it.stream_seq;
         self.lag = it.pending.saturating_sub(1);
+        self.caught_up |= it.pending < CAUGHT_UP;
         Arrived::Message {
             seq: it.stream_seq,
             time: it.time,

@@ -259,6 +259,11 @@ impl Replication {
         self.unseen.is_none()
     }
 
+    /// Is next to nothing missing that a mirror's origin has, or was there such a time?
+    pub fn is_caught_up(&self) -> bool {
+        self.is_mirror && self.origins.values().all(|it| it.caught_up)
+    }
+
     fn answer_settled(&mut self, store: &Store, world: &mut World<'_>) {
         let durable = store.durable();
         let safe = |it: &mut Held| it.last <= durable || store.is_settled(it.ticket);

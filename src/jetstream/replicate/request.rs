@@ -178,6 +178,7 @@ pub(super) struct Answer {
     pub name: String,
     pub config: Option<AnswerConfig>,
     pub delivered: AnswerSequences,
+    pub num_pending: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -185,7 +185,8 @@ impl Stream {
         random: impl FnMut() -> u64,
     ) -> Result<Accepted, ApiError> {
         let (subject, block, payload) = (it.subject, it.headers, it.payload);
-        let ttl = ttl::of(block)?;
+        // A copy that may not have such messages keeps them (JS-120).
+        let ttl = ttl::of(block)?.filter(|_| self.config.allow_msg_ttl);
         let raised = ttl.and_then(|it| self.raised(it, block));
         let (ttl, block) = match &raised {
             Some((ttl, block)) => (Some(*ttl), &block[..]),

@@ -1,5 +1,6 @@
 //! A stream: its configuration, its messages, and what it knows of the last ones.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -142,6 +143,17 @@ impl Stream {
         if let Some(share) = &mut self.share {
             share.count(self.store.state().bytes);
         }
+    }
+
+    /// The subject a message is stored by that comes on `subject`.
+    pub fn stored_as<'a>(
+        &self,
+        subject: &'a [u8],
+        mut random: impl FnMut() -> u64,
+    ) -> Cow<'a, [u8]> {
+        let transform = self.transform.as_ref();
+        let renamed = transform.and_then(|it| it.apply(subject, &mut random));
+        renamed.map_or(Cow::Borrowed(subject), Cow::Owned)
     }
 
     /// May the server store anything? (JS-248)

@@ -54,8 +54,8 @@ impl Stores for Nowhere {
     fn remove(&self, _: std::path::PathBuf) {}
 }
 
-struct Rig {
-    core: Core,
+pub(super) struct Rig {
+    pub core: Core,
     now: u64,
     /// Connections whose bytes are not taken.
     paused: HashMap<u32, bool>,
@@ -71,7 +71,7 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(flush: FlushPolicy) -> Self {
+    pub fn new(flush: FlushPolicy) -> Self {
         let options = Options::default();
         let accounts = Arc::new(Accounts::new(&options).expect("checked"));
         let authenticator = Authenticator::with_accounts(&options.auth, &accounts);
@@ -117,7 +117,7 @@ impl Rig {
         rig
     }
 
-    fn connect(&mut self, inbox: &str) -> u32 {
+    pub fn connect(&mut self, inbox: &str) -> u32 {
         self.next_connection += 1;
         let address = ([127, 0, 0, 1], 4222).into();
         let id = ConnectionId(self.next_connection);
@@ -131,7 +131,7 @@ impl Rig {
         index
     }
 
-    fn stream(&mut self, index: u32, config: &str) {
+    pub fn stream(&mut self, index: u32, config: &str) {
         let request = format!(
             "PUB $JS.API.STREAM.CREATE.S answer.0 {}\r\n{config}\r\n",
             config.len()
@@ -143,7 +143,7 @@ impl Rig {
     }
 
     /// A millisecond passes.
-    fn turn(&mut self) {
+    pub fn turn(&mut self) {
         self.now += 1_000_000;
         self.credit = self.credit.saturating_add(self.rate);
         self.core.set_time(Nanos(self.now), WallTime(self.now));
@@ -211,7 +211,7 @@ impl Rig {
     }
 
     /// What a connection got since the last time.
-    fn taken(&mut self, index: u32) -> String {
+    pub fn taken(&mut self, index: u32) -> String {
         let output = self.output.remove(&index).unwrap_or_default();
         String::from_utf8_lossy(&output).into_owned()
     }

@@ -17,6 +17,7 @@ mod direct;
 pub mod disk;
 pub mod disk_figures;
 mod early;
+pub(in crate::shard) mod groups;
 mod hosted;
 mod keep;
 mod lists;
@@ -42,6 +43,8 @@ mod turn;
 
 #[cfg(test)]
 mod disk_tests;
+#[cfg(test)]
+mod retention_tests;
 
 pub use command::Command;
 pub use state::JetStream;

@@ -29,11 +29,20 @@ impl Core {
         pattern: &[u8],
         receiver: Receiver,
     ) -> u32 {
+        let shares = matches!(receiver, Receiver::Direct(_));
         let number = self.jetstream.receivers.insert(Registered {
             account,
             pattern: pattern.into(),
             receiver,
+            member: None,
         });
+        if shares {
+            let member = self.js_join(account, pattern, number);
+            if let Some(registered) = self.jetstream.receivers.at_mut(number) {
+                registered.member = Some(member);
+            }
+            return number;
+        }
         let change = self.change_interest(account, pattern, None, |interest| {
             interest.add_handler(pattern, Handler::JetStream(number))
         });
@@ -88,6 +97,9 @@ impl Core {
         let Some(gone) = self.jetstream.receivers.remove(number) else {
             return;
         };
+        if let Some(member) = gone.member {
+            return self.js_leave(gone.account, &gone.pattern, member);
+        }
         let change = self.change_interest(gone.account, &gone.pattern, None, |interest| {
             interest.remove_handler(&gone.pattern, Handler::JetStream(number))
         });
@@ -109,7 +121,8 @@ impl Core {
         };
         match registered.receiver {
             Receiver::Publish(key) => self.js_publish(key, message),
-            Receiver::Direct(key) => self.js_direct_get(key, message),
+            // These are members of a queue group.
+            Receiver::Direct(_) => return Routed::Nobody,
             Receiver::Ack(key) => return self.js_acknowledged(key, message),
             Receiver::Next(key) => {
                 let reply = message.reply.map(Bytes::copy_from_slice);

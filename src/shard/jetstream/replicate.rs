@@ -16,6 +16,8 @@ pub(super) struct Following {
     replication: Replication,
     /// With the number of each in the account's interest.
     subjects: Vec<(Box<[u8]>, u32)>,
+    /// A mirror has caught up, and may answer direct gets for its origin.
+    may_answer: bool,
 }
 
 impl Following {
@@ -76,6 +78,7 @@ impl Core {
                 Box::new(Following {
                     replication,
                     subjects: Vec::new(),
+                    may_answer: false,
                 })
             });
         }
@@ -94,6 +97,14 @@ impl Core {
     /// Lets a stream's origins do what is due; true if there is more to do at once.
     pub(super) fn js_run_origins(&mut self, key: StreamKey) -> bool {
         let more = self.js_with_origins(key, |it, stream, _, world| it.run(stream, world));
+        let hosted = self.jetstream.streams.at_mut(key);
+        if let Some(it) = hosted.and_then(|it| it.following.as_mut())
+            && !it.may_answer
+            && it.replication.is_caught_up()
+        {
+            it.may_answer = true;
+            self.js_receive_for(key);
+        }
         more.unwrap_or(false)
     }
 

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 
-use crate::ids::{AccountId, StoreId};
+use crate::ids::{AccountId, StoreId, SubscriptionId};
 use crate::routing::interest::Handler;
 use crate::time::Nanos;
 
@@ -46,6 +46,8 @@ pub(super) struct Registered {
     pub account: AccountId,
     pub pattern: Box<[u8]>,
     pub receiver: Receiver,
+    /// Its place in a queue group, if it shares what it takes with others.
+    pub member: Option<SubscriptionId>,
 }
 
 /// Things by number, with numbers used again.

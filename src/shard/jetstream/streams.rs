@@ -19,7 +19,7 @@ use crate::jetstream::api::timestamp::Timestamp;
 use crate::jetstream::limits::Surroundings;
 use crate::jetstream::store::{Filter, Store};
 use crate::jetstream::stream::Stream;
-use crate::jetstream::stream::config::{Storage, StreamConfig};
+use crate::jetstream::stream::config::{Retention, Storage, StreamConfig};
 use crate::jetstream::stream::create::update_stream;
 use crate::jetstream::usage::Share;
 use crate::shard::core::Core;
@@ -290,8 +290,13 @@ impl Core {
         for subject in &config.subjects {
             wanted.push((subject.as_bytes().into(), Receiver::Publish(key)));
         }
-        if config.allow_direct {
-            let subject = format!("$JS.API.DIRECT.GET.{}", config.name);
+        let own = config.allow_direct.then_some(&config.name);
+        let following = hosted.following.as_ref();
+        let has_all = following.is_some_and(|it| it.replication().is_caught_up());
+        let origin = config.mirror.as_ref().map(|it| &it.name);
+        let origin = origin.filter(|_| config.mirror_direct && has_all);
+        for name in own.into_iter().chain(origin) {
+            let subject = format!("$JS.API.DIRECT.GET.{name}");
             let below = format!("{subject}.>");
             wanted.push((subject.into_bytes().into(), Receiver::Direct(key)));
             wanted.push((below.into_bytes().into(), Receiver::Direct(key)));
@@ -352,12 +357,16 @@ impl Core {
             return self.js_fail(request, Endpoint::StreamUpdate, error);
         }
         let policy = self.js_policy(&config);
+        let mut kept = None;
         if let Some(hosted) = self.jetstream.streams.at_mut(key) {
+            kept = Some(hosted.stream.config().retention);
             hosted.stream.update(config);
             hosted.stream.store_mut().set_policy(policy);
         }
         self.js_tell_consumers(key);
-        self.js_release_acknowledged(key);
+        if kept == Some(Retention::Limits) {
+            self.js_release_acknowledged(key);
+        }
         self.js_keep_stream(key);
         self.js_receive_for(key);
         self.js_follow(key);

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::jetstream::stream::config::Retention;
 use crate::protocol::encode::Decimal;
 use crate::shard::core::Core;
 use crate::shard::deliver::Message;
@@ -20,12 +21,21 @@ impl Core {
             Some(Receiver::Publish(key)) => self.jetstream.streams.at(*key),
             _ => None,
         };
-        if let Some(stream) = stream {
-            let event = json!({
-                "type": "js", "ts": rfc3339(self.local.wall),
-                "stream": stream.stream.config().name,
-                "subject": String::from_utf8_lossy(message.subject),
+        if let Some(hosted) = stream {
+            let local = &mut self.local;
+            let subject = hosted.stream.stored_as(message.subject, || local.random());
+            let consumers = &self.jetstream.consumers;
+            let mut all = hosted.consumers.values().filter_map(|&it| consumers.at(it));
+            let wanted = hosted.stream.config().retention != Retention::Interest
+                || all.any(|it| it.consumer.settings().filter.matches(&subject));
+            let mut event = json!({
+                "type": "js", "ts": rfc3339(local.wall),
+                "stream": hosted.stream.config().name,
+                "subject": String::from_utf8_lossy(&subject),
             });
+            if !wanted {
+                event["nointerest"] = true.into();
+            }
             self.trace_event(event);
         }
         if self.only_traced() {
