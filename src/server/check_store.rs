@@ -5,21 +5,29 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::jetstream::folder::place_of;
+use super::jetstream::keys::Keys;
 use crate::io::disk::StoreDirectory;
-use crate::jetstream::store::{FileName, Report, Settings, Store, StoreError};
+use crate::jetstream::store::{FileName, Report, Settings, Store};
+use crate::options::JetStreamOptions;
 
 /// What was found in one stream's directory.
 struct Checked {
     path: PathBuf,
-    outcome: Result<(Report, String), StoreError>,
+    outcome: Result<(Report, String), String>,
 }
 
 /// Prints one line for each store at or below `root`, with each gap on a line of its own. True if
-/// all of them are whole.
+/// all of them are whole. Encrypted ones are read with the key the options have.
 ///
 /// # Errors
 /// If a directory cannot be listed.
-pub fn check_store(root: &Path, out: &mut dyn io::Write) -> io::Result<bool> {
+pub fn check_store(
+    root: &Path,
+    options: &JetStreamOptions,
+    out: &mut dyn io::Write,
+) -> io::Result<bool> {
+    let keys = Keys::of(options);
     let mut whole = true;
     let mut folders = vec![root.to_owned()];
     let mut stores = 0;
@@ -35,7 +43,7 @@ pub fn check_store(root: &Path, out: &mut dyn io::Write) -> io::Result<bool> {
         }
         if is_store {
             stores += 1;
-            whole &= report(&check(folder), out)?;
+            whole &= report(&check(folder, keys.as_ref()), out)?;
         }
     }
     if stores == 0 {
@@ -44,17 +52,28 @@ pub fn check_store(root: &Path, out: &mut dyn io::Write) -> io::Result<bool> {
     Ok(whole)
 }
 
-fn check(path: PathBuf) -> Checked {
-    let opened = Store::open(Settings::new(0, None), &mut StoreDirectory::at(&path));
-    let outcome = opened.map(|(store, report)| {
-        let state = store.state();
-        let text = format!(
-            "{} messages, {} bytes, sequences {} to {}, {} subjects",
-            state.messages, state.bytes, state.first_seq, state.last_seq, state.subjects
-        );
-        (report, text)
-    });
+fn check(path: PathBuf, keys: Option<&Keys>) -> Checked {
+    let outcome = read(&path, keys);
     Checked { path, outcome }
+}
+
+fn read(path: &Path, keys: Option<&Keys>) -> Result<(Report, String), String> {
+    let mut settings = Settings::new(0, None);
+    if let Some(keys) = keys {
+        // Its key is encrypted for the stream it belongs to.
+        let whole = path.canonicalize().map_err(|it| it.to_string())?;
+        if let Some((account, stream)) = place_of(&whole) {
+            settings.encryption = keys.read(&account, &stream, path)?;
+        }
+    }
+    let opened = Store::open(settings, &mut StoreDirectory::at(path));
+    let (store, report) = opened.map_err(|it| it.to_string())?;
+    let state = store.state();
+    let text = format!(
+        "{} messages, {} bytes, sequences {} to {}, {} subjects",
+        state.messages, state.bytes, state.first_seq, state.last_seq, state.subjects
+    );
+    Ok((report, text))
 }
 
 fn report(checked: &Checked, out: &mut dyn io::Write) -> io::Result<bool> {

@@ -43,8 +43,8 @@ pub fn main(argv: &[OsString]) -> ExitCode {
     match &command {
         Command::Run(configured) => return run(signals, configured),
         Command::CheckConfig { .. } => eprint!("{}", command.message()),
-        Command::CheckStore { path } => {
-            return match check_store(path, &mut std::io::stdout()) {
+        Command::CheckStore { path, options } => {
+            return match check_store(path, &options.jetstream, &mut std::io::stdout()) {
                 Ok(true) => ExitCode::SUCCESS,
                 Ok(false) => ExitCode::FAILURE,
                 Err(error) => fail(&error),

@@ -70,7 +70,12 @@ impl Core {
             };
             connection.deadlines.auth = now + own.unwrap_or(usual);
         }
-        connection.deadlines.ping = now + settings.ping_interval(connection.listener);
+        // A link is asked once it is let in: until then the other side may already take all that
+        // comes for compressed.
+        connection.deadlines.ping = match connection.leaf {
+            Some(_) => NEVER,
+            None => now + settings.ping_interval(connection.listener),
+        };
         self.local.arm(index);
     }
 

@@ -6,7 +6,7 @@ use crate::support::directory::TempDir;
 use crate::support::jetstream::JetStream;
 use crate::support::server::{Builder, Server, beyond_stock, executable};
 use crate::support::wait_until;
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -422,4 +422,71 @@ fn metrics_tell_what_the_disks_took() {
     jetstream.done("STREAM.MSG.GET.S", json!({"seq": 3}));
     let reads = metric(&jetstream.server, "jetstream_store_read_seconds_count");
     assert!(reads >= 1.0, "{reads}");
+}
+
+/// What `check-store` says of a server's streams, and whether it is content.
+fn check_store(server: &Server, flags: &str) -> (bool, String) {
+    let mut command = Command::new(executable());
+    command.args(["check-store", &server.dir().file("store")]);
+    command.args(
+        flags
+            .replace("@DIR@", &server.dir().file(""))
+            .split_whitespace(),
+    );
+    let output = command
+        .env("STORE_KEY", "secret")
+        .output()
+        .expect("it runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    (
+        output.status.success(),
+        text + &String::from_utf8_lossy(&output.stderr),
+    )
+}
+
+#[test]
+fn js_253_an_encrypted_store_is_checked_with_the_servers_configuration() {
+    if !beyond_stock() {
+        return;
+    }
+    let config =
+        |key: &str| format!("jetstream {{ store_dir: \"@DIR@/store\", cipher: aes, key: {key} }}");
+    let builder = Server::builder().env("STORE_KEY", "secret");
+    let builder = builder.config(&config("$STORE_KEY"));
+    let server = builder.start();
+    let client = server.open();
+    let mut jetstream = JetStream::through(server, client, "{}");
+    jetstream.stream("S", &["s"], json!({}));
+    for _ in 0..20 {
+        jetstream.publish("s", &"hello".repeat(300));
+    }
+    jetstream.server.signal(Signal::TERM);
+    jetstream.server.exited();
+    let server = &jetstream.server;
+    let (whole, text) = check_store(server, "");
+    assert!(
+        !whole && text.contains("it is encrypted and no key is given"),
+        "{text}"
+    );
+    let (whole, text) = check_store(server, "-c @DIR@server.conf");
+    assert!(whole && text.contains(": 20 messages"), "{text}");
+    server
+        .dir()
+        .write("other.conf", &config("other").replace("@DIR@/", ""));
+    let (whole, text) = check_store(server, "--config=@DIR@other.conf");
+    assert!(!whole && text.contains("unable to recover keys"), "{text}");
+    // It is said exactly what is lost, as of one that is not encrypted.
+    let folder = server.dir().file("store/jetstream/$G/streams/S");
+    let segment = format!("{folder}/00000001.0.segment");
+    let mut bytes = fs::read(&segment).expect("a segment");
+    let end = bytes.iter().rposition(|it| *it != 0).expect("frames");
+    bytes[4096 + (end - 4096) / 2] ^= 1;
+    fs::write(&segment, bytes).expect("it is ours");
+    let digest = format!("{folder}/00000001.0.digest");
+    let _ = fs::remove_file(digest);
+    let (whole, text) = check_store(server, "-c @DIR@server.conf");
+    assert!(
+        !whole && text.contains(": 19 messages") && text.contains("lost: sequences"),
+        "{text}"
+    );
 }

@@ -40,6 +40,9 @@ pub enum Command {
     CheckStore {
         /// The directory.
         path: PathBuf,
+        /// How the server is set up that keeps them: what they are encrypted with. Defaults without
+        /// a configuration file.
+        options: Box<Options>,
     },
     /// `-v`, `version`: [`Self::message`] on standard output.
     PrintVersion,
@@ -131,10 +134,7 @@ pub fn parse(argv: &[OsString], environment: Environment<'_>) -> Result<Command,
         return match word.to_lowercase().as_str() {
             "version" => Ok(Command::PrintVersion),
             "help" => Ok(Command::PrintHelp),
-            "check-store" => match words.get(1) {
-                Some(path) => Ok(Command::CheckStore { path: path.into() }),
-                None => Err(CliError::fatal("check-store needs a directory")),
-            },
+            "check-store" => parse_check_store(flags, &words[1..], environment),
             _ => Err(CliError::fatal(format_args!(
                 "unrecognized command: {word:?}"
             ))),
@@ -165,6 +165,32 @@ pub fn parse(argv: &[OsString], environment: Environment<'_>) -> Result<Command,
     }
     let configured = configure(flags, environment).map_err(CliError::fatal)?;
     Ok(Command::Run(Box::new(configured)))
+}
+
+/// Flags may stand before the command, before its directory and behind it.
+fn parse_check_store(
+    flags: Flags,
+    words: &[String],
+    environment: Environment<'_>,
+) -> Result<Command, CliError> {
+    let (before, words) = Flags::parse(words).map_err(|error| CliError::usage(&error))?;
+    let [path, words @ ..] = words else {
+        return Err(CliError::fatal("check-store needs a directory"));
+    };
+    let (behind, _) = Flags::parse(words).map_err(|error| CliError::usage(&error))?;
+    let all = [behind, before, flags];
+    let file = all.iter().find_map(Flags::config_file);
+    let options = match file {
+        Some(file) => {
+            let configured = config::load_with(file, environment, true);
+            configured.map_err(CliError::fatal)?.options
+        }
+        None => Options::default(),
+    };
+    Ok(Command::CheckStore {
+        path: path.into(),
+        options: Box::new(options),
+    })
 }
 
 fn parse_signal(argument: &str) -> Result<Command, CliError> {

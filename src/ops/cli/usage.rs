@@ -3,7 +3,8 @@
 /// Every flag.
 pub const USAGE: &str = "
 Usage: nats-server [options]
-       nats-server check-store DIR   Read the streams below DIR and say what is there
+       nats-server check-store DIR [-c FILE]   Read the streams below DIR and say what is there;
+                                               FILE has the key if they are encrypted
 
 Server
     -a, --addr, --net HOST           Address to listen on (0.0.0.0)

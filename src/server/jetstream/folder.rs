@@ -157,6 +157,13 @@ impl Stores for StoreFolder {
     }
 }
 
+/// Account and name of the stream whose store this path is, if it can be one.
+pub(in crate::server) fn place_of(path: &Path) -> Option<(String, String)> {
+    let mut above = path.ancestors().filter_map(|it| it.file_name()?.to_str());
+    let (stream, streams, account) = (above.next()?, above.next()?, above.next()?);
+    (streams == "streams").then(|| (plain(account), stream.to_owned()))
+}
+
 /// The folders in a folder by name; none if it is not there.
 fn folders(path: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let entries = match fs::read_dir(path) {
@@ -217,6 +224,15 @@ fn plain(folder: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_says_whose_store_it_is() {
+        let place = |path: &str| place_of(Path::new(path));
+        let found = place("/x/jetstream/a%2fb/streams/S");
+        assert_eq!(found, Some(("a/b".to_owned(), "S".to_owned())));
+        assert_eq!(place("/x/jetstream/a/other/S"), None);
+        assert_eq!(place("/S"), None);
+    }
 
     #[test]
     fn accounts_have_folders() {

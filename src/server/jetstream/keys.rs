@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::hmac;
@@ -72,35 +72,55 @@ impl Keys {
         })
     }
 
-    fn store_key(&self, whose: &str, path: &Path) -> Result<[u8; 32], String> {
-        let files = [0, 1].map(|slot| path.join(FileName::Key { slot }.file_name()));
-        let mut copies = Vec::new();
-        for file in &files {
-            match fs::read(file) {
-                Ok(bytes) => copies.push(Some(bytes)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => copies.push(None),
-                Err(error) => return Err(format!("{}: {error}", file.display())),
-            }
-        }
+    /// The same for who only reads: nothing is made or changed. `None` if the store has no key.
+    ///
+    /// # Errors
+    /// As for [`Keys::encryption`].
+    pub(in crate::server) fn read(
+        &self,
+        account: &str,
+        stream: &str,
+        path: &Path,
+    ) -> Result<Option<Encryption>, String> {
+        let files = key_files(path);
+        let whose = [account, "\0", stream].concat();
+        let key = self.find_key(&whose, &files, &copies_of(&files)?)?;
+        Ok(key.map(|key| Encryption {
+            cipher: self.cipher,
+            key,
+            session: [0; 16],
+        }))
+    }
+
+    /// The key that stands in one of these copies; `None` if none was ever written.
+    fn find_key(
+        &self,
+        whose: &str,
+        files: &[PathBuf; 2],
+        copies: &[Option<Vec<u8>>],
+    ) -> Result<Option<[u8; 32]>, String> {
         let open = |configured: &str| {
             let all = copies.iter().flatten();
             all.filter_map(|it| unwrap(configured, whose, it)).next()
         };
         let current = open(&self.current);
         let found = current.or_else(|| open(self.previous.as_deref()?));
-        let key = match found {
+        // Never in place of keys that are there: somebody may still have theirs.
+        if found.is_none() && copies.iter().flatten().any(|it| !it.is_empty()) {
+            return Err(format!(
+                "unable to recover keys: {} is under another key than the configured one; \
+                 give that one as 'prev_encryption_key'",
+                files[0].display()
+            ));
+        }
+        Ok(found)
+    }
+
+    fn store_key(&self, whose: &str, path: &Path) -> Result<[u8; 32], String> {
+        let files = key_files(path);
+        let copies = copies_of(&files)?;
+        let key = match self.find_key(whose, &files, &copies)? {
             Some(key) => key,
-            // Never in place of keys that are there: somebody may still have theirs.
-            None if copies
-                .iter()
-                .any(|it| it.as_ref().is_some_and(|it| !it.is_empty())) =>
-            {
-                return Err(format!(
-                    "unable to recover keys: {} is under another key than the configured one; \
-                     give that one as 'prev_encryption_key'",
-                    files[0].display()
-                ));
-            }
             None => {
                 let mut key = [0; 32];
                 getrandom::fill(&mut key).map_err(|it| it.to_string())?;
@@ -118,6 +138,19 @@ impl Keys {
         }
         Ok(key)
     }
+}
+
+fn key_files(path: &Path) -> [PathBuf; 2] {
+    [0, 1].map(|slot| path.join(FileName::Key { slot }.file_name()))
+}
+
+fn copies_of(files: &[PathBuf; 2]) -> Result<Vec<Option<Vec<u8>>>, String> {
+    let read = |file: &PathBuf| match fs::read(file) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("{}: {error}", file.display())),
+    };
+    files.iter().map(read).collect()
 }
 
 /// Writes a file so that it is the old one or the new one, whenever the power goes.

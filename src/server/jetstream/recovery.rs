@@ -182,6 +182,29 @@ fn restore_all(
     restored
 }
 
+/// How far a long restore is, told now and then.
+#[derive(Debug, Default)]
+struct Progress {
+    /// When it was told last, since the beginning.
+    told: Duration,
+}
+
+impl Progress {
+    /// What to tell of so many bytes of so many, if it is time.
+    fn line(&mut self, done: u64, total: u64, elapsed: Duration) -> Option<String> {
+        if done >= total || elapsed.saturating_sub(self.told) < TELL_EVERY {
+            return None;
+        }
+        self.told = elapsed;
+        let percent = done as f64 * 100.0 / total as f64;
+        let rate = done as f64 / 1_048_576.0 / elapsed.as_secs_f64();
+        Some(format!(
+            "{percent:.0}% of {} MiB, {rate:.0} MiB/s",
+            total >> 20
+        ))
+    }
+}
+
 fn restore(found: &Found, folder: &StoreFolder, accounts: &Accounts) -> Option<Restored> {
     let began = Instant::now();
     let (account, stream) = (&found.account, &found.stream);
@@ -190,16 +213,10 @@ fn restore(found: &Found, folder: &StoreFolder, accounts: &Accounts) -> Option<R
         return None;
     };
     log::info!("  Starting restore for stream '{account} > {stream}'");
-    let mut told = began;
+    let mut progress = Progress::default();
     let progress = |done: u64, total: u64| {
-        if done < total && told.elapsed() >= TELL_EVERY {
-            told = Instant::now();
-            let percent = done as f64 * 100.0 / total as f64;
-            let rate = done as f64 / 1_048_576.0 / began.elapsed().as_secs_f64();
-            log::info!(
-                "  Restoring stream '{account} > {stream}': {percent:.0}% of {} MiB, {rate:.0} MiB/s",
-                total >> 20
-            );
+        if let Some(line) = progress.line(done, total, began.elapsed()) {
+            log::info!("  Restoring stream '{account} > {stream}': {line}");
         }
     };
     let opened = StoreFolder::open(found, None, folder.flush(), folder.keys(), progress);
@@ -271,5 +288,26 @@ fn tell(found: &Found, store: &Store, report: &Report) {
             "  Stream '{account} > {stream}': {} bytes of an unfinished write dropped",
             report.torn_tail
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_restore_tells_how_far_it_is_every_two_seconds() {
+        const MIB: u64 = 1 << 20;
+        let mut progress = Progress::default();
+        let mut line = |done: u64, millis: u64| {
+            progress.line(done * MIB, 640 * MIB, Duration::from_millis(millis))
+        };
+        assert_eq!(line(64, 1_900), None);
+        let told = line(128, 2_000);
+        assert_eq!(told.as_deref(), Some("20% of 640 MiB, 64 MiB/s"));
+        assert_eq!(line(192, 3_900), None);
+        let told = line(320, 4_000);
+        assert_eq!(told.as_deref(), Some("50% of 640 MiB, 80 MiB/s"));
+        assert_eq!(line(640, 9_000), None, "the end has a line of its own");
     }
 }
