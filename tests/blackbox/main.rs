@@ -12,6 +12,7 @@ mod accounts;
 mod advisories;
 mod advisories_jetstream;
 mod auth;
+mod auth_leaf;
 mod callout;
 mod command_line;
 mod config;
