@@ -644,7 +644,7 @@ fn cli_027_metrics_have_every_number_of_varz() {
         "gnatsd_varz_ramjet_version{server_id=\"NID\",value=\"0.0.0\"} 1.0",
         "gnatsd_varz_start{server_id=\"NID\"} 1500.0",
         "gnatsd_varz_slow_consumer_stats_clients{server_id=\"NID\"} 0.0",
-        "gnatsd_accstatz_subscriptions{server_id=\"NID\",account=\"$G\",account_id=\"$G\",account_name=\"$G\"} 4.0",
+        "gnatsd_accstatz_subscriptions{server_id=\"NID\",account=\"$G\",account_id=\"$G\",account_name=\"$G\"} 8.0",
     ] {
         assert!(body.lines().any(|line| line == sample), "{sample}\n{body}");
     }
