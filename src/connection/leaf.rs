@@ -114,6 +114,10 @@ pub struct Leaf {
     pub domain: String,
     /// It is counted among its account's links.
     pub counted: bool,
+    /// The server over there can trace messages (TOPO-38).
+    pub traces: bool,
+    /// Those who listen to events were told that it is there.
+    pub told: bool,
     /// Account of the link over there.
     pub account: String,
     /// It says that it is a gateway of that name.
@@ -161,6 +165,8 @@ impl Leaf {
             cluster: String::new(),
             domain: String::new(),
             counted: false,
+            traces: false,
+            told: false,
             account: String::new(),
             gateway: String::new(),
             origin: Origin::default(),

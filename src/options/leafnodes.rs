@@ -22,6 +22,8 @@ pub struct LeafOptions {
     pub tls: Option<TlsOptions>,
     /// Who may connect, where it is not the same as for clients (TOPO-13).
     pub users: Vec<UserOptions>,
+    /// `users` is the one that the block itself names.
+    pub single_user: bool,
     /// Time for CONNECT.
     pub auth_timeout: Duration,
     /// Oldest version that is let in.
@@ -51,6 +53,7 @@ impl Default for LeafOptions {
             no_advertise: false,
             tls: None,
             users: Vec::new(),
+            single_user: false,
             auth_timeout: Duration::from_secs(2),
             min_version: None,
             isolate: false,
@@ -105,6 +108,55 @@ pub struct RemoteOptions {
     pub proxy: Option<HttpProxyOptions>,
     /// Not in use.
     pub disabled: bool,
+}
+
+impl RemoteOptions {
+    /// What tells it from other remotes: where it connects, its account, who it is there. Holds
+    /// secrets.
+    pub fn name(&self) -> String {
+        let urls: Vec<_> = self.urls.iter().map(|it| format!("{it:?}")).collect();
+        self.named(&urls, self.nkey.as_deref())
+    }
+
+    /// The same for people: without secrets, in stock's words.
+    pub fn shown_name(&self) -> String {
+        let urls: Vec<_> = self.shown_urls().collect();
+        self.named(&urls, self.nkey.as_ref().map(|_| "[REDACTED]"))
+    }
+
+    /// The places, quoted and without secrets.
+    pub fn shown_urls(&self) -> impl Iterator<Item = String> + '_ {
+        self.urls.iter().map(|it| format!("{:?}", redacted(it)))
+    }
+
+    fn named(&self, urls: &[String], nkey: Option<&str>) -> String {
+        let account = match self.account.as_str() {
+            "" => "$G",
+            account => account,
+        };
+        let who = match (&self.credentials, nkey) {
+            (Some(file), _) => format!(", credentials={:?}", file.display().to_string()),
+            (None, Some(nkey)) => format!(", nkey={nkey:?}"),
+            (None, None) => String::new(),
+        };
+        format!("urls=[{}], account={account:?}{who}", urls.join(" "))
+    }
+}
+
+/// A URL whose password is hidden.
+fn redacted(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let Some((user, place)) = rest.rsplit_once('@') else {
+        return url.to_owned();
+    };
+    let hidden = match user.split_once(':') {
+        Some((name, _)) => format!("{name}:xxxxx"),
+        None => user.to_owned(),
+    };
+    match scheme {
+        "" => format!("{hidden}@{place}"),
+        scheme => format!("{scheme}://{hidden}@{place}"),
+    }
 }
 
 /// `proxy` of a remote (TOPO-47).

@@ -1,5 +1,6 @@
 //! Leaf nodes: the listener, and what shards know of it.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use crate::auth::authenticate::{AuthConfigError, Authenticator};
 use crate::io::interfaces;
 use crate::options::{AuthOptions, LeafOptions, Options, WriteTimeoutPolicy};
 use crate::shard::leaf::settings::LeafSettings;
+use crate::transport::s2::level::Mode;
 
 /// Opens the leaf node listener, if there is to be one.
 pub(super) fn listen_leafnodes(
@@ -52,14 +54,15 @@ fn reachable(host: &str) -> String {
     }
 }
 
-/// What shards know of leaf nodes; `port` is where the listener really is, 0 without one.
+/// What shards know of leaf nodes; `port` is where the listener really is, 0 without one; `remotes`
+/// as [`LeafSettings::remotes`].
 ///
 /// # Errors
 /// What is wrong with `authorization`.
 pub(super) fn settings(
     options: &Options,
     accounts: &Accounts,
-    port: u16,
+    (port, remotes): (u16, Arc<BTreeMap<u32, Mode>>),
 ) -> Result<LeafSettings, AuthConfigError> {
     let own = &options.leafnodes;
     let authenticator = match own.users.is_empty() {
@@ -107,5 +110,6 @@ pub(super) fn settings(
         write_deadline: own.write_deadline,
         closes_late: own.write_timeout == WriteTimeoutPolicy::Close,
         compression: own.compression.clone(),
+        remotes,
     })
 }

@@ -18,6 +18,7 @@ use super::handle::Shared;
 use super::jetstream::folder::StoreFolder;
 use super::jetstream::recovery;
 use super::operator::{Logins, OperatorError, Vouched, view};
+use super::remotes::Remotes;
 use super::stapling::{Stapled, Watch};
 use super::transports::Doors;
 use super::{identity, leafnodes, shards, start};
@@ -106,6 +107,8 @@ struct Current {
     vouched: Vouched,
     /// What authorities say of certificates is renewed as long as these are here.
     watches: Vec<Watch>,
+    /// Servers it connects to as a leaf node.
+    remotes: Remotes,
 }
 
 impl Reloader {
@@ -126,6 +129,7 @@ impl Reloader {
                 settings,
                 vouched,
                 watches: Vec::new(),
+                remotes: Remotes::default(),
             }),
             facts,
             folder,
@@ -141,14 +145,21 @@ impl Reloader {
         self.lock().watches = Doors::watch(stapled, &self.shared);
     }
 
+    /// Begins to connect to remotes, those that the shards know already.
+    ///
+    /// # Errors
+    /// When a thread cannot be made.
+    pub(super) fn solicit(&self, remotes: Remotes) -> std::io::Result<()> {
+        let mut current = self.lock();
+        let options = Arc::clone(&current.options);
+        remotes.start(&current.remotes, &options, &self.shared)?;
+        current.remotes = remotes;
+        Ok(())
+    }
+
     /// What the server says of itself in INFO.
     pub(super) fn info(&self) -> Arc<ServerInfo> {
         Arc::clone(&self.lock().settings.info)
-    }
-
-    /// The options in force.
-    pub(super) fn options(&self) -> Arc<Options> {
-        Arc::clone(&self.lock().options)
     }
 
     /// The server as its answers and events name it.
@@ -284,7 +295,9 @@ impl Reloader {
             .iter()
             .filter_map(|key| before.find(key).or_else(|| accounts.find(key)));
         let ids: Arc<[AccountId]> = ids.collect();
-        let Ok(leaf) = leafnodes::settings(&options, &accounts, current.settings.leaf.port) else {
+        let own = &current.settings.leaf;
+        let own = (own.port, Arc::clone(&own.remotes));
+        let Ok(leaf) = leafnodes::settings(&options, &accounts, own) else {
             log::error!("Accounts not updated: a leaf node's user is of none of them");
             return outcome;
         };
@@ -346,14 +359,21 @@ impl Reloader {
         let mut vouched = current.vouched.clone();
         vouched.reload(&options)?;
         let (accounts, logins) = view(&current.settings.accounts, &options, &vouched)?;
-        let mut changes = changes::between(&current.options, &options, self.port)?;
+        let mut changes = changes::between(
+            &current.options,
+            &options,
+            [self.port, current.settings.leaf.port],
+        )?;
         let mut doors = Doors::new(&options, self.websocket)?;
         let stapled = std::mem::take(&mut doors.stapled);
         changes.certificates(
             current.settings.transports.certificates(),
             doors.transports.certificates(),
         );
-        let leaf = leafnodes::settings(&options, &accounts, current.settings.leaf.port)
+        let remotes = current.remotes.after(&options.leafnodes);
+        let modes = remotes.modes(&options.leafnodes);
+        let leaf_port = current.settings.leaf.port;
+        let leaf = leafnodes::settings(&options, &accounts, (leaf_port, modes))
             .map_err(OperatorError::from)?;
         let settings = self.settings(current, &options, accounts, logins, (doors, leaf));
         let program = self.program.get();
@@ -366,6 +386,7 @@ impl Reloader {
         for line in &changes.lines {
             log::info!("{line}");
         }
+        remotes.stop_others(&current.remotes);
         self.hand_over(&settings, None)?;
         if current.options.client.max_connections != options.client.max_connections {
             self.close_surplus(options.client.max_connections.unwrap_or(0));
@@ -391,11 +412,14 @@ impl Reloader {
             ..ServerFacts::clone(&self.facts.now())
         });
         self.restore_streams(&current.settings.accounts, &settings.accounts);
+        let started = remotes.start(&current.remotes, &options, &self.shared);
+        started.unwrap_or_else(|error| log::error!("{}", ReloadError::Thread(error)));
         *current = Current {
             options,
             settings,
             vouched,
             watches: Doors::watch(stapled, &self.shared),
+            remotes,
         };
         self.reloads.fetch_add(1, Ordering::Release);
         log::info!("Reloaded server configuration {digest}");

@@ -93,6 +93,7 @@ fn run(signals: SignalWatch, configured: &Configured) -> ExitCode {
         Err(RunError::Start(
             error @ (StartError::Options(_)
             | StartError::Operator(_)
+            | StartError::LeafNodes(_)
             | StartError::ClientAdvertise { .. }),
         )) => fail(&error),
         Err(error) => {

@@ -14,13 +14,14 @@ use super::operator::{
 };
 use super::peers::{PeerChecks, PeerJudges};
 use super::reload::Reloader;
+use super::remotes::Remotes;
 use super::system::callout::CalloutService;
 use super::system::envelope::Envelope;
 use super::system::requests::Requests;
 use super::system::services::{self, Service};
 use super::system::traces::Traces;
 use super::transports::{Doors, listen_websocket};
-use super::{identity, leafnodes, remotes, shards};
+use super::{identity, leafnodes, shards};
 use crate::accounts::registry::Accounts;
 use crate::ids::{Listener, SYSTEM_ACCOUNT};
 use crate::io::probe::{self, ProbeError};
@@ -28,6 +29,7 @@ use crate::io::{executor, socket};
 use crate::limits;
 use crate::listener::tls::TlsLoadError;
 use crate::ops::banner;
+use crate::ops::config::leaf_check;
 use crate::ops::http::answers::Answers;
 use crate::ops::http::facts::{CurrentFacts, ServerFacts};
 use crate::ops::http::{Monitor, MonitorError};
@@ -100,6 +102,9 @@ pub enum StartError {
     /// Options that contradict each other, in stock's words (CFG-75).
     #[error("{0}")]
     Options(&'static str),
+    /// The same, of leaf nodes.
+    #[error("{0}")]
+    LeafNodes(String),
     /// This process may not choose its CPUs.
     #[error(
         "`pin_shards`: this process may not choose its CPUs. Cure: allow sched_setaffinity (systemd: `SystemCallFilter=@resources`; containers: perf/seccomp.json), or leave `pin_shards` out"
@@ -225,8 +230,10 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         client_address.port(),
     ));
     let leaf_port = leaf_address.map_or(0, |it| it.port());
-    let leaf_settings =
-        leafnodes::settings(&options, &accounts, leaf_port).map_err(OperatorError::from)?;
+    let remotes = Remotes::default().after(&options.leafnodes);
+    let modes = remotes.modes(&options.leafnodes);
+    let leaf_settings = leafnodes::settings(&options, &accounts, (leaf_port, modes))
+        .map_err(OperatorError::from)?;
     let mut settings = settings(
         None,
         &options,
@@ -340,7 +347,9 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         .map_err(|cause| StartError::Shard { shard, cause })?;
         handle.threads.push(thread);
     }
-    remotes::solicit(&handle.reloader.options(), &handle.shared)
+    handle
+        .reloader
+        .solicit(remotes)
         .map_err(|cause| StartError::Shard { shard: 0, cause })?;
     handle.shared.ready.store(true, Ordering::Release);
     handle.reloader.watch(stapled);
@@ -459,6 +468,7 @@ pub(super) fn check(options: &Options) -> Result<(), StartError> {
             "max_payload cannot be higher than max_pending",
         ));
     }
+    leaf_check::check(options).map_err(StartError::LeafNodes)?;
     if options.lame_duck_grace_period >= options.lame_duck_duration {
         return Err(StartError::Options(
             "lame duck grace period should be strictly lower than lame duck duration",

@@ -26,7 +26,8 @@ impl Core {
         }
         let is_client = connection.is_client;
         let is_leaf = connection.leaf.is_some();
-        if is_client && self.local.settings.limits.max_closed_clients > 0 {
+        let was_there = is_client || connection.leaf.as_ref().is_some_and(|it| it.told);
+        if was_there && self.local.settings.limits.max_closed_clients > 0 {
             self.remember(index, reason); // with its subscriptions, so before they go
         }
         if is_leaf {
@@ -61,10 +62,10 @@ impl Core {
             }
         }
         // Closing already: an event that cannot be delivered to it must not close it again.
-        match is_leaf {
-            true => self.leaf_ended(index, reason),
-            false => self.tell_disconnected(index, reason),
+        if is_leaf {
+            self.leaf_ended(index, reason);
         }
+        self.tell_disconnected(index, reason);
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };

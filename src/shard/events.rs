@@ -53,6 +53,7 @@ struct ClientInfo<'a> {
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     tags: &'a [String],
     kind: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
     client_type: &'static str,
 }
 
@@ -81,6 +82,10 @@ fn client_info(connection: &Connection, stop: Option<WallTime>) -> ClientInfo<'_
     let rtt = connection.keep_alive.rtt;
     let user = connection.user.as_ref();
     let issued = user.and_then(|user| user.issued.as_ref());
+    let (kind, client_type) = match &connection.leaf {
+        Some(_) => ("Leafnode", ""),
+        None => ("Client", connection.listener.client_type()),
+    };
     ClientInfo {
         start: rfc3339(connection.start),
         host: connection.address.ip().to_string(),
@@ -99,8 +104,8 @@ fn client_info(connection: &Connection, stop: Option<WallTime>) -> ClientInfo<'_
         issuer_key: query::issuer_key(connection).unwrap_or_default(),
         name_tag: &connection.tenant.name_tag,
         tags: issued.map_or(&[], |it| &it.claims.body.tags),
-        kind: "Client",
-        client_type: connection.listener.client_type(),
+        kind,
+        client_type,
     }
 }
 
@@ -141,12 +146,15 @@ impl Core {
         )
     }
 
-    /// A client has said who it is (MON-59).
+    /// A client has said who it is (MON-59), or a link begins (TOPO-40).
     pub(super) fn tell_connected(&mut self, index: u32) {
         let system = self.system_account();
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
+        if let Some(leaf) = &mut connection.leaf {
+            leaf.told = true;
+        }
         let subject = format!("$SYS.ACCOUNT.{}.CONNECT", connection.tenant.name);
         let Some(system) = self.listening(system, &subject) else {
             return;
@@ -159,12 +167,15 @@ impl Core {
         self.publish_event(system, &subject, format!("{front},\"client\":{client}}}"));
     }
 
-    /// A client goes (MON-60).
+    /// A client goes (MON-60), or a link that was told of.
     pub(super) fn tell_disconnected(&mut self, index: u32, reason: CloseReason) {
         let system = self.system_account();
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
+        if connection.leaf.as_ref().is_some_and(|it| !it.told) {
+            return;
+        }
         let subject = format!("$SYS.ACCOUNT.{}.DISCONNECT", connection.tenant.name);
         if let Some(system) = self.listening(system, &subject) {
             self.publish_departure(system, &subject, index, reason);

@@ -70,7 +70,12 @@ impl Core {
             };
             connection.deadlines.auth = now + own.unwrap_or(usual);
         }
-        connection.deadlines.ping = now + settings.ping_interval(connection.listener);
+        // A link is asked once it is let in: until then the other side may already take all that
+        // comes for compressed.
+        connection.deadlines.ping = match connection.leaf {
+            Some(_) => NEVER,
+            None => now + settings.ping_interval(connection.listener),
+        };
         self.local.arm(index);
     }
 
@@ -241,6 +246,7 @@ impl Core {
                     .is_some_and(|it| it.leaf.is_some());
                 if is_leaf {
                     if self.authenticated(slot.index, user) {
+                        self.tell_connected(slot.index);
                         self.leaf_connected(slot.index);
                     }
                 } else if self.authenticated(slot.index, user) && self.user_may_connect(slot.index)

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::ids::{AccountId, ShardId};
 use crate::mesh::batch::RemoteMessage;
 use crate::protocol::error_text;
+use crate::protocol::leaf::op::LeafMessage;
 use crate::protocol::op::Publish;
 use crate::routing::interest::{Delivery, Handler, Member};
 use crate::routing::queue_group::Pick;
@@ -24,7 +25,7 @@ use crate::shard::effects::{Effect, Level};
 use crate::shard::identity::rfc3339;
 use crate::shard::internal::{self, InternalMessage};
 use crate::shard::jetstream::pace::is_consumer;
-use crate::shard::leaf::LinkChoices;
+use crate::shard::leaf::{HOP, Hops, LEAF, LinkChoices};
 use crate::shard::publish::{Choice, RemoteChoices, Routed};
 
 /// Where the event goes.
@@ -58,8 +59,32 @@ pub struct Trace {
     events: Vec<Value>,
     /// Shards that will tell their part.
     parts: u32,
+    /// Of the links it leaves by.
+    hops: Hops,
     /// Where it came in.
     origin: Option<Origin>,
+}
+
+impl Trace {
+    /// Account it came in through.
+    pub(super) fn account(&self) -> AccountId {
+        self.account
+    }
+
+    /// Is nothing delivered?
+    pub(super) fn is_only(&self) -> bool {
+        self.only
+    }
+
+    /// The hops of links.
+    pub(super) fn hops(&mut self) -> &mut Hops {
+        &mut self.hops
+    }
+
+    /// Writes something down.
+    pub(super) fn push(&mut self, event: Value) {
+        self.events.push(event);
+    }
 }
 
 /// What only the shard knows where the message came in.
@@ -162,7 +187,9 @@ impl Core {
                     .iter()
                     .filter(|(key, _)| key.eq_ignore_ascii_case(EXTERNAL));
                 let sampled = external.any(|(_, value)| is_sampled(value));
-                if !sampled || random % 100 >= u64::from(account.sampling) {
+                // Who sent it over a link has chosen already.
+                let is_first = connection.leaf.is_none();
+                if !sampled || (is_first && random % 100 >= u64::from(account.sampling)) {
                     return Asked::No;
                 }
                 (account.destination.as_str(), false)
@@ -179,7 +206,11 @@ impl Core {
             self.local.log(Level::Error, index, &text);
             return refused;
         }
-        if !self.may_publish_to(index, destination.as_bytes()) {
+        let is_link = connection.leaf.is_some();
+        if is_link && !self.leaf_may_publish(index, destination.as_bytes()) {
+            return Asked::Lost;
+        }
+        if !is_link && !self.may_publish_to(index, destination.as_bytes()) {
             let mut text = Vec::new();
             error_text::publish_violation(&mut text, destination.as_bytes());
             self.complain(index, &text);
@@ -189,10 +220,13 @@ impl Core {
         let Some(connection) = self.local.connections.at(index) else {
             return Asked::Lost;
         };
-        let mut ingress =
-            json!({ "type": "in", "ts": now, "kind": CLIENT, "cid": connection.cid.0 });
-        if !connection.options.name.is_empty() {
-            ingress["name"] = json!(connection.options.name);
+        let (kind, name, hop) = match &connection.leaf {
+            Some(leaf) => (LEAF, &leaf.server, first(&lines, HOP).unwrap_or("")),
+            None => (CLIENT, &connection.options.name, ""),
+        };
+        let mut ingress = json!({ "type": "in", "ts": now, "kind": kind, "cid": connection.cid.0 });
+        if !name.is_empty() {
+            ingress["name"] = json!(name);
         }
         ingress["acc"] = json!(*connection.tenant.name);
         ingress["subj"] = json!(String::from_utf8_lossy(publish.subject));
@@ -202,6 +236,7 @@ impl Core {
             account: connection.account,
             events: vec![ingress],
             parts: 0,
+            hops: Hops::new(hop),
             origin: Some(Origin {
                 destination: destination.to_owned(),
                 request: json!({ "header": header_map(&lines), "msgsize": publish.body.len() }),
@@ -254,8 +289,10 @@ impl Core {
             events,
             parts,
             origin,
+            hops,
             ..
         } = *trace;
+        let hops = hops.given();
         let (reply, header, origin) = match origin {
             Some(origin) => (
                 Some(origin.destination.into_bytes().into()),
@@ -264,7 +301,7 @@ impl Core {
             ),
             None => (None, Box::default(), Value::Null),
         };
-        let payload = json!({ "request": origin, "events": events, "parts": parts });
+        let payload = json!({ "request": origin, "events": events, "parts": parts, "hops": hops });
         self.local
             .effects
             .push(Effect::Internal(Box::new(InternalMessage {
@@ -285,7 +322,7 @@ impl Core {
         let table = self.tables.of(message.account);
         let delivery = table.interest.lookup(message.subject);
         let handlers: Vec<Handler> = delivery.handlers.to_vec();
-        let routed = self.local.fan_out_traced(delivery, message);
+        let routed = self.local.fan_out_traced(delivery, message, None);
         table.sent_since(before, &self.local.counters);
         let mut routed = routed;
         for handler in handlers {
@@ -354,15 +391,20 @@ impl Core {
         let Some((id, account)) = rest.split_first_chunk::<8>() else {
             return;
         };
-        let Ok(account) = <[u8; 4]>::try_from(account) else {
+        let Some((account, rest)) = account.split_first_chunk::<4>() else {
             return;
         };
+        let Some((number, prefix)) = rest.split_first_chunk::<4>() else {
+            return;
+        };
+        let prefix = String::from_utf8_lossy(prefix);
         self.local.trace = Some(Box::new(Trace {
             id: u64::from_ne_bytes(*id),
             only: only == 1,
-            account: AccountId(u32::from_ne_bytes(account)),
+            account: AccountId(u32::from_ne_bytes(*account)),
             events: Vec::new(),
             parts: 0,
+            hops: Hops::reserved(&prefix, u32::from_ne_bytes(*number)),
             origin: None,
         }));
     }
@@ -395,16 +437,18 @@ impl Core {
                 link_choices.push((member, name));
             }
         }
-        if self.local.trace.as_ref().is_none_or(|it| !it.only) {
-            delivered |= self.local.deliver_links(links, &link_choices, message);
-        }
-        delivered
+        delivered | self.local.deliver_links(links, &link_choices, message)
     }
 }
 
 impl Local {
-    fn fan_out_traced(&mut self, delivery: &Delivery, message: &mut Message<'_>) -> Routed {
-        let message = &*message;
+    /// To all queue groups, or those that are `named`.
+    pub(super) fn fan_out_traced(
+        &mut self,
+        delivery: &Delivery,
+        message: &Message<'_>,
+        named: Option<&LeafMessage<'_>>,
+    ) -> Routed {
         let mut delivered = false;
         for &member in &delivery.plain {
             delivered |= self.deliver_traced(member, None, message);
@@ -412,6 +456,10 @@ impl Local {
         let mut choices = RemoteChoices::new();
         let mut link_choices = LinkChoices::new();
         for group in &delivery.queues {
+            let is_it = |name: &[u8]| *name == group.name[..];
+            if named.is_some_and(|it| !it.queue_names().any(is_it)) {
+                continue;
+            }
             match group.pick(self.random(), 0) {
                 Pick::Local(at) => {
                     let mut members = group.local_from(at);
@@ -430,9 +478,7 @@ impl Local {
                 },
             }
         }
-        if self.trace.as_ref().is_none_or(|it| !it.only) {
-            delivered |= self.deliver_links(&delivery.links, &link_choices, message);
-        }
+        delivered |= self.deliver_links(&delivery.links, &link_choices, message);
         let shards = choices
             .iter()
             .fold(delivery.remote_plain, |all, (shard, _)| all | 1 << shard.0);
@@ -454,13 +500,17 @@ impl Local {
             return;
         };
         trace.parts += shards.count_ones();
-        let mut mark = vec![u8::from(trace.only)];
-        mark.extend_from_slice(&trace.id.to_ne_bytes());
-        mark.extend_from_slice(&trace.account.0.to_ne_bytes());
+        let mut number = trace.hops.reserve(shards.count_ones());
+        let mut front = vec![u8::from(trace.only)];
+        front.extend_from_slice(&trace.id.to_ne_bytes());
+        front.extend_from_slice(&trace.account.0.to_ne_bytes());
         while shards != 0 {
             let shard = ShardId(shards.trailing_zeros() as u8);
             shards &= shards - 1;
+            let prefix = trace.hops.prefix().as_bytes();
+            let mark = [&front, &number.to_ne_bytes()[..], prefix].concat();
             self.peers.outgoing(shard).traced(&mark);
+            number += 1;
         }
     }
 

@@ -38,6 +38,8 @@ pub mod report;
 mod request_info;
 pub mod requested;
 mod seek;
+#[cfg(test)]
+mod service_order_tests;
 mod services;
 pub mod settings;
 mod shadows;

@@ -66,19 +66,30 @@ impl Core {
                     .collect();
             }
             Query::JetStream(wanted) => report.jetstream = self.js_report(wanted),
-            Query::Accounts => {
-                let accounts = &self.local.settings.accounts;
-                let tables = self.tables.iter();
-                report.accounts = tables
-                    .map(|(id, table)| AccountReport {
-                        account: accounts.name(id).into(),
-                        figures: table.figures,
-                        routing: table.interest.stats(),
-                    })
-                    .collect();
-            }
+            Query::Accounts => report.accounts = self.accounts(),
         }
         report
+    }
+
+    fn accounts(&self) -> Vec<AccountReport> {
+        let accounts = &self.local.settings.accounts;
+        let connections = self.local.connections.iter();
+        let links: Vec<_> = connections
+            .filter(|it| it.leaf.as_ref().is_some_and(|leaf| leaf.counted))
+            .map(|it| (it.account, it.traffic))
+            .collect();
+        let tables = self.tables.iter();
+        let reports = tables.map(|(id, table)| {
+            let mut figures = table.figures;
+            let own = links.iter().filter(|(account, _)| *account == id);
+            own.for_each(|(_, traffic)| figures.add_link(*traffic));
+            AccountReport {
+                account: accounts.name(id).into(),
+                figures,
+                routing: table.interest.stats(),
+            }
+        });
+        reports.collect()
     }
 
     /// Links that are open.

@@ -40,7 +40,8 @@ impl Core {
             if let Some(connection) = self.local.connections.of(slot) {
                 connection.limits.max_control_line = control_line;
             }
-            if !self.renew_account(slot.index) {
+            let stays = changed.is_some() || self.renew_link(slot.index, &before);
+            if !stays || !self.renew_account(slot.index) {
                 continue;
             }
             self.recheck(slot, Some(&before));

@@ -207,11 +207,24 @@ pub struct AccountFigures {
     pub received: Volume,
     /// Delivered of its subjects.
     pub sent: Volume,
+    /// Of what it received, from links.
+    pub links_received: Volume,
+    /// Of what it sent, to links.
+    pub links_sent: Volume,
     /// Connections closed as slow consumers.
     pub slow_consumers: u64,
 }
 
 impl AccountFigures {
+    /// Adds what passed over a link.
+    pub fn add_link(&mut self, traffic: Traffic) {
+        let volume = |msgs, bytes| Volume { msgs, bytes };
+        let received = volume(traffic.in_msgs, traffic.in_bytes);
+        let sent = volume(traffic.out_msgs, traffic.out_bytes);
+        self.links_received = self.links_received.plus(received);
+        self.links_sent = self.links_sent.plus(sent);
+    }
+
     /// Of two shards together.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
@@ -221,6 +234,8 @@ impl AccountFigures {
             subscriptions: self.subscriptions + other.subscriptions,
             received: self.received.plus(other.received),
             sent: self.sent.plus(other.sent),
+            links_received: self.links_received.plus(other.links_received),
+            links_sent: self.links_sent.plus(other.links_sent),
             slow_consumers: self.slow_consumers + other.slow_consumers,
         }
     }

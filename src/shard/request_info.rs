@@ -26,8 +26,10 @@ pub(super) fn describe(connection: &Connection, detailed: bool) -> ClientInfo<'_
         info.name = &options.name;
         info.lang = &options.lang;
         info.ver = &options.version;
-        info.kind = "Client";
-        info.client_type = connection.listener.client_type();
+        (info.kind, info.client_type) = match connection.leaf {
+            Some(_) => ("Leafnode", ""),
+            None => ("Client", connection.listener.client_type()),
+        };
     }
     info
 }

@@ -135,7 +135,9 @@ impl Core {
         {
             connection.tenant.usage.leave_link();
             self.local.counters.links -= 1;
-            self.tables.of(connection.account).figures.links -= 1;
+            let figures = &mut self.tables.of(connection.account).figures;
+            figures.links -= 1;
+            figures.add_link(connection.traffic);
             return;
         }
         if std::mem::take(&mut connection.counted) {

@@ -502,6 +502,9 @@ impl<D: Driver> Shard<D> {
             });
             return;
         }
+        if !self.core.has_remote(with.remote) {
+            return; // it went while it was connected to
+        }
         self.links.insert(with.remote, news);
         let connection = self.core.solicit(cid, address, *with);
         self.driver.attach(connection, socket);

@@ -114,6 +114,34 @@ fn mon_029_mon_032_figures_are_those_of_the_account() {
     assert_eq!(of("EMPTY"), None);
 }
 
+/// Both pages count what clients have subscribed to, and what the server has for each account: four
+/// services about itself, and those it imports.
+#[test]
+fn mon_031_mon_032_subscriptions_of_accounts() {
+    let server = Server::with_monitor(
+        r#"accounts {
+            A { users: [{user: a, password: p}], exports: [{service: q}, {stream: "s.>"}] }
+            B {
+                users: [{user: b, password: p}]
+                imports: [{service: {account: A, subject: q}}, {stream: {account: A, subject: "s.>"}}]
+            }
+            C { users: [{user: c, password: p}] }
+        }"#,
+    );
+    let mut clients = ["a", "b"].map(|name| user(&server, name));
+    for client in &mut clients {
+        client.quietly("SUB x 1\r\nSUB y group 2\r\n");
+    }
+    let all = server.json("/accstatz?unused=1");
+    let all = all["account_statz"].as_array().expect("a list");
+    for (name, count) in [("A", 6), ("B", 7), ("C", 4), ("$G", 4)] {
+        let detail = server.json(&format!("/accountz?acc={name}"));
+        assert_eq!(detail["account_detail"]["subscriptions"], count, "{name}");
+        let found = all.iter().find(|it| it["acc"] == name);
+        assert_eq!(found.expect("a row")["num_subscriptions"], count, "{name}");
+    }
+}
+
 #[test]
 fn auth_029_limits_of_an_account() {
     let server = Server::with_monitor(TWO);

@@ -91,7 +91,7 @@ fn t03_what_has_expired_or_was_revoked_lets_nobody_in() {
     let mut soon = login(
         &server,
         &trust.user,
-        &trust.user_token(&json!({"exp": now() + 2})),
+        &trust.user_token(&json!({"exp": now() + 6})),
     );
     assert_eq!(soon.closed(), ["-ERR 'User Authentication Expired'"]);
     for revoked in [trust.user.public_key(), "*".to_owned()] {

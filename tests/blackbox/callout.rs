@@ -244,7 +244,8 @@ fn auth_080_auth_083_a_service_of_an_operators_account() {
     let own = key(KeyPairType::User, 23);
     let account = trust.account_token(&json!({"nats": {"authorization": {
         "auth_users": [own.public_key()]}}}));
-    let server = Server::with_config(&trust.memory(&account));
+    let patient = "authorization { timeout: 20 }";
+    let server = Server::with_config(&format!("{}{patient}\n", trust.memory(&account)));
     let login = |server: &Server, key: &KeyPair, token: &str| {
         let mut client = server.open();
         let nonce = client.info["nonce"].as_str().expect("nonce").to_owned();

@@ -219,12 +219,17 @@ fn js_219_requests_are_served_in_turn() {
 fn js_185_who_is_asked_is_not_idle() {
     let mut jetstream = JetStream::start();
     jetstream.stream("A", &["a"], json!({}));
-    let config = json!({"ack_policy": "none", "inactive_threshold": 300_000_000});
+    let config = json!({"ack_policy": "none", "inactive_threshold": 3_000_000_000_u64});
     let request = json!({"stream_name": "A", "config": config});
     let created = jetstream.done("CONSUMER.CREATE.A", request);
     let name = created["name"].as_str().expect("a name").to_owned();
     assert_eq!(name.len(), 8);
-    let got = jetstream.pull("A", &name, json!({"batch": 1, "expires": 2_000_000_000}), 1);
+    let got = jetstream.pull(
+        "A",
+        &name,
+        json!({"batch": 1, "expires": 6_000_000_000_u64}),
+        1,
+    );
     assert_eq!(texts(&got), ["408 Request Timeout"]);
     jetstream.consumer_info("A", &name);
     crate::support::wait_until("the consumer to go", || {

@@ -230,6 +230,38 @@ fn publish(server: &Server, subject: &str, from: u64, count: u64) {
     }
 }
 
+/// Kills the hub so many times: copies go on soon after it is there again, both ways.
+pub fn restarts(number: u64, pace: Pace) {
+    const COUNT: u64 = 100;
+    let mut rig = rig(pace, Over::Tcp, "");
+    streams(&rig);
+    for round in 0..=number {
+        let from = round * COUNT + 1;
+        let began = Instant::now();
+        publish(&rig.leaf, "readings.x", from, COUNT);
+        publish(&rig.hub, "settings.x", from, COUNT);
+        for (server, stream) in [(&rig.hub, "ALL"), (&rig.leaf, "COPY")] {
+            let last = round * COUNT + COUNT;
+            wait_until("all of it", || {
+                (Api::of(server).last(stream) >= last).then_some(())
+            });
+        }
+        let took = began.elapsed();
+        println!("restart {round}: copied after {took:?}");
+        assert!(round == 0 || took <= rig.pace.return_max, "{took:?}");
+        if round < number {
+            rig = rig.crash(true);
+        }
+    }
+    let last = (number + 1) * COUNT;
+    check(&rig, [last, 0, last]);
+}
+
+#[test]
+fn js_152_copies_go_on_soon_after_the_hubs_restart() {
+    restarts(2, PATIENT);
+}
+
 #[test]
 fn js_152_copies_go_on_when_a_server_was_killed() {
     let mut rig = rig(PATIENT, Over::Tcp, "");

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use crate::support::client::Client;
+use crate::support::hub::Hub;
 use crate::support::server::{Server, beyond_stock};
 use crate::support::wait_until;
 
@@ -121,6 +122,23 @@ fn topo_010_time_for_connect() {
     let mut leaf = Client::dial(leaf_address(&server));
     leaf.info_line();
     assert_eq!(leaf.closed(), ["-ERR 'Authentication Timeout'"]);
+}
+
+/// Who has answered INFO with a mode of compression takes everything for compressed.
+#[test]
+fn topo_005_042_no_pings_before_connect() {
+    let server = Server::with_config(
+        "ping_interval: \"20ms\"
+         leafnodes { listen: \"127.0.0.1:-1\", authorization { timeout: 0.5 } }",
+    );
+    let mut leaf = Client::dial(leaf_address(&server));
+    leaf.info_line();
+    assert_eq!(leaf.raw_line(), "-ERR 'Authentication Timeout'");
+    // Nor from who has connected.
+    let hub = Hub::new();
+    let remote = hub.remote("first_info_timeout: \"500ms\"");
+    let _server = Server::with_config(&format!("ping_interval: \"20ms\"\n{remote}"));
+    assert_eq!(hub.accept().drained(), 0);
 }
 
 #[test]

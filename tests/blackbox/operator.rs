@@ -218,12 +218,12 @@ fn auth_052_answers() {
 fn auth_053_the_connection_ends_with_the_token() {
     let trust = Trust::new();
     let server = Server::with_monitor(&trust.memory(&trust.account_token(&json!({}))));
-    let token = trust.user_token(&json!({"exp": now() + 2}));
+    let token = trust.user_token(&json!({"exp": now() + 6}));
     let mut client = login(&server, &trust.user, &token);
     assert_eq!(client.closed(), ["-ERR 'User Authentication Expired'"]);
     let connz = server.json("/connz?state=closed");
     assert_eq!(connz["connections"][0]["reason"], "Authentication Expired");
-    let account = trust.account_token(&json!({"exp": now() + 2}));
+    let account = trust.account_token(&json!({"exp": now() + 6}));
     let server = Server::with_config(&trust.memory(&account));
     let mut client = login(&server, &trust.user, &trust.user_token(&json!({})));
     assert_eq!(client.closed(), ["-ERR 'Account Authentication Expired'"]);

@@ -194,6 +194,60 @@ fn auth_078_comparison_of_stores() {
     assert!(packs.contains(&format!("{id}|{token}")));
 }
 
+/// What other servers have comes with comparisons; of two tokens the one that was issued later
+/// counts, whichever came first.
+#[test]
+fn auth_079_the_later_token_counts() {
+    let trust = Trust::new();
+    let base = now() - 1000;
+    let issued = |at: i64, name: &str| {
+        trust.account_token(&json!({"iat": base + at, "jti": name, "name": name}))
+    };
+    let (_, server, mut admin) = start(&issued(5, "five"), ", interval: \"300ms\"");
+    // The server asks; this test is another server.
+    admin.quietly("SUB $SYS.REQ.CLAIMS.PACK 2\r\n");
+    let asked = admin.message();
+    assert_eq!(asked.payload.len(), 32);
+    admin.ask("UNSUB 2\r\n");
+    let mut other = login(&server, &trust.admin, &trust.admin_token());
+    other.quietly("SUB answers2 1\r\n");
+    let id = trust.account.public_key();
+    let file = server.dir().file(&format!("jwt/{id}.jwt"));
+    let mut sends = |token: &str, then: &str| {
+        let pack = format!("{id}|{token}");
+        other.quietly(format!("PUB {} {}\r\n{pack}\r\n", asked.reply, pack.len()));
+        // Answered behind it: both go to the same place. Stock merges at its leisure.
+        other.send("PUB $SYS.REQ.CLAIMS.LIST answers2 0\r\n\r\n");
+        other.message();
+        wait_until("the token", || {
+            (fs::read_to_string(&file).expect("a token") == then).then_some(())
+        });
+    };
+    sends(&issued(1, "one"), &issued(5, "five"));
+    sends(&issued(9, "nine"), &issued(9, "nine"));
+    sends(&issued(7, "seven"), &issued(9, "nine"));
+    // By hand an older one may come back.
+    update(&mut login_for_answers(&server, &trust), &issued(2, "two"));
+    assert_eq!(
+        fs::read_to_string(&file).expect("a token"),
+        issued(2, "two")
+    );
+    // What belongs to another account, or to none, changes nothing.
+    let wrong = sign(
+        &trust.operator,
+        &Trust::account_claims(&trust.system, &json!({})),
+    );
+    sends(&wrong, &issued(2, "two"));
+    sends("nonsense", &issued(2, "two"));
+}
+
+/// Another connection of the system account that hears answers.
+fn login_for_answers(server: &Server, trust: &Trust) -> Client {
+    let mut admin = login(server, &trust.admin, &trust.admin_token());
+    admin.quietly("SUB answers 1\r\n");
+    admin
+}
+
 #[test]
 fn auth_055_revocation_and_its_end_take_effect_at_once() {
     let trust = Trust::new();

@@ -246,7 +246,8 @@ fn user(report: &mut Report, entry: &Value) -> Option<UserOptions> {
     Some(user)
 }
 
-fn is_user_nkey(text: &str) -> bool {
+/// Is it the public nkey of a user?
+pub fn is_user_nkey(text: &str) -> bool {
     text.starts_with('U') && nkeys::KeyPair::from_public_key(text).is_ok()
 }
 

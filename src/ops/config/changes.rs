@@ -9,20 +9,26 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::duration::Shown;
+use super::leaf_changes;
 use sha2::{Digest, Sha256};
 
 use crate::options::{HandshakeFirst, Options, TlsOptions, WebSocketOptions, WriteTimeoutPolicy};
 
 /// A change that needs a restart; the text is stock's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("config reload not supported for {field}: old={old}, new={new}")]
+#[error("config reload not supported for {field}: {why}")]
 pub struct NotReloadable {
     /// The option, by the name stock gives it.
     pub field: &'static str,
-    /// Its value now.
-    pub old: String,
-    /// The value in the file.
-    pub new: String,
+    /// Its value now and the one in the file, or what of it cannot change.
+    pub why: String,
+}
+
+impl NotReloadable {
+    fn between(field: &'static str, old: impl Display, new: impl Display) -> Self {
+        let why = format!("old={old}, new={new}");
+        Self { field, why }
+    }
 }
 
 /// What a reload changes.
@@ -38,25 +44,20 @@ pub struct Changes {
     pub ports_file: bool,
 }
 
-/// Compares options. `port` is the one really bound: asking for any leaves it as it is (CFG-19).
+/// Compares options. `ports` of clients and leaf nodes are those really bound: asking for any
+/// leaves it as it is (CFG-19).
 ///
 /// # Errors
 /// The first change that cannot be made while the server runs.
-pub fn between(old: &Options, new: &Options, port: u16) -> Result<Changes, NotReloadable> {
+pub fn between(old: &Options, new: &Options, ports: [u16; 2]) -> Result<Changes, NotReloadable> {
     let mut changes = Changes::default();
-    changes.identity(old, new, port)?;
+    changes.identity(old, new, ports[0])?;
     changes.levels(old, new);
     fixed("NoSublistCache", old, new, |it| it.disable_sublist_cache)?;
     fixed("NoHeaderSupport", old, new, |it| {
         it.client.no_header_support
     })?;
-    fixed("LeafNode", old, new, |it| {
-        let hidden = |it: &str| it.rsplit('@').next().unwrap_or_default().to_owned();
-        let remotes = it.leafnodes.remotes.iter();
-        let urls = remotes.map(|it| it.urls.iter().map(|url| hidden(url)).collect::<Vec<_>>());
-        let urls: Vec<_> = urls.collect();
-        format!("{}:{} {urls:?}", it.leafnodes.host, it.leafnodes.port)
-    })?;
+    changes.leafnodes(old, new, ports[1])?;
     changes.time_format(old, new);
     changes.note(old, new, "max_connections", |it| {
         signed(it.client.max_connections)
@@ -176,6 +177,14 @@ impl Changes {
         Ok(())
     }
 
+    fn leafnodes(&mut self, old: &Options, new: &Options, port: u16) -> Result<(), NotReloadable> {
+        let lines = leaf_changes::between(&old.leafnodes, &new.leafnodes, port);
+        let field = "LeafNode";
+        self.lines
+            .extend(lines.map_err(|why| NotReloadable { field, why })?);
+        Ok(())
+    }
+
     fn proxies(&mut self, old: &Options, new: &Options) {
         let only_in = |these: &Options, others: &Options| {
             let keys = these.trusted_proxies.iter();
@@ -234,11 +243,11 @@ fn fixed<T: PartialEq + ToString>(
     if old == new {
         return Ok(());
     }
-    Err(NotReloadable {
+    Err(NotReloadable::between(
         field,
-        old: old.to_string(),
-        new: new.to_string(),
-    })
+        old.to_string(),
+        new.to_string(),
+    ))
 }
 
 impl Changes {
@@ -267,11 +276,7 @@ impl Changes {
         })?;
         fixed("Host", old, new, |it| it.host.clone())?;
         if new.port != -1 && new.port != i32::from(port) {
-            return Err(NotReloadable {
-                field: "Port",
-                old: port.to_string(),
-                new: new.port.to_string(),
-            });
+            return Err(NotReloadable::between("Port", port, new.port));
         }
         let advertise = text(new.client_advertise.as_ref());
         self.tell(old.client_advertise != new.client_advertise, || {

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use nkeys::KeyPair;
+
+use super::authorization::is_user_nkey;
 use super::error::ProblemKind;
 use super::inactive::links;
 use super::report::Report;
@@ -10,6 +13,7 @@ use super::{duration, listen, tls};
 use crate::options::{
     CompressionMode, HttpProxyOptions, LeafOptions, RemoteOptions, UserOptions, WriteTimeoutPolicy,
 };
+use crate::protocol::leaf::version;
 
 /// Reads the block; what is wrong with it is noted.
 pub fn read(report: &mut Report, value: &Value) -> LeafOptions {
@@ -45,6 +49,18 @@ fn entry(report: &mut Report, key: &str, value: &Value, options: &mut LeafOption
         "tls" => options.tls = tls::read_unchecked(report, value),
         "min_version" | "minimum_version" => {
             options.min_version = Some(text()).filter(|it| !it.is_empty());
+            let parts = options.min_version.as_deref().map(version::parts);
+            let wrong = match parts {
+                None => None,
+                Some(None) => Some("invalid leafnode's minimum version: invalid semver"),
+                Some(Some(parts)) if parts < [2, 8, 0] => {
+                    Some("the minimum version should be at least 2.8.0")
+                }
+                Some(Some(_)) => None,
+            };
+            if let Some(text) = wrong {
+                report.error(value, ProblemKind::Stock(text));
+            }
         }
         "isolate_leafnode_interest" | "isolate" => options.isolate = on,
         "reconnect" | "reconnect_delay" | "reconnect_interval" => {
@@ -62,16 +78,13 @@ fn entry(report: &mut Report, key: &str, value: &Value, options: &mut LeafOption
         "compression" => options.compression = compression(report, value),
         "authorization" => {
             if let Node::Map(map) = &value.node {
-                authorization(map, options);
+                authorization(report, map, options);
+                known_once(report, value, &options.users);
             }
         }
         "remotes" => {
             if let Node::Array(all) = &value.node {
-                let maps = all.iter().filter_map(|it| match &it.node {
-                    Node::Map(map) => Some(map),
-                    _ => None,
-                });
-                options.remotes = maps.map(|map| remote(report, map)).collect();
+                options.remotes = remotes(report, all);
             }
         }
         _ => {}
@@ -165,7 +178,7 @@ fn time(value: &Value) -> Option<Duration> {
     .filter(|it| !it.is_zero())
 }
 
-fn authorization(map: &Map, options: &mut LeafOptions) {
+fn authorization(report: &mut Report, map: &Map, options: &mut LeafOptions) {
     let mut single = UserOptions::default();
     let mut users = Vec::new();
     for (key, value) in map.iter() {
@@ -175,7 +188,13 @@ fn authorization(map: &Map, options: &mut LeafOptions) {
                 let given = tls::seconds(value);
                 options.auth_timeout = given.unwrap_or(options.auth_timeout);
             }
-            "nkey" => single.nkey = Some(text()).filter(|it| !it.is_empty()),
+            "nkey" => {
+                single.nkey = Some(text()).filter(|it| !it.is_empty());
+                if single.nkey.as_deref().is_some_and(|it| !is_user_nkey(it)) {
+                    let text = "Not a valid public nkey for leafnode authorization";
+                    report.error(value, ProblemKind::Stock(text));
+                }
+            }
             "users" => {
                 let Node::Array(all) = &value.node else {
                     continue;
@@ -195,11 +214,26 @@ fn authorization(map: &Map, options: &mut LeafOptions) {
     // One alone comes before a list (TOPO-13).
     if !single.username.is_empty() {
         single.nkey = None;
-        users = vec![single];
-    } else if single.nkey.is_some() {
+    }
+    options.single_user = !single.username.is_empty() || single.nkey.is_some();
+    if options.single_user {
         users = vec![single];
     }
     options.users = users;
+}
+
+/// No two users have the same name.
+fn known_once(report: &mut Report, value: &Value, users: &[UserOptions]) {
+    for (at, user) in users.iter().enumerate() {
+        if users.iter().take(at).any(|it| it.username == user.username) {
+            let problem = ProblemKind::Value {
+                before: "duplicate user ",
+                value: user.username.clone(),
+                after: " detected in leafnode authorization",
+            };
+            return report.error(value, problem);
+        }
+    }
 }
 
 fn user_entry(key: &[u8], value: &Value, user: &mut UserOptions) {
@@ -210,6 +244,33 @@ fn user_entry(key: &[u8], value: &Value, user: &mut UserOptions) {
         "account" => user.account = text(),
         "proxy_required" => user.proxy_required = value.node == Node::Bool(true),
         _ => {}
+    }
+}
+
+/// No two of them are the same.
+fn remotes(report: &mut Report, all: &[Value]) -> Vec<RemoteOptions> {
+    let mut remotes: Vec<RemoteOptions> = Vec::new();
+    for value in all {
+        let Node::Map(map) = &value.node else {
+            continue;
+        };
+        let new = remote(report, map);
+        if remotes.iter().any(|it| it.name() == new.name()) {
+            let text = "duplicate remote ";
+            let found = new.shown_name();
+            let at = map.iter().next().map_or(value, |(_, first)| first);
+            report.error(at, ProblemKind::TypeIn { text, found });
+        }
+        remotes.push(new);
+    }
+    remotes
+}
+
+/// A remote logs in as one user.
+fn one_identity(report: &mut Report, value: &Value, remote: &RemoteOptions) {
+    if remote.credentials.is_some() && remote.nkey.is_some() {
+        let text = "Remote leafnode can not have both creds and nkey defined";
+        report.error(value, ProblemKind::Stock(text));
     }
 }
 
@@ -228,8 +289,19 @@ fn remote(report: &mut Report, map: &Map) -> RemoteOptions {
         match String::from_utf8_lossy(key).to_lowercase().as_str() {
             "url" | "urls" => remote.urls = list(),
             "account" | "local" => remote.account = text(),
-            "creds" | "credentials" => remote.credentials = Some(text().into()),
-            "nkey" | "seed" => remote.nkey = Some(text()).filter(|it| !it.is_empty()),
+            "creds" | "credentials" => {
+                remote.credentials = Some(text().into());
+                one_identity(report, value, &remote);
+            }
+            "nkey" | "seed" => {
+                remote.nkey = Some(text()).filter(|it| !it.is_empty());
+                let is_seed = |it: &String| KeyPair::from_seed(it).is_ok();
+                if !remote.nkey.as_ref().is_none_or(is_seed) {
+                    let text = "Remote leafnode nkey is not a valid seed";
+                    report.error(value, ProblemKind::Stock(text));
+                }
+                one_identity(report, value, &remote);
+            }
             "tls" => remote.tls = tls::read_remote(report, value),
             "ws_compress" | "ws_compression" | "websocket_compress" | "websocket_compression" => {
                 remote.websocket_compression = on;

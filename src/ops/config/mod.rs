@@ -15,6 +15,8 @@ mod imports;
 mod inactive;
 mod jetstream;
 mod keys;
+mod leaf_changes;
+pub mod leaf_check;
 mod leafnodes;
 pub mod lexer;
 mod listen;

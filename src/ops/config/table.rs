@@ -338,7 +338,7 @@ mod tests {
             let value = value.replace("OPKEY", &operator().1);
             let (old, new) = (options(""), options(&format!("{name}: {value}")));
             assert_ne!(old, new, "{name}");
-            let answer = changes::between(&old, &new, 4222);
+            let answer = changes::between(&old, &new, [4222, 7422]);
             assert_eq!(answer.is_ok(), key.reload == Yes, "{name}: {answer:?}");
         }
     }

@@ -55,6 +55,9 @@ pub(super) struct AccountInfo {
     responses: BTreeMap<Box<str>, Value>,
 }
 
+/// What streams are asked on.
+const JETSTREAM: &str = "$JS.API.>";
+
 /// What the system account offers the others.
 fn system_exports() -> Vec<Value> {
     let offered = [
@@ -117,7 +120,27 @@ pub(super) fn imported_services(facts: &ServerFacts, name: &str) -> Vec<String> 
     };
     let asked = asked.iter().filter_map(|it| it["to"].as_str());
     let own = account.service_imports.iter().map(|it| &*it.from);
-    asked.chain(own).map(str::to_owned).collect()
+    let streams = asks_for_streams(facts, name).then_some(JETSTREAM);
+    asked.chain(own).chain(streams).map(str::to_owned).collect()
+}
+
+/// How many they are: asked for all accounts at once.
+fn count_imported_services(facts: &ServerFacts, name: &str) -> u64 {
+    let accounts = &facts.accounts;
+    let own = accounts.find(name).and_then(|id| accounts.get(id));
+    let asked = match system_account(facts) {
+        "" => 0,
+        system if system == name => 1,
+        _ => 4,
+    };
+    let own = own.map_or(0, |it| it.service_imports.len());
+    asked + own as u64 + u64::from(asks_for_streams(facts, name))
+}
+
+/// Has this account the service of the system account's that streams are?
+fn asks_for_streams(facts: &ServerFacts, name: &str) -> bool {
+    let system = system_account(facts);
+    facts.options.jetstream.enabled && !system.is_empty() && name != system
 }
 
 /// Answers `/accountz`.
@@ -164,10 +187,10 @@ pub(super) fn account_info(
     if !system.is_empty() {
         imports.extend(system_imports(wanted, system));
     }
-    if facts.options.jetstream.enabled && !system.is_empty() && !is_system {
+    if asks_for_streams(facts, wanted) {
         imports.push(json!({
-            "subject": "$JS.API.>", "account": system, "to": "$JS.API.>",
-            "local_subject": "$JS.API.>", "type": "service", "invalid": false, "share": true,
+            "subject": JETSTREAM, "account": system, "to": JETSTREAM,
+            "local_subject": JETSTREAM, "type": "service", "invalid": false, "share": true,
             "tracking": false,
         }));
     }
@@ -181,7 +204,7 @@ pub(super) fn account_info(
         jetstream_enabled: jetstream::is_enabled_for(facts, figures, wanted),
         leafnode_connections: report.figures.links,
         client_connections: report.figures.connections,
-        subscriptions: report.figures.subscriptions + imported_services(facts, wanted).len() as u64,
+        subscriptions: report.figures.subscriptions + count_imported_services(facts, wanted),
         mappings: match trusted {
             Some(trusted) => account_detail::mappings(&trusted.claims.mappings()),
             None => {
@@ -276,9 +299,13 @@ pub(super) fn figures_of<'a>(
     unused: bool,
 ) -> Accstatz<'a> {
     let reports = of_accounts(figures);
-    let data = |volume: Volume| DataStats {
+    let data = |volume: Volume, links: Volume| DataStats {
         msgs: volume.msgs,
         bytes: volume.bytes,
+        leafs: MsgBytes {
+            msgs: links.msgs,
+            bytes: links.bytes,
+        },
         ..DataStats::default()
     };
     let stat = |name: &'a str| {
@@ -289,9 +316,9 @@ pub(super) fn figures_of<'a>(
             conns: counts.connections,
             leafnodes: counts.links,
             total_conns: counts.connections + counts.links,
-            num_subscriptions: counts.subscriptions,
-            sent: data(counts.sent),
-            received: data(counts.received),
+            num_subscriptions: counts.subscriptions + count_imported_services(facts, name),
+            sent: data(counts.sent, counts.links_sent),
+            received: data(counts.received, counts.links_received),
             slow_consumers: counts.slow_consumers,
         })
     };

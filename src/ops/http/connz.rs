@@ -9,7 +9,7 @@ use super::facts::ServerFacts;
 use super::format;
 use super::query::{BadRequest, Page, Parameters};
 use super::transports::{ConnTls, ProxyInfo};
-use crate::ids::{ConnectionId, GLOBAL_ACCOUNT};
+use crate::ids::{ConnectionId, GLOBAL_ACCOUNT, Listener};
 use crate::routing::subject::patterns_overlap;
 use crate::shard::report::{
     ConnectionOrder, ConnectionQuery, ConnectionReport, Figures, Query, ShardReport,
@@ -33,6 +33,7 @@ pub(super) struct Connz<'a> {
 struct ConnInfo {
     cid: u64,
     kind: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
     r#type: &'static str,
     ip: String,
     port: u16,
@@ -290,10 +291,14 @@ impl Request {
             Subs::Subjects => (Some(list.into_iter().map(|it| it.subject).collect()), None),
             Subs::Detail => (None, Some(detail(list))),
         };
+        let (kind, r#type) = match report.transport.listener {
+            Listener::Leaf => ("Leafnode", ""),
+            listener => ("Client", listener.client_type()),
+        };
         ConnInfo {
             cid: report.cid.0,
-            kind: "Client",
-            r#type: report.transport.listener.client_type(),
+            kind,
+            r#type,
             ip: report.address.ip().to_string(),
             port: report.address.port(),
             start: format::time(report.start),

@@ -94,7 +94,6 @@ impl Fake {
                 report.accounts.push(AccountReport {
                     account: "$G".into(),
                     figures: AccountFigures {
-                        links: 0,
                         connections: counters.connections,
                         subscriptions: counters.subscriptions,
                         received: Volume {
@@ -103,6 +102,7 @@ impl Fake {
                         },
                         sent: counters.sent(),
                         slow_consumers: counters.slow_consumers,
+                        ..AccountFigures::default()
                     },
                     routing: RoutingStats {
                         inserts: counters.inserts,

@@ -6,3 +6,4 @@ pub mod info;
 pub mod op;
 pub mod parser;
 pub mod shown;
+pub mod version;

@@ -6,5 +6,6 @@ mod place;
 mod proxy;
 mod remote;
 mod route;
+mod running;
 
-pub(super) use remote::solicit;
+pub(super) use running::Remotes;

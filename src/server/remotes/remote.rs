@@ -9,6 +9,7 @@ use super::identity;
 use super::place::{Place, Scheme};
 use super::proxy;
 use super::route::{Route, shuffle};
+use super::running::Orders;
 use crate::ids::GLOBAL_ACCOUNT;
 use crate::listener::tls::{TlsLoadError, pins};
 use crate::listener::tls_client;
@@ -27,37 +28,12 @@ const LOOK: Duration = Duration::from_millis(50);
 /// A link that lasted this long was a good one: it is made again soon.
 const GOOD: Duration = Duration::from_secs(5);
 
-/// Starts a thread for each remote, which connects to it for as long as the server runs.
-///
-/// # Errors
-/// When a thread cannot be made.
-pub(in crate::server) fn solicit(options: &Options, shared: &Arc<Shared>) -> std::io::Result<()> {
-    let leaf = &options.leafnodes;
-    let enabled = leaf.remotes.iter().filter(|it| !it.disabled);
-    for (number, remote) in enabled.enumerate() {
-        let remote = Remote {
-            number: number as u32,
-            options: remote.clone(),
-            reconnect: leaf.reconnect,
-            dial_timeout: remote.dial_timeout.unwrap_or(leaf.dial_timeout),
-            listener_tls: leaf.tls.clone(),
-            reports: [
-                options.connect_error_reports,
-                options.reconnect_error_reports,
-            ]
-            .map(|it| u64::try_from(it).unwrap_or(1).max(1)),
-        };
-        let shared = Arc::clone(shared);
-        std::thread::Builder::new()
-            .name(format!("leaf-{number}"))
-            .spawn(move || remote.keep_connected(&shared))?;
-    }
-    Ok(())
-}
-
-struct Remote {
+/// One remote, from one reload to another.
+pub(super) struct Remote {
     number: u32,
-    options: RemoteOptions,
+    orders: Arc<Orders>,
+    /// As they are for the attempt that is made.
+    options: Arc<RemoteOptions>,
     reconnect: Duration,
     dial_timeout: Duration,
     /// Of our own listener, whose pins hold for hubs, too.
@@ -75,16 +51,55 @@ struct Ended {
 }
 
 impl Remote {
-    fn keep_connected(&self, shared: &Shared) {
+    pub fn new(number: u32, options: &Options, orders: Arc<Orders>) -> Self {
+        let leaf = &options.leafnodes;
+        let own = orders.options();
+        Self {
+            number,
+            reconnect: leaf.reconnect,
+            dial_timeout: own.dial_timeout.unwrap_or(leaf.dial_timeout),
+            listener_tls: leaf.tls.clone(),
+            reports: [
+                options.connect_error_reports,
+                options.reconnect_error_reports,
+            ]
+            .map(|it| u64::try_from(it).unwrap_or(1).max(1)),
+            orders,
+            options: own,
+        }
+    }
+
+    /// Starts its thread, which connects for as long as the remote and the server are there.
+    ///
+    /// # Errors
+    /// When there can be no thread.
+    pub fn start(mut self, shared: &Arc<Shared>) -> std::io::Result<()> {
+        let shared = Arc::clone(shared);
+        std::thread::Builder::new()
+            .name(format!("leaf-{}", self.number))
+            .spawn(move || self.keep_connected(&shared))
+            .map(drop)
+    }
+
+    fn is_over(&self, shared: &Shared) -> bool {
+        self.orders.are_over() || shared.has_ended()
+    }
+
+    fn keep_connected(&mut self, shared: &Shared) {
         let mut route = Route::new(&self.options, random);
         // Stock's too: it is asked for by `wss`, a block, or a hub that wants it.
         let mut tls = self.options.tls.clone();
         let mut attempts: u64 = 0;
         let mut links: u64 = 0;
-        while !shared.has_ended() {
+        while !self.is_over(shared) {
             let Some(place) = route.next() else {
                 return;
             };
+            let options = self.orders.options();
+            if options.tls != self.options.tls {
+                tls = options.tls.clone();
+            }
+            self.options = options;
             let wait = match self.connect(&place, (&mut route, links), &mut tls, shared) {
                 Ok(ended) => {
                     attempts = 0;
@@ -113,7 +128,7 @@ impl Remote {
                     self.reconnect.mul_f64(0.5 + random())
                 }
             };
-            pause(wait, shared);
+            self.pause(wait, shared);
         }
     }
 
@@ -208,6 +223,17 @@ impl Remote {
         Err(last)
     }
 
+    fn pause(&self, time: Duration, shared: &Shared) {
+        let until = Instant::now() + time;
+        while !self.is_over(shared) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            std::thread::sleep(left.min(LOOK));
+        }
+    }
+
     fn solicited(
         &self,
         place: &Place,
@@ -286,17 +312,6 @@ fn ready(stream: TcpStream) -> Result<(TcpStream, SocketAddr), String> {
     let made = stream.set_nodelay(true).and_then(|()| stream.peer_addr());
     made.map(|address| (stream, address))
         .map_err(|error| error.to_string())
-}
-
-fn pause(time: Duration, shared: &Shared) {
-    let until = Instant::now() + time;
-    while !shared.has_ended() {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return;
-        }
-        std::thread::sleep(left.min(LOOK));
-    }
 }
 
 /// From 0 to below 1.

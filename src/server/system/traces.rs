@@ -32,6 +32,8 @@ struct Waiting {
     /// Parts that have come, and parts that are known to come.
     parts: u64,
     expected: u64,
+    /// Links it left by.
+    hops: u64,
 }
 
 impl Waiting {
@@ -58,7 +60,12 @@ impl Traces {
         };
         let server = self.reloader.identity().stamp(wall());
         let events = Value::Array(whole.events);
-        let event = format!("{{\"server\":{server},\"request\":{request},\"events\":{events}}}");
+        let hops = match whole.hops {
+            0 => String::new(),
+            hops => format!("\"hops\":{hops},"),
+        };
+        let event =
+            format!("{{\"server\":{server},\"request\":{request},{hops}\"events\":{events}}}");
         let (header, payload) = pack(&origin, event);
         outlet.publish(InternalPublish {
             account: origin.account,
@@ -90,8 +97,10 @@ impl Service for Traces {
             events: Vec::new(),
             parts: 0,
             expected: 0,
+            hops: 0,
         });
         waiting.expected += part.get("parts").and_then(Value::as_u64).unwrap_or(0);
+        waiting.hops += part.get("hops").and_then(Value::as_u64).unwrap_or(0);
         let Some(Value::Array(mut events)) = part.remove("events") else {
             return;
         };

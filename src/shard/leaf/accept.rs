@@ -10,9 +10,10 @@ use crate::ids::{AccountId, Listener, Slot};
 use crate::protocol::error_text;
 use crate::protocol::leaf::connect::LeafConnect;
 use crate::protocol::leaf::info::{LeafInfo, SERVER_PROTOCOL, SubjectLists};
+use crate::protocol::leaf::version;
 use crate::shard::core::Core;
 use crate::shard::effects::{Effect, Level};
-use crate::shard::leaf::settings::{lines_max, version_at_least};
+use crate::shard::leaf::settings::lines_max;
 
 /// Who is at the other end of a link, so that a later one of the same server takes its place
 /// (TOPO-14).
@@ -156,6 +157,7 @@ impl Core {
                 leaf.compression = connect.compress_mode.into();
             }
             leaf.spoke = connect.is_hub;
+            leaf.traces = connect.protocol >= SERVER_PROTOCOL;
             leaf.server = connect.name;
             leaf.domain = connect.domain;
             leaf.account = connect.remote_account;
@@ -190,7 +192,7 @@ impl Core {
             return self.leaf_refuse(index, &text);
         }
         if let Some(least) = &settings.leaf.min_version
-            && !version_at_least(&connection.options.version, least)
+            && !version::is_at_least(&connection.options.version, least)
         {
             self.send_leaf_info(index, true);
             let text = format!("connection rejected since minimum version required is {least:?}");

@@ -95,13 +95,16 @@ impl Local {
                 continue;
             }
             if self.may_pass(index, message) {
-                delivered |= self.send_to_link(index, choices, message);
+                delivered |= match self.trace {
+                    None => self.send_to_link(index, choices, message),
+                    Some(_) => self.send_traced_to_link(index, choices, message),
+                };
             }
         }
         delivered
     }
 
-    fn send_to_link(
+    pub(super) fn send_to_link(
         &mut self,
         index: u32,
         choices: &[(Member, &[u8])],

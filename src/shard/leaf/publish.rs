@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::ids::AccountId;
+use crate::ids::{AccountId, Slot};
 use crate::protocol::leaf::op::LeafMessage;
 use crate::protocol::leaf::shown;
+use crate::protocol::op::Publish;
 use crate::routing::interest::{Delivery, Handler};
 use crate::shard::core::{Core, Local};
 use crate::shard::deliver::Message;
+use crate::shard::message_trace::{Asked, is_asked};
 use crate::shard::publish::{Choice, RemoteChoices, Routed};
 use crate::shard::report::Volume;
 
@@ -19,7 +21,7 @@ const ANSWERS: [&[u8]; 2] = [b"_R_.", b"$JS.ACK."];
 impl Core {
     /// LMSG or HMSG.
     pub(super) fn leaf_publish(&mut self, index: u32, message: &LeafMessage<'_>) {
-        let (id, now) = (self.local.id, self.local.now);
+        let now = self.local.now;
         let bytes = message.body.len() as u64;
         self.local.counters.in_msgs += 1;
         self.local.counters.in_bytes += bytes;
@@ -37,9 +39,46 @@ impl Core {
         if !self.leaf_may_publish(index, message.subject) {
             return;
         }
+        let header = message.header_len.unwrap_or(0);
+        let block = message.body.get(..header).unwrap_or_default();
         let Some(connection) = self.local.connections.at(index) else {
             return;
         };
+        if !block.is_empty() && is_asked(block, connection.tenant.trace.is_some()) {
+            return self.leaf_publish_traced(index, slot, message);
+        }
+        self.leaf_publish_on(index, slot, message);
+    }
+
+    /// A message that asks for a trace (TOPO-38).
+    #[cold]
+    fn leaf_publish_traced(&mut self, index: u32, slot: Slot, message: &LeafMessage<'_>) {
+        let asked = self.begin_trace(
+            index,
+            &Publish {
+                subject: message.subject,
+                reply: None,
+                has_header: true,
+                header_len: message.header_len.unwrap_or(0),
+                header_size_text: b"",
+                size_text: b"",
+                body: message.body,
+                line: b"",
+                tail: b"",
+            },
+        );
+        if !matches!(asked, Asked::Lost) {
+            self.leaf_publish_on(index, slot, message);
+        }
+        self.finish_trace();
+    }
+
+    fn leaf_publish_on(&mut self, index: u32, slot: Slot, message: &LeafMessage<'_>) {
+        let id = self.local.id;
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        let account = connection.account;
         let tenant = Arc::clone(&connection.tenant);
         let cluster = connection.leaf.as_ref().map_or(0, |it| it.origin.cluster);
         let header_len = message.header_len.filter(|&len| len > 0);
@@ -83,6 +122,7 @@ impl Core {
                 false => Queues::Named(message),
             };
             if mapped {
+                self.trace_mapping(&subject);
                 match &mut routed.to {
                     Some(to) => *to = &subject,
                     None => routed.subject = &subject,
@@ -95,7 +135,8 @@ impl Core {
         self.after_delivery();
     }
 
-    fn leaf_may_publish(&mut self, index: u32, subject: &[u8]) -> bool {
+    /// May it? If not, it is told, and closed.
+    pub(in crate::shard) fn leaf_may_publish(&mut self, index: u32, subject: &[u8]) -> bool {
         if ANSWERS.iter().any(|prefix| subject.starts_with(prefix)) {
             return true;
         }
@@ -131,6 +172,18 @@ impl Core {
         let delivery = table.interest.lookup(message.destination());
         let handlers = SmallVec::<[Handler; 4]>::from_slice(&delivery.handlers);
         match queues {
+            _ if self.local.trace.is_some() => {
+                let named = match queues {
+                    Queues::Named(named) => Some(named),
+                    Queues::All => None,
+                };
+                self.local.fan_out_traced(delivery, message, named);
+                table.sent_since(before, &self.local.counters);
+                for handler in handlers {
+                    self.hand_over_traced(handler, message);
+                }
+                return;
+            }
             Queues::All => _ = self.local.fan_out(delivery, message),
             Queues::Named(named) => _ = self.local.fan_out_named(delivery, message, named),
         }

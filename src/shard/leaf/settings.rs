@@ -1,5 +1,6 @@
 //! What shards know of leaf nodes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub struct LeafSettings {
     pub closes_late: bool,
     /// How links may be compressed that others make (TOPO-41).
     pub compression: Mode,
+    /// The remotes in force by number, and how their links may be compressed.
+    pub remotes: Arc<BTreeMap<u32, Mode>>,
 }
 
 impl Default for LeafSettings {
@@ -54,6 +57,7 @@ impl Default for LeafSettings {
             write_deadline: None,
             closes_late: false,
             compression: Mode::default(),
+            remotes: Arc::default(),
         }
     }
 }
@@ -61,34 +65,4 @@ impl Default for LeafSettings {
 /// Longest control line on a link: it may name a reply and many queue groups.
 pub(in crate::shard) fn lines_max(settings: &Settings) -> usize {
     settings.limits.max_control_line.saturating_mul(16)
-}
-
-/// Is `version` at least `least`? Both as `major.minor.patch`, whatever follows.
-pub fn version_at_least(version: &str, least: &str) -> bool {
-    let parts = |text: &str| -> Option<[u32; 3]> {
-        let text = text.strip_prefix('v').unwrap_or(text);
-        let text = text.split(['-', '+']).next()?;
-        let mut numbers = text.split('.').map(str::parse);
-        let mut next = || numbers.next()?.ok();
-        Some([next()?, next()?, next()?])
-    };
-    match (parts(version), parts(least)) {
-        (Some(version), Some(least)) => version >= least,
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn topo_015_versions_are_compared_by_their_numbers() {
-        for version in ["2.8.0", "2.10.0", "v3.0.0", "2.8.0-beta.1"] {
-            assert!(version_at_least(version, "2.8.0"), "{version}");
-        }
-        for version in ["2.7.9", "", "1", "x.y.z"] {
-            assert!(!version_at_least(version, "2.8.0"), "{version}");
-        }
-    }
 }

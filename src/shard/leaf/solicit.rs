@@ -232,6 +232,7 @@ impl Core {
             _ => info.server_name,
         };
         leaf.domain = info.domain;
+        leaf.traces = info.proto >= SERVER_PROTOCOL;
         leaf.set_cluster(info.cluster);
         let Some(solicited) = &leaf.solicited else {
             return;
@@ -325,5 +326,6 @@ impl Core {
         }
         self.leaf_separates(index);
         self.announce_all(index);
+        self.tell_connected(index);
     }
 }
