@@ -50,7 +50,7 @@ mod jetstream_pull;
 mod jetstream_push;
 mod jetstream_resources;
 mod jetstream_restart;
-mod jetstream_storing;
+mod jetstream_schedules;
 mod lame_duck;
 mod leaf_chaos;
 mod leaf_copies;

@@ -258,6 +258,12 @@ impl JetStream {
         Self::of(self.server.restart(), "{}")
     }
 
+    /// Kills the server, if it still runs, and starts it again.
+    #[track_caller]
+    pub fn crash(self) -> Self {
+        Self::of(self.server.crash(), "{}")
+    }
+
     /// Deletes every stream.
     #[track_caller]
     pub fn clear(&mut self) {

@@ -41,6 +41,11 @@ impl Timestamp {
         Self { offset: 0, ..self }
     }
 
+    /// The same time as clocks show it that are so many seconds ahead of UTC.
+    pub const fn in_zone(self, offset: i32) -> Self {
+        Self { offset, ..self }
+    }
+
     /// When it is, whatever zone it is shown in.
     pub const fn instant(self) -> (i64, u32) {
         (self.seconds, self.nanos)

@@ -3,7 +3,7 @@
 use memchr::memmem;
 
 use super::name::OriginName;
-use crate::jetstream::stream::headers::STREAM_SOURCE;
+use crate::jetstream::stream::headers::{self, STREAM_SOURCE};
 
 /// What publishers expected of the origin is not for who copies it.
 const NOT_FOR_COPIES: [&[u8]; 2] = [b"Nats-Expected-", b"Nats-Batch-"];
@@ -27,9 +27,7 @@ pub(super) fn append_for_source(
     use std::io::Write as _;
     let begin = out.len();
     append_lines(out, block, |line| {
-        let of_source = line.strip_prefix(STREAM_SOURCE);
-        of_source.is_some_and(|rest| rest.first() == Some(&b':'))
-            || NOT_FOR_COPIES.iter().any(|it| line.starts_with(it))
+        headers::is_of(line, STREAM_SOURCE) || NOT_FOR_COPIES.iter().any(|it| line.starts_with(it))
     });
     if out.len() == begin {
         out.extend_from_slice(b"NATS/1.0\r\n");
@@ -56,17 +54,7 @@ fn append_lines(out: &mut Vec<u8>, block: &[u8], is_left_out: impl Fn(&[u8]) -> 
         out.extend_from_slice(block);
         return;
     }
-    let begin = out.len();
-    let mut lines = 0;
-    for (at, line) in block.split_inclusive(|&byte| byte == b'\n').enumerate() {
-        if at == 0 || !is_left_out(line) {
-            out.extend_from_slice(line);
-            lines += usize::from(at > 0 && line != b"\r\n");
-        }
-    }
-    if lines == 0 {
-        out.truncate(begin);
-    }
+    headers::append_lines(out, block, is_left_out);
 }
 
 /// Where a stored message came from.

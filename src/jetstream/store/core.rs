@@ -98,11 +98,12 @@ impl Store {
             Lifetime::For(ttl) => (flag::TTL, Some(message.time.0.saturating_add(nanos(ttl)))),
         };
         let marker_flag = if message.marker { flag::MARKER } else { 0 };
+        let schedule_flag = if message.schedule { flag::SCHEDULE } else { 0 };
         let headers_flag = if headers > 0 { flag::HEADERS } else { 0 };
         let size = self
             .kind()
             .message_size(subject, headers, message.payload.len());
-        let flags = lifetime_flag | marker_flag | headers_flag;
+        let flags = lifetime_flag | marker_flag | schedule_flag | headers_flag;
         let (place, flags) = match &mut self.storage {
             Storage::Memory(memory) => (memory.insert(&message), flags),
             Storage::Log(log) => log.append(&Record {
@@ -271,6 +272,19 @@ impl Store {
     pub fn subject_of(&self, seq: u64) -> Option<&[u8]> {
         let entry = self.index.entry(seq)?;
         Some(&self.index.subject_at(entry.subject).name)
+    }
+
+    /// Was the message under a sequence stored as a schedule? Asks no disk.
+    pub fn is_schedule(&self, seq: u64) -> bool {
+        let entry = self.index.entry(seq);
+        entry.is_some_and(|it| it.flags & flag::SCHEDULE != 0)
+    }
+
+    /// The first schedule at or after `from`. Asks no disk, but looks at every message before it.
+    pub fn next_schedule(&self, from: u64) -> Option<u64> {
+        let mut all = self.index.forward(from);
+        all.find(|(_, entry)| entry.flags & flag::SCHEDULE != 0)
+            .map(|(seq, _)| seq)
     }
 
     /// The first message at or after `from` whose subject is in the filter.

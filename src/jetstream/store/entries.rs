@@ -38,6 +38,8 @@ pub(super) mod flag {
     pub(in crate::jetstream::store) const COMPRESSED: u8 = 16;
     /// Its content is encrypted where it stands.
     pub(in crate::jetstream::store) const SEALED: u8 = 32;
+    /// Says that another message is to be sent, and when.
+    pub(in crate::jetstream::store) const SCHEDULE: u8 = 64;
     /// How a content stands: not what it is.
     pub(in crate::jetstream::store) const FORM: u8 = COMPRESSED | SEALED;
 }

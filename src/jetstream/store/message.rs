@@ -55,6 +55,8 @@ pub struct Append<'a> {
     pub lifetime: Lifetime,
     /// It is a delete marker or a purge of a key: its own expiry leaves no marker (JS-118).
     pub marker: bool,
+    /// It is a schedule (JS-137): [`Store::next_schedule`](super::Store::next_schedule) finds it.
+    pub schedule: bool,
 }
 
 /// A message as it is stored. The three slices share one buffer.

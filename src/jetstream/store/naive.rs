@@ -14,6 +14,7 @@ pub(super) struct NaiveMessage {
     pub(super) time: u64,
     pub(super) lifetime: Lifetime,
     pub(super) marker: bool,
+    pub(super) schedule: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -47,6 +48,7 @@ impl Naive {
             time: message.time.0,
             lifetime: message.lifetime,
             marker: message.marker,
+            schedule: message.schedule,
         });
         self.last_seq
     }

@@ -127,6 +127,7 @@ impl Model {
                 _ => Lifetime::Stream,
             },
             marker: self.below(5) == 0,
+            schedule: self.now.is_multiple_of(7),
         };
         assert_eq!(store.append(message), Ok(self.naive.append(message)));
     }
@@ -175,6 +176,14 @@ impl Model {
         for subject in SUBJECTS {
             assert_eq!(store.subject(subject), naive.subject(subject));
         }
+        let schedules = naive.messages.iter().filter(|it| it.schedule);
+        let mut next = 0;
+        for message in schedules {
+            assert_eq!(store.next_schedule(next), Some(message.seq));
+            assert!(store.is_schedule(message.seq));
+            next = message.seq + 1;
+        }
+        assert_eq!(store.next_schedule(next), None);
         for _ in 0..4 {
             let (filter, at) = (self.filter(), self.some_seq());
             let seqs: Vec<u64> = naive.of(&filter).map(|it| it.seq).collect();

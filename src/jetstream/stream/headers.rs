@@ -24,6 +24,16 @@ pub const REQUIRED_API_LEVEL: &[u8] = b"Nats-Required-Api-Level";
 pub const INCREMENT: &[u8] = b"Nats-Incr";
 /// When a message is to be sent (JS-137).
 pub const SCHEDULE: &[u8] = b"Nats-Schedule";
+/// The zone of that, where it goes by the calendar (JS-137).
+pub const SCHEDULE_TIME_ZONE: &[u8] = b"Nats-Schedule-Time-Zone";
+/// Where it is to be sent (JS-138).
+pub const SCHEDULE_TARGET: &[u8] = b"Nats-Schedule-Target";
+/// The subject whose last message is sent instead (JS-138).
+pub const SCHEDULE_SOURCE: &[u8] = b"Nats-Schedule-Source";
+/// The TTL it is sent with (JS-138).
+pub const SCHEDULE_TTL: &[u8] = b"Nats-Schedule-TTL";
+/// The rollup it is sent with (JS-138).
+pub const SCHEDULE_ROLLUP: &[u8] = b"Nats-Schedule-Rollup";
 /// The subject of the schedule a message comes from (JS-140).
 pub const SCHEDULER: &[u8] = b"Nats-Scheduler";
 /// What becomes of that schedule (JS-140).
@@ -43,13 +53,21 @@ pub const CLIENT_INFO: &[u8] = b"Nats-Request-Info";
 
 /// Appends `block` without the lines of `key`; nothing if none is left.
 pub fn append_without(out: &mut Vec<u8>, block: &[u8], key: &[u8]) {
+    append_lines(out, block, |line| is_of(line, key));
+}
+
+/// Is it a line of this key?
+pub fn is_of(line: &[u8], key: &[u8]) -> bool {
+    let rest = line.strip_prefix(key);
+    rest.is_some_and(|it| it.first() == Some(&b':'))
+}
+
+/// Appends `block` without some of its lines; nothing if none is left.
+pub fn append_lines(out: &mut Vec<u8>, block: &[u8], is_left_out: impl Fn(&[u8]) -> bool) {
     let begin = out.len();
     let mut lines = 0;
     for (at, line) in block.split_inclusive(|&byte| byte == b'\n').enumerate() {
-        let named = line
-            .strip_prefix(key)
-            .is_some_and(|rest| rest.first() == Some(&b':'));
-        if !named {
+        if at == 0 || !is_left_out(line) {
             out.extend_from_slice(line);
             lines += usize::from(at > 0 && line != b"\r\n");
         }

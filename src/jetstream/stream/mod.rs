@@ -5,6 +5,7 @@ pub mod check;
 pub mod config;
 mod counter;
 pub mod create;
+mod cron;
 mod dedupe;
 pub mod headers;
 mod origins;
@@ -13,10 +14,16 @@ mod republish;
 mod restore;
 mod rewrite;
 mod schedule;
+mod schedules;
+mod scheduling;
 #[allow(clippy::module_inception, reason = "the type the folder is about")]
 mod stream;
 mod ttl;
 
+#[cfg(test)]
+mod schedules_tests;
+
 pub use publish::{Accepted, Fate, Publish, Republished};
 pub(in crate::jetstream) use rewrite::Rewrite;
+pub use scheduling::Sent;
 pub use stream::{Gone, Stream};

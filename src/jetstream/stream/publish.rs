@@ -3,10 +3,11 @@
 use bytes::Bytes;
 
 use super::config::{Discard, Retention};
-use super::counter::{self, Last};
+use super::counter::Total;
+use super::headers;
+use super::scheduling;
 use super::stream::{Stream, positive};
 use super::ttl::{self, Ttl};
-use super::{headers, schedule};
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::store::{Append, Filter, Lifetime, Purge};
 use crate::protocol::headers::get;
@@ -124,9 +125,14 @@ impl Stream {
         }
         let mut asked = Asked::default();
         let mut increment = None;
+        let changed;
         if !block.is_empty() {
             increment = self.increment(block, publish)?;
-            self.check_expectations(subject, block, publish.sourced)?;
+            let other = self.check_expectations(subject, block, publish)?;
+            if let Some(other) = other {
+                changed = other;
+                block = &changed;
+            }
             asked.id = get(block, headers::MSG_ID).unwrap_or_default();
             if !asked.id.is_empty() && self.config.mirror.is_none() {
                 let window = self.config.duplicate_window.duration();
@@ -170,7 +176,9 @@ impl Stream {
             rollup: asked.rollup,
         };
         if self.config.retention == Retention::Interest && !interested(subject) {
-            return Ok(self.pass_over(&placing));
+            let passed = self.pass_over(subject, &asked, publish.now);
+            self.end_schedule(block);
+            return Ok(passed);
         }
         self.check_account_room(subject, block, payload)?;
         let mut accepted = self.place(&placing, random)?;
@@ -194,6 +202,7 @@ impl Stream {
         };
         self.make_room(subject, block, payload, it.rollup.is_some())?;
 
+        let schedule = scheduling::schedule_of(block);
         let last_of_subject = self.store.subject(subject).map_or(0, |it| it.last);
         let appended = self.store.append(Append {
             subject,
@@ -206,10 +215,13 @@ impl Stream {
                 Some(Ttl::For(seconds)) => Lifetime::For(seconds),
             },
             marker: ttl::is_marker(block),
+            schedule: schedule.is_some(),
         });
         let seq = appended.map_err(errors::stream_store_failed)?;
-        self.note_id(it.id, seq, it.now);
-        self.roll_up(it.rollup, subject, 1);
+        self.note_id(asked.id, seq, publish.now);
+        self.note_schedule(subject, seq, (schedule.as_ref(), block), publish.now);
+        self.roll_up(asked.rollup, subject, 1);
+        self.end_schedule(block);
         self.drop_surplus_of(subject);
         self.apply_limits();
         let republish = self.republished(
@@ -226,13 +238,15 @@ impl Stream {
         })
     }
 
-    /// What a message expects of the stream, in the order stock looks at it.
+    /// What a message expects of the stream, in the order stock looks at it. Gives its header
+    /// block where another one is to be stored.
     fn check_expectations(
         &self,
         subject: &[u8],
         block: &[u8],
-        sourced: bool,
-    ) -> Result<(), ApiError> {
+        publish: &Publish<'_>,
+    ) -> Result<Option<Vec<u8>>, ApiError> {
+        let sourced = publish.sourced;
         if let Some(name) = present(block, headers::EXPECTED_STREAM)
             && name != self.config.name.as_bytes()
         {
@@ -258,13 +272,17 @@ impl Stream {
                 return Err(errors::stream_wrong_last_sequence(last));
             }
         }
-        if !sourced {
-            schedule::refuse(subject, block)?;
+        if sourced {
+            return Ok(None);
         }
-        if !sourced && present(block, headers::STREAM_SOURCE).is_some() {
+        let stored = match scheduling::concerns(block) {
+            true => self.check_schedule(subject, block, publish.now)?,
+            false => None,
+        };
+        if present(block, headers::STREAM_SOURCE).is_some() {
             return Err(errors::MESSAGE_SOURCE_HDR_NOT_ALLOWED);
         }
-        Ok(())
+        Ok(stored)
     }
 
     fn check_last_id(&self, block: &[u8]) -> Result<(), ApiError> {

@@ -1,5 +1,6 @@
 //! A stream that is filled from a copy: messages keep their sequences and times.
 
+use super::scheduling::schedule_of;
 use super::stream::Stream;
 use super::ttl::{self, Ttl};
 use crate::jetstream::api::errors::{self, ApiError};
@@ -37,6 +38,7 @@ impl Stream {
                 Some(Ttl::For(span)) => Lifetime::For(span),
             },
             marker: ttl::is_marker(entry.headers),
+            schedule: schedule_of(entry.headers).is_some(),
         });
         appended.map_err(errors::stream_store_failed)?;
         self.count_usage();

@@ -10,6 +10,7 @@ use super::config::StreamConfig;
 use super::dedupe::Dedupe;
 use super::publish::Publish;
 use super::rewrite::Rewrite;
+use super::schedules::Schedules;
 use crate::jetstream::api::errors::ApiError;
 use crate::jetstream::store::{Append, Expired, Fetch, Filter, Lifetime, Purge, Store};
 use crate::jetstream::usage::Share;
@@ -42,6 +43,7 @@ pub struct Stream {
     pub(super) last_id: Bytes,
     pub(super) transform: Option<Rewrite>,
     pub(super) republish: Option<Rewrite>,
+    pub(super) schedules: Schedules,
     /// Somebody wants to know what leaves.
     pub(super) watched: bool,
     pub(super) gone: Vec<Gone>,
@@ -64,6 +66,7 @@ impl Stream {
             created,
             dedupe: Dedupe::default(),
             last_id: Bytes::new(),
+            schedules: Schedules::default(),
             watched: false,
             gone: Vec::new(),
             share: None,
@@ -109,7 +112,10 @@ impl Stream {
 
     /// Takes over another configuration, which has been checked against the one before.
     pub fn update(&mut self, config: StreamConfig) {
-        self.config = config;
+        let had_schedules = std::mem::replace(&mut self.config, config).allow_msg_schedules;
+        if !had_schedules {
+            self.begin_schedules();
+        }
         self.read_rewrites();
         if !self.config.allow_atomic {
             self.atomic.clear();
@@ -282,12 +288,14 @@ impl Stream {
             time: publish.now,
             lifetime: Lifetime::For(self.config.subject_delete_marker_ttl.duration()),
             marker: true,
+            schedule: false,
         });
         self.apply_limits();
         stored.ok()
     }
 
-    /// Begins to look for the ids of messages that were stored before the start (JS-88).
+    /// Begins to look for what messages say that were stored before the start: their ids (JS-88),
+    /// and which are schedules (JS-141).
     pub fn begin_rescan(&mut self, now: WallTime) {
         let window = self.config.duplicate_window.duration();
         let window = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
@@ -297,6 +305,7 @@ impl Stream {
         let last = self.store.state().last_seq;
         // The last message's id counts, however old it is.
         self.rescan = (last > 0).then_some((from.min(last), last));
+        self.begin_schedules();
     }
 
     /// Goes on with it as far as the disk has brought messages.
@@ -325,15 +334,16 @@ impl Stream {
         }
     }
 
-    /// When [`Stream::expire`] has something to do next.
-    pub fn next_expiry(&self) -> Option<WallTime> {
+    /// When [`Stream::expire`] or [`Stream::send_due`] has something to do next.
+    pub fn next_due(&self) -> Option<WallTime> {
         let window = self.config.duplicate_window.duration();
         let store = self.store.next_expiry(self.max_age());
         let ids = self.dedupe.next_due(window);
-        let atomic = self.atomic.next_due();
-        let fast = self.fast.next_due();
-        let batches = atomic.into_iter().chain(fast);
-        store.into_iter().chain(ids).chain(batches).min()
+        store
+            .into_iter()
+            .chain(ids)
+            .chain(self.next_scheduled())
+            .min()
     }
 }
 

@@ -21,9 +21,17 @@ pub(super) enum Ttl {
 /// # Errors
 /// What it says is no time.
 pub(super) fn of(block: &[u8]) -> Result<Option<Ttl>, ApiError> {
-    let Some(value) = get(block, headers::TTL).filter(|it| !it.is_empty()) else {
-        return Ok(None);
-    };
+    match get(block, headers::TTL).filter(|it| !it.is_empty()) {
+        Some(value) => parse(value),
+        None => Ok(None),
+    }
+}
+
+/// What a header's value says; nothing if it says zero.
+///
+/// # Errors
+/// It is no time.
+pub(super) fn parse(value: &[u8]) -> Result<Option<Ttl>, ApiError> {
     let Ok(text) = std::str::from_utf8(value) else {
         return Err(errors::MESSAGE_TTL_INVALID);
     };

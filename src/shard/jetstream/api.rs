@@ -56,13 +56,10 @@ impl Streams for Known<'_> {
 
 /// What streams cannot do yet is refused: stored plainly it would betray who asked for it.
 fn check_served(config: &StreamConfig) -> Result<(), ApiError> {
-    let asked = [
-        (
-            config.allow_msg_counter && !config.sources.is_empty(),
-            "message counters with sources",
-        ),
-        (config.allow_msg_schedules, "message schedules"),
-    ];
+    let asked = [(
+        config.allow_msg_counter && !config.sources.is_empty(),
+        "message counters with sources",
+    )];
     match asked.into_iter().find(|(is_asked, _)| *is_asked) {
         Some((_, what)) => Err(errors::stream_invalid_config(format_args!(
             "{what} are not served by this version"

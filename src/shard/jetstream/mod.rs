@@ -31,6 +31,7 @@ mod replicate;
 pub mod report;
 mod requests;
 mod restore;
+mod scheduled;
 mod send;
 pub mod settings;
 mod snapshot;

@@ -75,9 +75,8 @@ impl Core {
         let keys: Vec<ConsumerKey> = hosted.consumers.values().copied().collect();
         hosted.stream.count_usage();
         self.js_store_early(key);
-        self.js_tell_abandoned(key);
+        let mut again = self.js_send_scheduled(key);
         self.js_tell_gone(key, &keys);
-        let mut again = false;
         for consumer in keys {
             if self.js_has_put_out_enough() {
                 again = true;
@@ -90,7 +89,7 @@ impl Core {
         again |= self.js_go_on_restoring(key);
         again |= self.js_run_origins(key);
         self.js_keep_states(key);
-        self.js_rescan(key);
+        again |= self.js_rescan(key);
         self.js_sync(key);
         again |= self.js_ask_disk(key);
         self.js_watch_disk(key);
@@ -141,11 +140,14 @@ impl Core {
         it.is_some_and(|it| it.ready)
     }
 
-    /// Looks for ids of messages that came before the start.
-    fn js_rescan(&mut self, key: StreamKey) {
-        if let Some(hosted) = self.jetstream.streams.at_mut(key) {
-            hosted.stream.rescan();
-        }
+    /// Looks for ids and schedules among messages that came before the start; true if there is more
+    /// to do at once.
+    fn js_rescan(&mut self, key: StreamKey) -> bool {
+        let Some(hosted) = self.jetstream.streams.at_mut(key) else {
+            return false;
+        };
+        hosted.stream.rescan();
+        hosted.stream.find_schedules()
     }
 
     /// Tells a stream's consumers what left it.
@@ -362,7 +364,7 @@ impl Core {
             return;
         };
         let is_restoring = hosted.restore.is_some();
-        let due = hosted.stream.next_expiry().filter(|_| !is_restoring);
+        let due = hosted.stream.next_due().filter(|_| !is_restoring);
         let left = due.map(|due| Duration::from_nanos(due.0.saturating_sub(wall.0)));
         let trouble = hosted.stream.store().trouble().map(|_| TROUBLE);
         let following = hosted.following.as_ref();
