@@ -164,6 +164,75 @@ fn what_was_acknowledged_survives_kill_9() {
     }
 }
 
+/// JS-122. Of a batch that was acknowledged all messages are there, of any other all or none.
+#[test]
+fn batches_are_whole_or_not_there_after_kill_9() {
+    const ROUNDS: u64 = 6;
+    /// A batch fills many frames on the disk.
+    const SIZE: u64 = 60;
+    const OUTSTANDING: u64 = 4;
+    let store = TempDir::new();
+    let mut server = start(&store);
+    let mut client = Client::open(server.address());
+    let config = r#"{"name":"W","subjects":["w.*"],"storage":"file","allow_atomic":true}"#;
+    let made = client.request("$JS.API.STREAM.CREATE.W", config);
+    assert!(made.contains("did_create"), "{made}");
+    let padding = "x".repeat(6000);
+    let mut acknowledged: Vec<u64> = Vec::new();
+    let mut begun = 0;
+    for round in 0..ROUNDS {
+        let mut answered = 0;
+        let mut under_way = 0;
+        loop {
+            while under_way < OUTSTANDING {
+                for at in 1..=SIZE {
+                    let (reply, commit) = match at == SIZE {
+                        true => (format!(" in.{begun}"), "Nats-Batch-Commit: 1\r\n"),
+                        false => (String::new(), ""),
+                    };
+                    let block = format!(
+                        "NATS/1.0\r\nNats-Batch-Id: {begun}\r\nNats-Batch-Sequence: {at}\r\n{commit}\r\n"
+                    );
+                    let (head, total) = (block.len(), block.len() + padding.len());
+                    client.send(&format!(
+                        "HPUB w.{begun}{reply} {head} {total}\r\n{block}{padding}\r\n"
+                    ));
+                }
+                begun += 1;
+                under_way += 1;
+            }
+            if answered == 2 + round {
+                // Somewhere within what the disk is doing.
+                std::thread::sleep(Duration::from_micros(700 * round));
+                server.signal(Signal::KILL);
+                answered += 1;
+            }
+            let Some((subject, body)) = client.message() else {
+                break;
+            };
+            let Some(which) = subject.strip_prefix("in.") else {
+                continue;
+            };
+            assert_eq!(number(&body, "/count"), SIZE, "{body}");
+            acknowledged.push(which.parse().expect("a number"));
+            answered += 1;
+            under_way -= 1;
+        }
+        server.exited();
+        server = start(&store);
+        client = Client::open(server.address());
+        let info = client.request("$JS.API.STREAM.INFO.W", r#"{"subjects_filter":">"}"#);
+        let messages = |batch: u64| number(&info, &format!("/state/subjects/w.{batch}"));
+        for batch in 0..begun {
+            let found = messages(batch);
+            assert!(found == 0 || found == SIZE, "batch {batch}: {found}");
+        }
+        for batch in &acknowledged {
+            assert_eq!(messages(*batch), SIZE, "batch {batch} was acknowledged");
+        }
+    }
+}
+
 /// JS-253. Nothing is readable on the disk; another configured key takes over with the one before
 /// it; a wrong one is refused in clear words and destroys nothing.
 #[test]
