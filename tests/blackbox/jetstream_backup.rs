@@ -429,6 +429,26 @@ fn js_170_a_copy_without_its_end_is_no_stream() {
     assert_eq!(answer["state"]["messages"], 50, "{answer}");
 }
 
+/// JS-170: subjects that are another stream's are told of at the end.
+#[test]
+fn js_170_a_copy_does_not_take_subjects_from_others() {
+    let mut jetstream = filled(5);
+    let (pieces, _) = pieces(&mut jetstream, json!({}));
+    jetstream.done("STREAM.DELETE.ONE", "");
+    jetstream.stream("OTHER", &["one.*"], json!({}));
+    let copy = joined(&pieces);
+    let answer = restored(&mut jetstream, config(), &copy);
+    let error = json!({
+        "code": 400, "err_code": 10065, "description": "subjects overlap with an existing stream",
+    });
+    assert_eq!(answer["error"], error, "{answer}");
+    assert_eq!(jetstream.refused("STREAM.INFO.ONE", "").1, 10059);
+    assert_eq!(jetstream.publish("one.1", "x"), 1);
+    jetstream.done("STREAM.DELETE.OTHER", "");
+    let answer = restored(&mut jetstream, config(), &copy);
+    assert_eq!(answer["state"]["messages"], 5, "{answer}");
+}
+
 /// JS-170: its name is taken, and nobody sees it.
 #[test]
 fn js_170_a_stream_is_there_once_it_is_whole() {

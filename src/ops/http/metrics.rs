@@ -20,11 +20,10 @@ use serde_json::Value;
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Texts that become a gauge of 1 with the text as label `value`, besides the times.
-const TEXTS: [&str; 7] = [
+const TEXTS: [&str; 6] = [
     "server_id",
     "server_name",
     "version",
-    "ramjet_version",
     "domain",
     "leader",
     "name",
@@ -108,6 +107,12 @@ impl Metrics {
                 }
             }
         }
+    }
+
+    /// Adds our own version beside the one that is stock's (PROC-12).
+    pub(super) fn add_version(&mut self, version: &str) {
+        let labels = vec![("value", version.to_owned())];
+        self.push("varz", "ramjet_version", labels, 1.0);
     }
 
     /// Adds the health: 0 is good in `status`, 1 is good in `status_value`.

@@ -295,6 +295,7 @@ impl State {
         jetstream_metrics::add(facts, figures, &mut metrics);
         leafz::add_metrics(figures, &mut metrics);
         let health = healthz::healthz(facts, figures, &Parameters::parse(""), answers.is_ready());
+        metrics.add_version(facts.ramjet_version);
         metrics.add_health(health.map_or("error", |(_, health)| health.status));
         typed(StatusCode::OK, metrics::CONTENT_TYPE, metrics.write())
     }

@@ -293,8 +293,7 @@ fn shape(value: &Value, path: &str, into: &mut Vec<String>) {
         Value::Object(_) if path.ends_with("_stats") && path.contains("http") => {}
         Value::Object(_) if path.ends_with("feature_flags") => {}
         Value::Object(fields) => {
-            // Our own field, beside stock's.
-            for (name, value) in fields.iter().filter(|(name, _)| *name != "ramjet_version") {
+            for (name, value) in fields {
                 shape(value, &format!("{path}.{name}"), into);
             }
         }

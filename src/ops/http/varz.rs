@@ -20,7 +20,6 @@ pub(super) struct Varz<'a> {
     server_id: &'a str,
     server_name: &'a str,
     version: &'a str,
-    ramjet_version: &'a str,
     proto: i64,
     #[serde(skip_serializing_if = "str::is_empty")]
     git_commit: &'a str,
@@ -160,7 +159,6 @@ pub(super) fn varz<'a>(
         server_id: &info.server_id,
         server_name: &info.server_name,
         version: &info.version,
-        ramjet_version: facts.ramjet_version,
         proto: info.proto,
         git_commit: &info.git_commit,
         go: &info.go,

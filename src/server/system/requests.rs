@@ -52,7 +52,6 @@ pub(in crate::server) struct Requests {
 /// What operators' tools are told that people who look at a page are not, and the reverse.
 fn as_stock(endpoint: Endpoint, parameters: &Parameters, answer: &mut Value) {
     match (endpoint, answer.as_object_mut()) {
-        (Endpoint::Varz, Some(answer)) => _ = answer.shift_remove("ramjet_version"),
         // The question itself is in stock's queue of them while it is answered.
         (Endpoint::Ipqueuesz, Some(answer)) if QUEUE.contains(parameters.text("queues")) => {
             let waiting = json!({"pending": 0, "in_progress": 1});

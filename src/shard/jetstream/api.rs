@@ -398,7 +398,19 @@ impl Core {
             account: &account,
             streams: &streams,
         };
-        let mut config = match create_stream(&wished, subject.stream, around) {
+        let mut refused = None;
+        let mut created = create_stream(&wished, subject.stream, around);
+        if let Err(error) = &created
+            && *error == errors::STREAM_SUBJECT_OVERLAP
+        {
+            // As in stock that is told at the end.
+            refused = Some(error.clone());
+            let alone = Registry::default();
+            let streams = Known(&alone, request.account);
+            let streams = &streams;
+            created = create_stream(&wished, subject.stream, Surroundings { streams, ..around });
+        }
+        let mut config = match created {
             Ok(Creation::New(config)) => config,
             Ok(Creation::Same) => return Err(errors::STREAM_NAME_EXIST_RESTORE_FAILED),
             Err(error) if error == errors::STREAM_NAME_EXIST => {
@@ -411,16 +423,21 @@ impl Core {
         let shards = self.local.peers.others().count() + 1;
         let registry = &mut self.jetstream.registry;
         let owner = registry.place(shards);
-        let known = KnownStream {
+        let mut known = KnownStream {
             owner,
             config: (*config).clone(),
         };
+        if refused.is_some() {
+            // They are another stream's.
+            known.config.subjects.clear();
+        }
         registry.insert(request.account, known);
         registry.begin_restore(request.account, subject.stream);
         let command = Command::Restore {
             request: request.clone(),
             config,
             created: self.local.wall,
+            refused,
         };
         self.js_command(owner, command);
         Ok(())

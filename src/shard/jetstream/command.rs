@@ -3,6 +3,7 @@
 
 use crate::ids::AccountId;
 use crate::ids::ShardId;
+use crate::jetstream::api::errors::ApiError;
 use crate::jetstream::api::response::StreamInfo;
 use crate::jetstream::stream::config::StreamConfig;
 use crate::time::WallTime;
@@ -85,6 +86,8 @@ pub enum Command {
         config: Box<StreamConfig>,
         /// When that was decided.
         created: WallTime,
+        /// What is told at the end, whatever comes.
+        refused: Option<ApiError>,
     },
     /// To where a request was published, behind the answer: send this back to that shard.
     Return(ShardId, Box<Command>),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AccountId, StoreId};
-use crate::jetstream::api::errors;
+use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::subjects::Endpoint;
 use crate::jetstream::consumer::config::ConsumerConfig;
 use crate::jetstream::store::{DiskResult, OperationId, Store};
@@ -61,6 +61,8 @@ pub(super) struct Opening {
     pub created: WallTime,
     /// It is to be made of a copy.
     pub restored: bool,
+    /// What is told at the end of that, whatever comes.
+    pub refused: Option<ApiError>,
 }
 
 /// A stream or consumer as it is kept in its store.
@@ -113,8 +115,9 @@ impl Core {
         let opening = self.jetstream.opening.remove(&(account, name.into()));
         match (opening, opened) {
             (Some(opening), Ok(opened)) if opening.restored => {
-                let (config, created) = (opening.config, opening.created);
-                self.js_begin_restore(opening.request, config, created, Some(opened));
+                let (config, refused) = (opening.config, opening.refused);
+                let made = (opening.created, Some(opened));
+                self.js_begin_restore(opening.request, config, made, refused);
             }
             (Some(opening), Ok(opened)) => {
                 let (config, created) = (opening.config, opening.created);

@@ -79,11 +79,12 @@ impl Core {
         request: Request,
         config: StreamConfig,
         created: WallTime,
+        refused: Option<ApiError>,
     ) {
         let stores = self.local.settings.jetstream.as_ref();
         let has_disk = stores.is_some_and(|it| it.stores.is_some());
         if config.storage == Storage::Memory || !has_disk {
-            return self.js_begin_restore(request, config, created, None);
+            return self.js_begin_restore(request, config, (created, None), refused);
         }
         let account = request.account;
         let name: Box<str> = config.name.as_str().into();
@@ -98,6 +99,7 @@ impl Core {
             config,
             created,
             restored: true,
+            refused,
         };
         self.jetstream.opening.insert((account, name), opening);
     }
@@ -107,8 +109,8 @@ impl Core {
         &mut self,
         request: Request,
         config: StreamConfig,
-        created: WallTime,
-        opened: Option<OpenedStore>,
+        (created, opened): (WallTime, Option<OpenedStore>),
+        refused: Option<ApiError>,
     ) {
         let name = config.name.clone();
         self.js_log_copy(Level::Info, &request, ["Starting restore", &name, ""]);
@@ -127,7 +129,7 @@ impl Core {
                 pieces: Reader::default(),
                 plain: Vec::new(),
                 restoration: Restoration::default(),
-                failed: None,
+                failed: refused.map(RestoreError::Stream),
                 unconfirmed: VecDeque::new(),
                 ended: None,
                 bytes: 0,

@@ -76,7 +76,8 @@ impl Core {
                 request,
                 config,
                 created,
-            } => self.js_make_restored(request, *config, created),
+                refused,
+            } => self.js_make_restored(request, *config, created, refused),
             Command::Return(to, command) => self.js_command(to, *command),
             Command::BeginSnapshot(key, id) => self.js_begin_snapshot(key, id),
             Command::Restored(account, name) => {
@@ -175,6 +176,7 @@ impl Core {
             config,
             created,
             restored: false,
+            refused: None,
         };
         self.jetstream.opening.insert((account, name), opening);
     }
