@@ -34,7 +34,7 @@ class Server:
         self.directory = tempfile.mkdtemp(prefix="ramjet-interop-")
         path = os.path.join(self.directory, "server.conf")
         with open(path, "w") as file:
-            file.write(config)
+            file.write(config.replace("@DIR@", self.directory))
         self.arguments = [
             EXECUTABLE,
             *("-c", path),
