@@ -1,6 +1,8 @@
 //! Section 9 of JetStream: counters.
 
 use crate::support::jetstream::JetStream;
+use crate::support::wait_until;
+use data_encoding::BASE64;
 use serde_json::{Value, json};
 
 fn counting(jetstream: &mut JetStream, more: Value) {
@@ -171,4 +173,121 @@ fn js_135_totals_survive_a_restart() {
             assert!(message.subject.ends_with(&format!(".r.{at}")));
         }
     }
+}
+
+/// Makes a stream.
+fn stream(jetstream: &mut JetStream, name: &str, mut fields: Value) {
+    fields["name"] = json!(name);
+    jetstream.done(&format!("STREAM.CREATE.{name}"), fields);
+}
+
+/// A subject's last message, once it says `total`: headers without the first line and those that
+/// say where it came from.
+#[track_caller]
+fn counted(jetstream: &mut JetStream, name: &str, subject: &str, total: &str) -> String {
+    let body = BASE64.encode(format!(r#"{{"val":"{total}"}}"#).as_bytes());
+    let message = wait_until("the total", || {
+        let request = json!({"last_by_subj": subject});
+        let answer = jetstream.ask(&format!("STREAM.MSG.GET.{name}"), request);
+        (answer["message"]["data"] == json!(body)).then(|| answer["message"].clone())
+    });
+    let headers = message["hdrs"].as_str().expect("headers");
+    let headers = BASE64.decode(headers.as_bytes()).expect("base64");
+    let headers = String::from_utf8(headers).expect("text");
+    let lines = headers.split_inclusive('\n').skip(1);
+    lines
+        .filter(|line| !line.starts_with("Nats-Stream-Source: "))
+        .collect()
+}
+
+#[test]
+fn js_136_counters_of_sources_are_counted_together() {
+    let mut jetstream = JetStream::start();
+    for name in ["A", "B"] {
+        let subjects = json!([format!("{}.>", name.to_lowercase())]);
+        let fields =
+            json!({"subjects": subjects, "allow_msg_counter": true, "max_msgs_per_subject": 1});
+        stream(&mut jetstream, name, fields);
+    }
+    // Only the last of three is there still.
+    for by in ["3", "4", "-2"] {
+        count(&mut jetstream, "a.x", by);
+    }
+    count(&mut jetstream, "a.y", "100");
+    let source = |name: &str| {
+        let src = format!("{}.*", name.to_lowercase());
+        let transforms = json!([{"src": src, "dest": "t.{{wildcard(1)}}"}]);
+        json!({"name": name, "subject_transforms": transforms})
+    };
+    let sources = json!([source("A"), source("B")]);
+    let fields = json!({"subjects": ["t.>"], "allow_msg_counter": true, "sources": sources});
+    stream(&mut jetstream, "T", fields);
+    let plain = json!({"sources": [{"name": "A"}]});
+    stream(&mut jetstream, "P", plain);
+    assert_eq!(
+        counted(&mut jetstream, "T", "t.x", "5"),
+        "Nats-Incr: 5\r\nNats-Counter-Sources: {\"A\":{\"a.x\":\"5\"}}\r\n\r\n"
+    );
+    count(&mut jetstream, "b.x", "10");
+    counted(&mut jetstream, "T", "t.x", "15");
+    count(&mut jetstream, "b.x", "-3");
+    assert_eq!(
+        counted(&mut jetstream, "T", "t.x", "12"),
+        "Nats-Incr: -3\r\nNats-Counter-Sources: {\"A\":{\"a.x\":\"5\"},\"B\":{\"b.x\":\"7\"}}\r\n\r\n"
+    );
+    // Who counts here, too, is told the sum.
+    let own = count(&mut jetstream, "t.x", "1");
+    assert_eq!(own["val"], "13");
+    assert_eq!(
+        counted(&mut jetstream, "T", "t.x", "13"),
+        "Nats-Incr: 1\r\nNats-Counter-Sources: {\"A\":{\"a.x\":\"5\"},\"B\":{\"b.x\":\"7\"}}\r\n\r\n"
+    );
+    count(&mut jetstream, "a.x", "1");
+    counted(&mut jetstream, "T", "t.x", "14");
+    counted(&mut jetstream, "T", "t.y", "100");
+    // A copy that is no counter has what was stored.
+    let copy = counted(&mut jetstream, "P", "a.x", "6");
+    assert_eq!(copy, "Nats-Incr: 1\r\n\r\n");
+}
+
+/// What comes from sources may find the totals on disk alone, too.
+#[test]
+fn js_136_totals_of_sources_survive_a_restart() {
+    let mut jetstream = JetStream::start();
+    counting(&mut jetstream, json!({}));
+    let fields = json!({"allow_msg_counter": true, "sources": [{"name": "C"}]});
+    stream(&mut jetstream, "T", fields);
+    const COUNTERS: usize = 40;
+    for at in 0..COUNTERS {
+        count(&mut jetstream, &format!("c.{at}"), &format!("{at}"));
+    }
+    for at in 0..COUNTERS {
+        counted(&mut jetstream, "T", &format!("c.{at}"), &at.to_string());
+    }
+    let mut jetstream = jetstream.restart();
+    for by in 1..=3 {
+        for at in 0..COUNTERS {
+            count(&mut jetstream, &format!("c.{at}"), &by.to_string());
+        }
+    }
+    for at in 0..COUNTERS {
+        let (subject, total) = (format!("c.{at}"), at + 6);
+        let headers = counted(&mut jetstream, "T", &subject, &total.to_string());
+        let sources = format!("Nats-Counter-Sources: {{\"C\":{{\"{subject}\":\"{total}\"}}}}");
+        assert_eq!(headers, format!("Nats-Incr: 3\r\n{sources}\r\n\r\n"));
+    }
+    let info = jetstream.done("STREAM.INFO.T", "");
+    assert_eq!(info["state"]["messages"], 4 * COUNTERS);
+}
+
+/// What a source sends that is no counter is not stored.
+#[test]
+fn js_136_a_source_that_is_no_counter() {
+    let mut jetstream = JetStream::start();
+    jetstream.stream("P", &["p.>"], json!({}));
+    jetstream.publish("p.a", "plain");
+    counting(&mut jetstream, json!({"sources": [{"name": "P"}]}));
+    assert_eq!(count(&mut jetstream, "c.a", "1")["val"], "1");
+    let info = jetstream.done("STREAM.INFO.C", "");
+    assert_eq!(info["state"]["messages"], 1);
 }

@@ -553,8 +553,13 @@ impl Origin {
 
     /// A message could not be stored: it comes again.
     pub fn not_stored(&mut self, before: (u64, u64), world: &mut World<'_>) {
-        (self.position.seq, self.delivered) = before;
+        self.put_back(before);
         self.failed(world);
+    }
+
+    /// A message is handed over once more, later.
+    pub fn put_back(&mut self, before: (u64, u64)) {
+        (self.position.seq, self.delivered) = before;
     }
 
     /// How far we are, as the consumer is told.

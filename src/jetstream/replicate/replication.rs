@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::headers::{From, append_for_mirror, append_for_source};
 use super::origin::{Arrived, Effect, Origin, Position};
 use super::positions::Positions;
@@ -12,7 +14,7 @@ use crate::jetstream::api::response::StreamSourceInfo;
 use crate::jetstream::store::{Fetch, Filter, Store};
 use crate::jetstream::stream::config::{Retention, StreamConfig, StreamSource};
 use crate::jetstream::stream::headers::STREAM_SOURCE;
-use crate::jetstream::stream::{Accepted, Publish, Stream};
+use crate::jetstream::stream::{Accepted, Fate, Publish, Stream};
 use crate::protocol::headers::get;
 use crate::time::{Nanos, WallTime};
 
@@ -67,6 +69,48 @@ pub struct Arrival<'a> {
     pub payload: &'a [u8],
 }
 
+/// What arrived behind a message that the disk has to bring something for first: a counter's last
+/// total (JS-136). Bounded by the flow control of those who send, as that is answered in its turn.
+#[derive(Debug)]
+struct Early {
+    id: u32,
+    on: Box<[u8]>,
+    subject: Box<[u8]>,
+    reply: Option<Box<[u8]>>,
+    headers: Box<[u8]>,
+    payload: Bytes,
+}
+
+impl Early {
+    fn new(id: u32, arrival: &Arrival<'_>) -> Self {
+        Self {
+            id,
+            on: arrival.on.into(),
+            subject: arrival.subject.into(),
+            reply: arrival.reply.map(Box::from),
+            headers: arrival.headers.into(),
+            payload: Bytes::copy_from_slice(arrival.payload),
+        }
+    }
+
+    fn arrival(&self) -> Arrival<'_> {
+        Arrival {
+            on: &self.on,
+            subject: &self.subject,
+            reply: self.reply.as_deref(),
+            headers: &self.headers,
+            payload: &self.payload,
+        }
+    }
+}
+
+/// What became of something that arrived.
+enum Taken {
+    Nothing,
+    Stored(Accepted),
+    TooEarly,
+}
+
 /// An answer to flow control that waits until what came before it is safe.
 #[derive(Debug)]
 struct Held {
@@ -90,6 +134,8 @@ pub struct Replication {
     unseen: Option<(u64, u64)>,
     /// Each consumer waits for its answer, so there is one of each at most.
     held: VecDeque<Held>,
+    /// What waits for the disk, in the order in which it came.
+    early: VecDeque<Early>,
     /// Positions have changed since they were kept.
     unkept: bool,
     keep_at: Nanos,
@@ -117,6 +163,7 @@ impl Replication {
             positions,
             unseen,
             held: VecDeque::new(),
+            early: VecDeque::new(),
             unkept: !is_mirror,
             keep_at: Nanos(0),
             due: Nanos(0),
@@ -289,7 +336,8 @@ impl Replication {
         }
     }
 
-    /// Something has arrived for an origin; gives the message that was stored.
+    /// Something has arrived for an origin; gives the message that was stored. What cannot be stored
+    /// yet waits for [`Replication::go_on`], and all that comes behind it.
     pub fn arrived(
         &mut self,
         id: u32,
@@ -298,7 +346,55 @@ impl Replication {
         interested: &dyn Fn(&[u8]) -> bool,
         world: &mut World<'_>,
     ) -> Option<Accepted> {
-        let origin = self.origins.get_mut(&id)?;
+        let is_answer = self.origins.get(&id)?.awaits(arrival.on);
+        let taken = match self.early.is_empty() || is_answer {
+            true => self.take(id, arrival, stream, interested, world),
+            false => Taken::TooEarly,
+        };
+        match taken {
+            Taken::Stored(accepted) => return Some(accepted),
+            Taken::TooEarly => self.early.push_back(Early::new(id, arrival)),
+            Taken::Nothing => {}
+        }
+        None
+    }
+
+    /// Does anything wait for the disk?
+    pub fn is_waiting(&self) -> bool {
+        !self.early.is_empty()
+    }
+
+    /// Goes on with what waited, up to a message that was stored, which it gives with its body.
+    pub fn go_on(
+        &mut self,
+        stream: &mut Stream,
+        interested: &dyn Fn(&[u8]) -> bool,
+        world: &mut World<'_>,
+    ) -> Option<(Accepted, Bytes)> {
+        while let Some(early) = self.early.pop_front() {
+            match self.take(early.id, &early.arrival(), stream, interested, world) {
+                Taken::Stored(accepted) => return Some((accepted, early.payload)),
+                Taken::TooEarly => {
+                    self.early.push_front(early);
+                    return None;
+                }
+                Taken::Nothing => {}
+            }
+        }
+        None
+    }
+
+    fn take(
+        &mut self,
+        id: u32,
+        arrival: &Arrival<'_>,
+        stream: &mut Stream,
+        interested: &dyn Fn(&[u8]) -> bool,
+        world: &mut World<'_>,
+    ) -> Taken {
+        let Some(origin) = self.origins.get_mut(&id) else {
+            return Taken::Nothing;
+        };
         if origin.awaits(arrival.on) {
             let last = stream.store().state().last_seq;
             let up_to = origin.answered(arrival.headers, arrival.payload, last, world);
@@ -306,7 +402,7 @@ impl Replication {
                 stream.store_mut().skip(up_to, None);
             }
             self.due = self.due.min(origin.due());
-            return None;
+            return Taken::Nothing;
         }
         let arrived = origin.arrived(
             arrival.on,
@@ -318,7 +414,7 @@ impl Replication {
         match arrived {
             Arrived::Nothing => {
                 self.due = self.due.min(origin.due());
-                None
+                Taken::Nothing
             }
             Arrived::FlowControl => {
                 let (delivered, seq) = origin.progress();
@@ -337,7 +433,7 @@ impl Replication {
                     delivered,
                     seq,
                 });
-                None
+                Taken::Nothing
             }
             Arrived::Message { seq, time, before } => {
                 let stored = store(
@@ -350,11 +446,15 @@ impl Replication {
                     world,
                 );
                 match stored {
+                    Ok(accepted) if accepted.fate == Fate::TooEarly => {
+                        origin.put_back(before);
+                        Taken::TooEarly
+                    }
                     Ok(accepted) => {
                         if !self.is_mirror && !std::mem::replace(&mut self.unkept, true) {
                             self.keep_at = world.now + KEEP_EVERY;
                         }
-                        Some(accepted)
+                        Taken::Stored(accepted)
                     }
                     Err(error) => {
                         origin.not_stored(before, world);
@@ -362,7 +462,7 @@ impl Replication {
                         if error.err_code != STORE_FAILED {
                             self.warn(id, &error, world);
                         }
-                        None
+                        Taken::Nothing
                     }
                 }
             }

@@ -22,6 +22,8 @@ pub const BATCH_COMMIT: &[u8] = b"Nats-Batch-Commit";
 pub const REQUIRED_API_LEVEL: &[u8] = b"Nats-Required-Api-Level";
 /// By how much a counter changes (JS-134).
 pub const INCREMENT: &[u8] = b"Nats-Incr";
+/// The totals of sources that are in a counter's total (JS-136).
+pub const COUNTER_SOURCES: &[u8] = b"Nats-Counter-Sources";
 /// When a message is to be sent (JS-137).
 pub const SCHEDULE: &[u8] = b"Nats-Schedule";
 /// The zone of that, where it goes by the calendar (JS-137).
@@ -77,6 +79,33 @@ pub fn append_lines(out: &mut Vec<u8>, block: &[u8], is_left_out: impl Fn(&[u8])
     }
 }
 
+/// Appends `block`, which is not empty, with another value in the first line of `key`; one more
+/// line if there is none.
+pub fn append_set(out: &mut Vec<u8>, block: &[u8], key: &[u8], value: &[u8]) {
+    let mut is_set = false;
+    for line in block.split_inclusive(|&byte| byte == b'\n') {
+        if is_set || !is_of(line, key) {
+            out.extend_from_slice(line);
+            continue;
+        }
+        is_set = true;
+        let blank = if line.get(key.len() + 1) == Some(&b' ') {
+            &b" "[..]
+        } else {
+            b""
+        };
+        for part in [key, b":", blank, value, b"\r\n"] {
+            out.extend_from_slice(part);
+        }
+    }
+    if !is_set {
+        out.truncate(out.len().saturating_sub(2)); // the empty line
+        for part in [key, b": ", value, b"\r\n\r\n"] {
+            out.extend_from_slice(part);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,5 +122,27 @@ mod tests {
             "NATS/1.0\r\nA: 1\r\nKK: 3\r\n\r\n"
         );
         assert_eq!(without("NATS/1.0\r\nK: 2\r\n\r\n"), "");
+    }
+
+    #[test]
+    fn lines_get_other_values_where_they_are() {
+        let set = |block: &str| {
+            let mut out = Vec::new();
+            append_set(&mut out, block.as_bytes(), b"K", b"value");
+            String::from_utf8(out).expect("text")
+        };
+        for (block, expected) in [
+            (
+                "NATS/1.0\r\nK: 2\r\nA: 1\r\nK: 3\r\n\r\n",
+                "NATS/1.0\r\nK: value\r\nA: 1\r\nK: 3\r\n\r\n",
+            ),
+            ("NATS/1.0\r\nK:2\r\n\r\n", "NATS/1.0\r\nK:value\r\n\r\n"),
+            (
+                "NATS/1.0\r\nKK: 2\r\n\r\n",
+                "NATS/1.0\r\nKK: 2\r\nK: value\r\n\r\n",
+            ),
+        ] {
+            assert_eq!(set(block), expected);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::config::{Discard, Retention};
-use super::counter::Total;
+use super::counter::{Count, Last};
 use super::headers;
 use super::scheduling;
 use super::stream::{Stream, positive};
@@ -148,11 +148,12 @@ impl Stream {
             self.check_last_id(block)?;
             asked.rollup = self.rollup(block, publish.sourced)?;
         }
-        let mut total = None;
+        let mut count = None;
+        let counted;
         if self.config.allow_msg_counter {
             let increment = increment.ok_or(errors::MESSAGE_INCR_MISSING)?;
-            total = match self.last_total(subject)? {
-                Last::Known(total) => Some(total + increment),
+            let mut last = match self.last_count(subject)? {
+                Last::Known(last) => last,
                 Last::Reading => {
                     return Ok(Accepted {
                         seq: 0,
@@ -162,8 +163,14 @@ impl Stream {
                     });
                 }
             };
+            let content = (block, publish.payload);
+            if let Some(other) = last.add(subject, content, &increment)? {
+                counted = other;
+                block = &counted;
+            }
+            count = Some(last);
         }
-        let body = total.as_ref().map(counter::body);
+        let body = count.as_ref().map(Count::body);
         let payload = body.as_ref().map_or(publish.payload, |it| it.as_bytes());
         self.check_size(block, payload)?;
         self.check_server_room()?;
@@ -182,7 +189,7 @@ impl Stream {
         }
         self.check_account_room(subject, block, payload)?;
         let mut accepted = self.place(&placing, random)?;
-        accepted.total = total.as_ref().map(ToString::to_string);
+        accepted.total = count.as_ref().map(Count::total);
         Ok(accepted)
     }
 

@@ -54,20 +54,6 @@ impl Streams for Known<'_> {
     }
 }
 
-/// What streams cannot do yet is refused: stored plainly it would betray who asked for it.
-fn check_served(config: &StreamConfig) -> Result<(), ApiError> {
-    let asked = [(
-        config.allow_msg_counter && !config.sources.is_empty(),
-        "message counters with sources",
-    )];
-    match asked.into_iter().find(|(is_asked, _)| *is_asked) {
-        Some((_, what)) => Err(errors::stream_invalid_config(format_args!(
-            "{what} are not served by this version"
-        ))),
-        None => Ok(()),
-    }
-}
-
 /// What is asked below a domain: names of leaf nodes' interest, too (TOPO-54).
 const IN_DOMAIN: [&str; 9] = [
     "INFO",
@@ -297,7 +283,6 @@ impl Core {
                 self.js_command(owner, Command::Request(request.clone()));
             }
             Creation::New(config) => {
-                check_served(&config)?;
                 let created = self.local.wall;
                 let shards = self.local.peers.others().count() + 1;
                 let owner = self.jetstream.registry.place(shards);
@@ -328,7 +313,6 @@ impl Core {
         let config = self.js_judge(request, |it, around| {
             update_stream(it, subject.stream, around, std::iter::empty())
         })?;
-        check_served(&config)?;
         let registry = &mut self.jetstream.registry;
         let Some(known) = registry.find_mut(request.account, subject.stream) else {
             return Err(errors::STREAM_NOT_FOUND);
@@ -419,7 +403,6 @@ impl Core {
             Err(error) => return Err(error),
         };
         config.sealed = sealed;
-        check_served(&config)?;
         let shards = self.local.peers.others().count() + 1;
         let registry = &mut self.jetstream.registry;
         let owner = registry.place(shards);

@@ -96,6 +96,11 @@ impl Core {
 
     /// Lets a stream's origins do what is due; true if there is more to do at once.
     pub(super) fn js_run_origins(&mut self, key: StreamKey) -> bool {
+        let hosted = self.jetstream.streams.at(key);
+        let following = hosted.and_then(|it| it.following.as_ref());
+        if following.is_some_and(|it| it.replication.is_waiting()) {
+            self.js_store_early_copies(key);
+        }
         let more = self.js_with_origins(key, |it, stream, _, world| it.run(stream, world));
         let hosted = self.jetstream.streams.at_mut(key);
         if let Some(it) = hosted.and_then(|it| it.following.as_mut())
@@ -106,6 +111,18 @@ impl Core {
             self.js_receive_for(key);
         }
         more.unwrap_or(false)
+    }
+
+    /// Stores what waited for the disk, as far as that has brought what it builds on.
+    fn js_store_early_copies(&mut self, key: StreamKey) {
+        while let Some((accepted, payload)) = self
+            .js_with_origins(key, |it, stream, interested, world| {
+                it.go_on(stream, interested, world)
+            })
+            .flatten()
+        {
+            self.js_stored(key, accepted, &payload);
+        }
     }
 
     /// Keeps how far a stream is with its sources, before messages leave that tell of it.

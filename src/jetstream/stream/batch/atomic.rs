@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use num_bigint::BigInt;
 
 use super::check::{Checked, Refusal, Staged};
 use super::inflight::{BatchLimits, InFlight, Place};
@@ -13,6 +12,7 @@ use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::levels::is_beyond;
 use crate::jetstream::store::{StorageKind, Store};
 use crate::jetstream::stream::config::Retention;
+use crate::jetstream::stream::counter::Count;
 use crate::jetstream::stream::headers;
 use crate::jetstream::stream::publish::{Accepted, Placing, Publish, present};
 use crate::jetstream::stream::stream::Stream;
@@ -88,9 +88,9 @@ pub(in crate::jetstream::stream) struct AtomicBatches {
 struct Batch {
     messages: Vec<Message>,
     due: WallTime,
-    /// Totals of counters as they were read, each with its sequence: not all of them may be in
+    /// What counters are at, as they were read, each with its sequence: not all of them may be in
     /// memory at once.
-    totals: HashMap<Bytes, (u64, BigInt)>,
+    counts: HashMap<Bytes, (u64, Count)>,
     _place: Place,
 }
 
@@ -201,7 +201,7 @@ impl Stream {
             let batch = Batch {
                 messages: Vec::new(),
                 due: publish.now,
-                totals: HashMap::new(),
+                counts: HashMap::new(),
                 _place: place,
             };
             self.atomic.open.insert(id.into(), batch);
@@ -290,7 +290,7 @@ impl Stream {
         interested: impl Fn(&[u8]) -> bool,
         mut random: impl FnMut() -> u64,
     ) -> Result<Vec<(Accepted, Bytes)>, Refusal> {
-        let mut staged = Staged::with_totals(std::mem::take(&mut batch.totals));
+        let mut staged = Staged::with_counts(std::mem::take(&mut batch.counts));
         let mut checked = Vec::with_capacity(batch.messages.len());
         for message in &batch.messages {
             let transform = self.transform.as_ref();
@@ -304,7 +304,7 @@ impl Stream {
             match self.check_staged(&mut staged, subject, block, payload, now) {
                 Ok(it) => checked.push(it),
                 Err(Refusal::TooEarly) => {
-                    batch.totals = staged.into_totals();
+                    batch.counts = staged.into_counts();
                     return Err(Refusal::TooEarly);
                 }
                 Err(refusal) => return Err(refusal),

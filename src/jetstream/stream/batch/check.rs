@@ -8,7 +8,7 @@ use num_bigint::BigInt;
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::store::Filter;
 use crate::jetstream::stream::config::Discard;
-use crate::jetstream::stream::counter::{self, Last};
+use crate::jetstream::stream::counter::{Count, Last};
 use crate::jetstream::stream::publish::{HEADERS_MAX, Publish, number, present};
 use crate::jetstream::stream::stream::{Stream, positive};
 use crate::jetstream::stream::{headers, schedule, ttl};
@@ -25,22 +25,24 @@ pub(super) struct Staged {
     subjects: HashMap<Bytes, u64>,
     /// Last sequences that were asked for, by subject.
     expected: HashMap<Bytes, u64>,
-    totals: HashMap<Bytes, BigInt>,
-    /// Totals as they were before the batch, with their sequences.
-    read: HashMap<Bytes, (u64, BigInt)>,
+    /// Is the last message of a subject a schedule?
+    schedules: HashMap<Bytes, bool>,
+    counts: HashMap<Bytes, Count>,
+    /// Counts as they were before the batch, with their sequences.
+    read: HashMap<Bytes, (u64, Count)>,
 }
 
 impl Staged {
-    /// With totals that an earlier attempt has read.
-    pub(super) fn with_totals(read: HashMap<Bytes, (u64, BigInt)>) -> Self {
+    /// With counts that an earlier attempt has read.
+    pub(super) fn with_counts(read: HashMap<Bytes, (u64, Count)>) -> Self {
         Self {
             read,
             ..Self::default()
         }
     }
 
-    /// What has been read of totals.
-    pub(super) fn into_totals(self) -> HashMap<Bytes, (u64, BigInt)> {
+    /// What has been read of counts.
+    pub(super) fn into_counts(self) -> HashMap<Bytes, (u64, Count)> {
         self.read
     }
 }
@@ -85,6 +87,8 @@ impl Stream {
         now: WallTime,
     ) -> Result<Checked, Refusal> {
         let mut payload = payload.clone();
+        let mut block = block;
+        let counted;
         if block.len() > HEADERS_MAX {
             return Err(errors::STREAM_HEADER_EXCEEDS_MAXIMUM.into());
         }
@@ -112,7 +116,9 @@ impl Stream {
         }
         if self.config.allow_msg_counter {
             let increment = increment.ok_or(errors::MESSAGE_INCR_MISSING)?;
-            payload = self.stage_total(staged, &subject, &increment)?;
+            let (body, other) = self.stage_count(staged, &subject, block, &increment)?;
+            (payload, counted) = (body, other.map(Bytes::from));
+            block = counted.as_ref().unwrap_or(block);
             let length = block.len() + payload.len();
             if usize::try_from(self.config.max_msg_size).is_ok_and(|most| length > most) {
                 return Err(errors::STREAM_MESSAGE_EXCEEDS_MAXIMUM.into());
@@ -152,34 +158,36 @@ impl Stream {
         }
     }
 
-    /// The body of a counter's message after those staged before it.
-    fn stage_total(
+    /// The body of a counter's message after those staged before it, and its header block where
+    /// that is another one.
+    fn stage_count(
         &mut self,
         staged: &mut Staged,
         subject: &Bytes,
+        block: &Bytes,
         increment: &BigInt,
-    ) -> Result<Bytes, Refusal> {
-        let before = match staged.totals.get(subject) {
-            Some(total) => total.clone(),
-            None => self.total_before(staged, subject)?,
+    ) -> Result<(Bytes, Option<Vec<u8>>), Refusal> {
+        let mut count = match staged.counts.get(subject) {
+            Some(count) => count.clone(),
+            None => self.count_before(staged, subject)?,
         };
-        let total = before + increment;
-        let body = counter::body(&total);
-        staged.totals.insert(subject.clone(), total);
-        Ok(body.into())
+        let other = count.add(subject, (block, b""), increment)?;
+        let body = count.body();
+        staged.counts.insert(subject.clone(), count);
+        Ok((body.into(), other))
     }
 
-    fn total_before(&mut self, staged: &mut Staged, subject: &Bytes) -> Result<BigInt, Refusal> {
+    fn count_before(&mut self, staged: &mut Staged, subject: &Bytes) -> Result<Count, Refusal> {
         let last = self.store.subject(subject).map_or(0, |it| it.last);
-        if let Some((seq, total)) = staged.read.get(subject)
+        if let Some((seq, count)) = staged.read.get(subject)
             && *seq == last
         {
-            return Ok(total.clone());
+            return Ok(count.clone());
         }
-        match self.last_total(subject)? {
-            Last::Known(total) => {
-                staged.read.insert(subject.clone(), (last, total.clone()));
-                Ok(total)
+        match self.last_count(subject)? {
+            Last::Known(count) => {
+                staged.read.insert(subject.clone(), (last, count.clone()));
+                Ok(count)
             }
             Last::Reading => Err(Refusal::TooEarly),
         }
