@@ -444,6 +444,7 @@ mod tests {
                 time: WallTime(1),
                 lifetime: Lifetime::Stream,
                 marker: false,
+                schedule: false,
             });
             stored.expect("stored");
         }
