@@ -31,6 +31,7 @@ fn servers() -> Vec<Server> {
         .map(|websocket| {
             Server::with_config(&format!(
                 "websocket {{ listen: \"127.0.0.1:-1\", no_tls: true, {websocket} }}
+                 jetstream {{ store_dir: \"@DIR@/js\" }}
                  authorization: {{user: u, password: p}}"
             ))
         })
@@ -58,7 +59,7 @@ fn installed() -> PathBuf {
         fs::write(folder.join(name), wanted).expect("copied");
         !same
     });
-    for name in ["cases.mjs", "node.mjs", "page.html"] {
+    for name in ["cases.mjs", "jetstream.mjs", "node.mjs", "page.html"] {
         fs::copy(scripts().join(name), folder.join(name)).expect("copied");
     }
     if changed.contains(&true) || !folder.join("node_modules").exists() {
@@ -103,6 +104,7 @@ fn official_client_in_node_over_tls() {
     let pair = authority.host("server", &["localhost"]).config();
     let server = Server::with_config(&format!(
         "websocket {{ listen: \"127.0.0.1:-1\", tls {{ {pair} }} }}
+         jetstream {{ store_dir: \"@DIR@/js\" }}
          authorization: {{user: u, password: p}}"
     ));
     let url = format!("wss://localhost:{}", server.websocket_address().port());

@@ -28,9 +28,10 @@ async def wait_until(what, ready):
 
 
 class Server:
-    """`async with Server(config) as server`; `port` is -1 for a free one."""
+    """`async with Server(config) as server`; `port` is -1 for a free one, `more` are arguments in
+    which `@DIR@` is a directory of its own."""
 
-    def __init__(self, config="", port=-1):
+    def __init__(self, config="", port=-1, more=()):
         self.directory = tempfile.mkdtemp(prefix="ramjet-interop-")
         path = os.path.join(self.directory, "server.conf")
         with open(path, "w") as file:
@@ -40,6 +41,7 @@ class Server:
             *("-c", path),
             *("-a", "127.0.0.1", "-p", str(port)),
             *("--ports_file_dir", self.directory),
+            *(it.replace("@DIR@", self.directory) for it in more),
         ]
 
     async def __aenter__(self):

@@ -7,8 +7,10 @@
     dead_code,
     reason = "raw client and monitoring are for the black-box tests"
 )]
-#[path = "support/mod.rs"]
+#[path = "../support/mod.rs"]
 mod support;
+
+mod jetstream;
 
 use std::collections::HashSet;
 use std::future::Future;
