@@ -439,7 +439,8 @@ fn js_170_a_copy_does_not_take_subjects_from_others() {
     let copy = joined(&pieces);
     let answer = restored(&mut jetstream, config(), &copy);
     let error = json!({
-        "code": 400, "err_code": 10065, "description": "subjects overlap with an existing stream",
+        "code": 500, "err_code": 10062,
+        "description": "restore failed: error adding stream: subjects overlap with an existing stream (10065)",
     });
     assert_eq!(answer["error"], error, "{answer}");
     assert_eq!(jetstream.refused("STREAM.INFO.ONE", "").1, 10059);

@@ -129,7 +129,10 @@ impl Core {
                 pieces: Reader::default(),
                 plain: Vec::new(),
                 restoration: Restoration::default(),
-                failed: refused.map(RestoreError::Stream),
+                failed: refused.map(|it| {
+                    let (why, number) = (&it.description, it.err_code);
+                    RestoreError::Content(format!("error adding stream: {why} ({number})"))
+                }),
                 unconfirmed: VecDeque::new(),
                 ended: None,
                 bytes: 0,
