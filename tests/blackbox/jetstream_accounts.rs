@@ -49,6 +49,39 @@ fn js_244_limits_of_the_configuration_are_shown() {
 }
 
 #[test]
+fn js_049_the_system_account_purges_another() {
+    let more = "C: { users: [{user: c, password: c}], jetstream: enabled }\n\
+                SYS: { users: [{user: sys, password: s}] }";
+    let config = format!("{}\nsystem_account: SYS", config("enabled", more));
+    let mut jetstream = JetStream::with_config(&config, A);
+    for name in ["ONE", "TWO"] {
+        jetstream.stream(name, &[name], json!({}));
+        jetstream.publish(name, "x");
+    }
+    let mut jetstream = jetstream.switch(r#"{"user": "c", "pass": "c"}"#);
+    jetstream.stream("OTHER", &["other"], json!({}));
+    let mut jetstream = jetstream.switch(r#"{"user": "sys", "pass": "s"}"#);
+    let kind = "io.nats.jetstream.api.v1.account_purge_response";
+    let purging = json!({"type": kind, "initiated": true});
+    for account in ["A", "A", "NONE"] {
+        let answer = jetstream.ask(&format!("ACCOUNT.PURGE.{account}"), "");
+        assert_eq!(answer, purging, "{account}");
+    }
+    let (code, number, text) = jetstream.refused("ACCOUNT.PURGE.a/b", "");
+    assert_eq!((code, number), (500, 10051), "{text}");
+    let mut jetstream = jetstream.switch(A);
+    let left = jetstream.done("STREAM.NAMES", "");
+    assert_eq!(left["total"], 0, "{left}");
+    let info = jetstream.done("INFO", "");
+    assert_eq!((&info["streams"], &info["storage"]), (&json!(0), &json!(0)));
+    // Their names are free again.
+    jetstream.stream("ONE", &["ONE"], json!({}));
+    assert_eq!(jetstream.publish("ONE", "x"), 1);
+    let mut jetstream = jetstream.switch(r#"{"user": "c", "pass": "c"}"#);
+    assert_eq!(jetstream.done("STREAM.NAMES", "")["total"], 1);
+}
+
+#[test]
 fn js_245_streams_must_fit_into_their_account() {
     let limits = "{max_mem: 1MB, max_file: 2MB, max_streams: 3, max_consumers: 4}";
     let mut jetstream = JetStream::with_config(&config(limits, ""), A);

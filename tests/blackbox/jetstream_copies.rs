@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::leafnodes;
 use crate::support::client::{Client, Message};
 use crate::support::jetstream::JetStream;
+use crate::support::server::Server;
 use crate::support::wait_until;
 
 /// A stream that copies.
@@ -47,6 +48,26 @@ fn stored(js: &mut JetStream, name: &str, seq: u64) -> (String, String, String, 
 fn decoded(base64: &str) -> String {
     let bytes = data_encoding::BASE64.decode(base64.as_bytes());
     String::from_utf8(bytes.expect("base64")).expect("text")
+}
+
+/// JS-17, JS-261: what a copy reads with belongs to the account's usage, and is no stream's consumer.
+#[test]
+fn js_149_consumers_of_copies_are_not_shown() {
+    let server = Server::with_monitor(r#"jetstream { store_dir: "@DIR@/store" }"#);
+    let mut js = JetStream::of(server, "{}");
+    js.stream("R", &["r.>"], json!({}));
+    js.consumer("R", "own", json!({}));
+    copy(&mut js, "M", json!({"mirror": {"name": "R"}}));
+    copy(&mut js, "S", json!({"sources": [{"name": "R"}]}));
+    wait_until("three consumers in all", || {
+        (js.done("INFO", "")["consumers"] == 3).then_some(())
+    });
+    let count = |info: &Value| info["state"]["consumer_count"].clone();
+    assert_eq!(count(&js.done("STREAM.INFO.R", "")), 1);
+    let listed = js.done("STREAM.LIST", r#"{"subject": "r.x"}"#);
+    assert_eq!(count(&listed["streams"][0]), 1);
+    assert_eq!(js.done("CONSUMER.LIST.R", "")["total"], 1);
+    assert_eq!(js.server.get("/jsz").json()["consumers"], 1);
 }
 
 #[test]

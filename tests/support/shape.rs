@@ -8,7 +8,7 @@
 use serde_json::{Map, Value};
 
 /// Shapes by name; answers by their type, without its front and its `_response`.
-const SHAPES: [(&str, &str); 41] = [
+const SHAPES: [(&str, &str); 42] = [
     ("error", "code:u err_code:u description:s"),
     ("paging", "total:u offset:u limit:u"),
     ("success", "success:b"),
@@ -23,6 +23,7 @@ const SHAPES: [(&str, &str); 41] = [
         "memory:u storage:u reserved_memory:u reserved_storage:u streams:u consumers:u limits:@limits",
     ),
     ("account_info", "+usage domain?:s api:@api tiers?:<@usage>"),
+    ("account_purge", "initiated:b"),
     ("transform", "src:s dest:s"),
     ("republish", "src?:s dest:s headers_only?:b"),
     ("external", "api:s deliver?:s"),

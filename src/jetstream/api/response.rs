@@ -129,6 +129,13 @@ impl Paging {
     }
 }
 
+/// JS-49: an account's streams are on their way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Purging {
+    /// Are they?
+    pub initiated: bool,
+}
+
 /// JS-23, JS-24, JS-26, JS-38: it was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Success {

@@ -27,3 +27,4 @@ pub use publish::{Accepted, Fate, Publish, Republished};
 pub(in crate::jetstream) use rewrite::Rewrite;
 pub use scheduling::Sent;
 pub use stream::{Gone, Stream};
+pub use ttl::marker_ttl;

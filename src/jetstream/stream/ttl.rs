@@ -56,6 +56,17 @@ pub(super) fn is_marker(block: &[u8]) -> bool {
             || get(block, headers::KV_OPERATION) == Some(b"PURGE"))
 }
 
+/// What a marker says of its own time, as Go writes a duration.
+pub fn marker_ttl(time: Duration) -> String {
+    let seconds = time.as_secs().max(1);
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds}s"),
+        (0, _) => format!("{minutes}m{seconds}s"),
+        _ => format!("{hours}h{minutes}m{seconds}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,5 +87,12 @@ mod tests {
             assert_eq!(parsed(bad), Err(10165), "{bad}");
         }
         assert_eq!(of(b""), Ok(None));
+    }
+
+    #[test]
+    fn js_118_markers_say_their_time() {
+        for (seconds, said) in [(0, "1s"), (59, "59s"), (60, "1m0s"), (3601, "1h0m1s")] {
+            assert_eq!(marker_ttl(Duration::from_secs(seconds)), said);
+        }
     }
 }

@@ -378,7 +378,7 @@ pub(super) fn jsz(
     if detail.raft && total.streams > 0 {
         answer["streams_leader"] = total.streams.into();
     }
-    answer["consumers"] = total.consumers.into();
+    answer["consumers"] = total.shown_consumers.into();
     if detail.raft && total.shown_consumers > 0 {
         answer["consumers_leader"] = total.shown_consumers.into();
     }

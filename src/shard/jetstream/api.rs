@@ -3,10 +3,11 @@
 
 use crate::ids::{AccountId, ShardId};
 use crate::jetstream::api::decode::{decode, is_empty};
+use crate::jetstream::api::encode::to_json;
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::levels::is_beyond;
 use crate::jetstream::api::request::{RestoreRequest, StreamConfigRequest};
-use crate::jetstream::api::response::typed_error;
+use crate::jetstream::api::response::{Purging, Response, typed_error};
 use crate::jetstream::api::subjects::{ApiSubject, Endpoint};
 use crate::jetstream::limits::{AccountTiers, ServerLimits, Streams, Surroundings};
 use crate::jetstream::stream::config::{Storage, StreamConfig};
@@ -15,6 +16,7 @@ use crate::protocol::headers;
 use crate::routing::interest::Handler;
 use crate::shard::core::Core;
 use crate::shard::deliver::Message;
+use crate::shard::effects::{Effect, Level};
 use crate::shard::publish::Routed;
 
 use super::command::{Command, Request};
@@ -30,6 +32,8 @@ const NEXT: &[u8] = b"$JS.API.CONSUMER.MSG.NEXT.";
 const DIRECT: &[u8] = b"$JS.API.DIRECT.GET.";
 /// What the system account asks of clusters (JS-45..49).
 const OF_CLUSTERS: [&[u8]; 3] = [b"$JS.API.META.", b"$JS.API.SERVER.", b"$JS.API.ACCOUNT."];
+const ACCOUNT_PURGE: &[u8] = b"$JS.API.ACCOUNT.PURGE.";
+const ACCOUNT_PURGE_RESPONSE: &str = "io.nats.jetstream.api.v1.account_purge_response";
 const SYSTEM_RESPONSE: &str = "io.nats.jetstream.api.v1.system_response";
 /// Level of the API a request needs (JS-7).
 pub(super) const REQUIRED_LEVEL: &[u8] = b"Nats-Required-Api-Level";
@@ -181,7 +185,10 @@ impl Core {
     /// Shard 0 takes a request.
     pub(super) fn js_request(&mut self, request: &Request) {
         if self.js_is_system(request.account) && request.subject[..] != *ACCOUNT_INFO {
-            return self.js_refuse_system(request);
+            return match request.subject.strip_prefix(ACCOUNT_PURGE) {
+                Some(name) if !name.contains(&b'.') => self.js_purge_account(request, name),
+                _ => self.js_refuse_system(request),
+            };
         }
         let Some(subject) = ApiSubject::parse(&request.subject) else {
             return;
@@ -200,6 +207,53 @@ impl Core {
             let error = errors::NOT_ENABLED_FOR_ACCOUNT;
             self.js_answer(request, typed_error(SYSTEM_RESPONSE, error));
         }
+    }
+
+    /// JS-49: all streams of an account go.
+    fn js_purge_account(&mut self, request: &Request, name: &[u8]) {
+        let mut answer = Response {
+            kind: ACCOUNT_PURGE_RESPONSE,
+            error: None,
+            content: None,
+        };
+        if memchr::memchr2(b'/', b'\\', name).is_some() {
+            let why = "account name can not contain path separators";
+            answer.error = Some(errors::stream_general_error(why));
+            return self.js_answer(request, to_json(&answer));
+        }
+        let accounts = &self.local.settings.accounts;
+        let account = std::str::from_utf8(name).ok();
+        let account = account.and_then(|it| accounts.find(it));
+        let all = account.map_or(Vec::new(), |account| {
+            let all = self.jetstream.registry.of(account);
+            all.map(|(name, _)| (account, Box::<str>::from(name)))
+                .collect()
+        });
+        let line = format!(
+            "Purge request for account {} (streams: {}, hasAccount: {})",
+            name.escape_ascii(),
+            all.len(),
+            account.is_some()
+        );
+        self.local.effects.push(Effect::Log(Level::Info, line));
+        for (account, name) in all {
+            let registry = &mut self.jetstream.registry;
+            if registry.is_restoring(account, &name) {
+                continue; // it is not there yet
+            }
+            let Some(gone) = registry.remove(account, &name) else {
+                continue;
+            };
+            let request = Request {
+                account,
+                reply: None,
+                client: None,
+                ..request.clone()
+            };
+            self.js_command(gone.owner, Command::Delete { request, name });
+        }
+        answer.content = Some(Purging { initiated: true });
+        self.js_answer(request, to_json(&answer));
     }
 
     fn js_dispatch(&mut self, subject: ApiSubject<'_>, request: &Request) -> Result<(), ApiError> {

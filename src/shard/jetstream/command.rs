@@ -128,6 +128,8 @@ pub enum Command {
         gather: u64,
         /// Streams.
         streams: Vec<StreamInfo>,
+        /// How many consumers of mirrors and sources each of them has.
+        direct: Vec<u64>,
     },
     /// To where a request was published: send this answer.
     Answer {

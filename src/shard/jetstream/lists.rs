@@ -117,22 +117,39 @@ impl Core {
 
     /// Tells shard 0 of those of the streams that are here.
     pub(super) fn js_list(&mut self, gather: u64, account: AccountId, names: &[Box<str>]) {
-        let mut streams = Vec::new();
+        let (mut streams, mut direct) = (Vec::new(), Vec::new());
         for name in names {
-            if let Some(key) = self.jetstream.find(account, name) {
-                streams.extend(self.js_stream_info(key, false));
+            let Some(key) = self.jetstream.find(account, name) else {
+                continue;
+            };
+            let all = self.jetstream.streams.at(key);
+            let all = all.map_or(0, |it| it.consumers.len() as u64);
+            if let Some(info) = self.js_stream_info(key, false) {
+                direct.push(all.saturating_sub(info.state.consumer_count));
+                streams.push(info);
             }
         }
-        self.js_command(ShardId(0), Command::Listed { gather, streams });
+        let command = Command::Listed {
+            gather,
+            streams,
+            direct,
+        };
+        self.js_command(ShardId(0), command);
     }
 
     /// A shard has told of its streams.
-    pub(super) fn js_listed(&mut self, gather: u64, streams: Vec<StreamInfo>) {
+    pub(super) fn js_listed(&mut self, gather: u64, streams: Vec<StreamInfo>, direct: Vec<u64>) {
         let gathers = &mut self.jetstream.gathers;
         let Some(open) = gathers.open.get_mut(&gather) else {
             return;
         };
-        open.streams.extend(streams);
+        // An account's usage counts all, what is told of a stream those that clients see.
+        let account = open.account;
+        open.streams
+            .extend(streams.into_iter().zip(direct).map(|(mut stream, direct)| {
+                stream.state.consumer_count += if account { direct } else { 0 };
+                stream
+            }));
         open.missing -= 1;
         if open.missing > 0 {
             return;

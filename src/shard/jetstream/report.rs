@@ -161,7 +161,7 @@ impl Core {
         report
     }
 
-    fn js_is_direct(&self, key: ConsumerKey) -> bool {
+    pub(super) fn js_is_direct(&self, key: ConsumerKey) -> bool {
         let it = self.jetstream.consumers.at(key);
         it.is_some_and(|it| it.config.direct)
     }

@@ -106,7 +106,11 @@ impl Core {
                 account,
                 names,
             } => self.js_list(gather, account, &names),
-            Command::Listed { gather, streams } => self.js_listed(gather, streams),
+            Command::Listed {
+                gather,
+                streams,
+                direct,
+            } => self.js_listed(gather, streams, direct),
             Command::Answer {
                 account,
                 to,
@@ -454,6 +458,9 @@ impl Core {
             // As in stock, where a new file begins behind a sequence that nobody had.
             (deleted, num_deleted) = (vec![0], 1);
         }
+        // Those that mirrors and sources read with are counted nowhere but in an account's usage.
+        let shown = hosted.consumers.values();
+        let shown = shown.filter(|it| !self.js_is_direct(**it)).count();
         Some(StreamInfo {
             config: hosted.stream.config().clone(),
             created: hosted.stream.created().into(),
@@ -467,7 +474,7 @@ impl Core {
                 num_subjects: state.subjects,
                 num_deleted,
                 deleted,
-                consumer_count: hosted.consumers.len() as u64,
+                consumer_count: shown as u64,
                 ..StreamState::default()
             },
             domain: settings.map(|it| it.domain.clone()).unwrap_or_default(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::ids::ShardId;
 use crate::jetstream::consumer::{Consumer, Effect, Now, Presence, Run, Turn};
 use crate::jetstream::store::{Filter, Store};
-use crate::jetstream::stream::{Gone, Publish};
+use crate::jetstream::stream::{Gone, Publish, marker_ttl};
 use crate::limits;
 use crate::shard::core::Core;
 use crate::shard::effects;
@@ -336,9 +336,9 @@ impl Core {
         }
         for subject in hosted.stream.expire(wall) {
             let ttl = hosted.stream.config().subject_delete_marker_ttl;
-            let seconds = ttl.duration().as_secs().max(1);
+            let ttl = marker_ttl(ttl.duration());
             let headers = format!(
-                "NATS/1.0\r\nNats-Marker-Reason: MaxAge\r\nNats-TTL: {seconds}s\r\nNats-Rollup: sub\r\n\r\n"
+                "NATS/1.0\r\nNats-Marker-Reason: MaxAge\r\nNats-TTL: {ttl}\r\nNats-Rollup: sub\r\n\r\n"
             );
             let stored = hosted.stream.store_marker(&Publish {
                 subject: &subject,
