@@ -13,7 +13,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use serde_json::json;
 use support::http;
+use support::jetstream::JetStream;
 use support::server::Server;
 use support::wait_until;
 
@@ -21,7 +23,7 @@ use support::wait_until;
 const TOOL: &str = "github.com/nats-io/prometheus-nats-exporter@v0.15.0";
 
 /// What does not change between two scrapes of a server that is left alone.
-const STEADY: [&str; 12] = [
+const STEADY: [&str; 21] = [
     "gnatsd_varz_connections",
     "gnatsd_varz_in_bytes",
     "gnatsd_varz_in_msgs",
@@ -34,6 +36,15 @@ const STEADY: [&str; 12] = [
     "gnatsd_varz_subscriptions",
     "gnatsd_varz_total_connections",
     "gnatsd_connz_num_connections",
+    "gnatsd_accstatz_received_msgs",
+    "jetstream_server_total_streams",
+    "jetstream_server_total_messages",
+    "jetstream_stream_total_messages",
+    "jetstream_stream_last_seq",
+    "jetstream_stream_consumer_count",
+    "jetstream_consumer_num_pending",
+    "jetstream_consumer_num_ack_pending",
+    "jetstream_consumer_delivered_stream_seq",
 ];
 
 /// The tool, built if it is not there.
@@ -82,16 +93,37 @@ fn values(text: &str) -> BTreeMap<String, f64> {
 #[ignore = "needs Go and a module proxy that has the exporter"]
 fn cli_027_the_exporters_numbers_are_those_of_metrics() {
     let tool = tool();
-    let server = Server::with_monitor("");
+    let server = Server::with_monitor("jetstream { store_dir: \"@DIR@/js\" }");
     let mut client = server.client();
     client.quietly("SUB a 1\r\nSUB b.* 2\r\n");
     client.ask("PUB a 5\r\nhello\r\nPUB c 3\r\nbye\r\n");
+    let mut jetstream = JetStream::of(server, "{}");
+    jetstream.stream("S", &["s"], json!({}));
+    for _ in 0..20 {
+        jetstream.publish("s", "x");
+    }
+    jetstream.consumer(
+        "S",
+        "c",
+        json!({"durable_name": "c", "ack_policy": "explicit"}),
+    );
+    jetstream.pull("S", "c", json!({"batch": 5}), 5);
+    let server = &jetstream.server;
     let free = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address: SocketAddr = free.local_addr().expect("an address");
     drop(free);
     let exporter = Command::new(tool)
         .args(["-addr", "127.0.0.1", "-port", &address.port().to_string()])
-        .args(["-varz", "-connz", "-subz"])
+        .args([
+            "-varz",
+            "-connz",
+            "-subz",
+            "-accstatz",
+            "-leafz",
+            "-healthz",
+            "-jsz",
+            "all",
+        ])
         .arg(format!("http://{}", server.monitor_address()))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
