@@ -362,7 +362,7 @@ impl Origin {
     }
 
     /// Does this subject belong to the answer awaited?
-    pub fn awaits(&self, on: &[u8]) -> bool {
+    pub fn expects_answer_on(&self, on: &[u8]) -> bool {
         matches!(&self.phase, Phase::Asked { inbox, .. } if **inbox == *on)
     }
 

@@ -346,7 +346,7 @@ impl Replication {
         interested: &dyn Fn(&[u8]) -> bool,
         world: &mut World<'_>,
     ) -> Option<Accepted> {
-        let is_answer = self.origins.get(&id)?.awaits(arrival.on);
+        let is_answer = self.origins.get(&id)?.expects_answer_on(arrival.on);
         let taken = match self.early.is_empty() || is_answer {
             true => self.take(id, arrival, stream, interested, world),
             false => Taken::TooEarly,
@@ -395,7 +395,7 @@ impl Replication {
         let Some(origin) = self.origins.get_mut(&id) else {
             return Taken::Nothing;
         };
-        if origin.awaits(arrival.on) {
+        if origin.expects_answer_on(arrival.on) {
             let last = stream.store().state().last_seq;
             let up_to = origin.answered(arrival.headers, arrival.payload, last, world);
             if let Some(up_to) = up_to {
