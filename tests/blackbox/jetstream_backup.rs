@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 /// first one acknowledged.
 const OF_STOCK: &[u8] = include_bytes!("../fixtures/jetstream/stock-2.15.1.arc.s2");
 
+/// The same of stock 2.12.8, in the format before 2.15; the fifth message has a header.
+const OF_OLDER: &[u8] = include_bytes!("../fixtures/jetstream/stock-2.12.8.tar.s2");
+
 /// Text that is not worth compressing.
 fn noise(len: usize, seed: u64) -> String {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -224,9 +227,26 @@ fn js_169_js_170_a_stream_comes_back_as_it_was() {
 
 #[test]
 fn js_169_a_copy_of_stock_becomes_a_stream() {
+    becomes_a_stream(OF_STOCK, "");
+}
+
+/// JS-169, JS-170: the format is seen from the first bytes.
+#[test]
+fn js_170_a_copy_of_an_older_server_becomes_a_stream() {
+    becomes_a_stream(OF_OLDER, "v");
+    // One that ends too early does not.
     let mut jetstream = filled(0);
     jetstream.done("STREAM.DELETE.ONE", "");
-    restored(&mut jetstream, config(), OF_STOCK);
+    let answer = restored(&mut jetstream, config(), &OF_OLDER[..700]);
+    assert_eq!(answer["error"]["err_code"], 10062, "{answer}");
+    jetstream.stream("TWO", &["one.>"], json!({}));
+}
+
+fn becomes_a_stream(copy: &[u8], header: &str) {
+    let mut jetstream = filled(0);
+    jetstream.done("STREAM.DELETE.ONE", "");
+    let answer = restored(&mut jetstream, config(), copy);
+    assert_eq!(answer.get("error"), None, "{answer}");
     let info = jetstream.done("STREAM.INFO.ONE", json!({"deleted_details": true}));
     let state = &info["state"];
     assert_eq!(
@@ -237,6 +257,11 @@ fn js_169_a_copy_of_stock_becomes_a_stream() {
     assert_eq!(state["consumer_count"], 1);
     let message = jetstream.done("STREAM.MSG.GET.ONE", json!({"seq": 5}));
     assert_eq!(message["message"]["subject"], "one.5");
+    let block = message["message"]["hdrs"].as_str().unwrap_or_default();
+    let block = data_encoding::BASE64.decode(block.as_bytes());
+    let block = String::from_utf8(block.expect("base64")).expect("text");
+    let value = block.lines().find_map(|line| line.strip_prefix("K: "));
+    assert_eq!(value.unwrap_or_default(), header);
     let consumer = jetstream.consumer_info("ONE", "c");
     let numbers = ["num_ack_pending", "num_redelivered", "num_pending"];
     assert_eq!(
@@ -324,7 +349,7 @@ fn js_027_js_028_what_is_wrong_with_requests() {
 }
 
 #[test]
-fn js_171_copies_are_told_of() {
+fn js_171_js_238_copies_are_told_of() {
     let mut jetstream = filled(2);
     let (pieces, _) = pieces(&mut jetstream, json!({}));
     let mut listener = jetstream.server.client();

@@ -489,6 +489,7 @@ fn mon_026_028_links_that_are_not_there_are_empty() {
     }
 }
 
+/// JS-264: a server alone has no Raft groups.
 #[test]
 fn mon_037_038_039_the_inside_of_the_process() {
     let server = Server::with_monitor("");

@@ -1,16 +1,17 @@
 //! An archive becomes a stream again, entry by entry.
 
-use super::archive::{ArchiveError, Entry, Reader};
+use super::archive::{ArchiveError, Entry, MAGIC, Reader};
 use super::contents::{CONSUMERS, STATE, SavedConsumer};
+use super::files::Files;
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::response::StreamState;
 use crate::jetstream::stream::Stream;
 use crate::time::WallTime;
 
 /// Bytes of a consumer's entry, or the state's, at most: a million messages out are less.
-const CONTENT_MAX: usize = 64 * 1024 * 1024;
+pub(super) const CONTENT_MAX: usize = 64 * 1024 * 1024;
 /// Bytes of a subject a message may have, as stores have it.
-const SUBJECT_MAX: usize = u16::MAX as usize;
+pub(super) const SUBJECT_MAX: usize = u16::MAX as usize;
 
 /// Why a copy is no stream.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +50,10 @@ enum Stage {
 /// A stream on its way out of an archive. Bounded by the largest entry that is let through.
 #[derive(Debug, Default)]
 pub struct Restoration {
+    /// What has come while it is too short to say what it is.
+    front: Vec<u8>,
+    /// It is of a server before 2.15.
+    files: Option<Box<Files>>,
     archive: Reader,
     stage: Stage,
     state: StreamState,
@@ -59,6 +64,21 @@ pub struct Restoration {
 impl Restoration {
     /// Takes bytes of the archive.
     pub fn push(&mut self, bytes: &[u8]) {
+        if let Some(files) = &mut self.files {
+            return files.push(bytes);
+        }
+        if self.front.len() < MAGIC.len() {
+            self.front.extend_from_slice(bytes);
+            if self.front.len() >= MAGIC.len() {
+                let front = self.front.clone();
+                match front.starts_with(&MAGIC) {
+                    true => self.archive.push(&front),
+                    false => self.files.get_or_insert_default().push(&front),
+                }
+                self.front.truncate(MAGIC.len());
+            }
+            return;
+        }
         // What follows the end is no part of it.
         if !matches!(self.stage, Stage::End) {
             self.archive.push(bytes);
@@ -75,6 +95,9 @@ impl Restoration {
         max_payload: usize,
         now: WallTime,
     ) -> Result<bool, RestoreError> {
+        if let Some(files) = &mut self.files {
+            return files.step(stream, max_payload, now);
+        }
         let max = match self.stage {
             Stage::End => return Ok(false),
             Stage::State | Stage::Consumers(_) => CONTENT_MAX,
@@ -129,6 +152,9 @@ impl Restoration {
     /// # Errors
     /// The archive's end is missing.
     pub fn finish(&mut self) -> Result<Vec<(String, SavedConsumer)>, RestoreError> {
+        if let Some(files) = &mut self.files {
+            return files.finish();
+        }
         match self.stage {
             Stage::End => Ok(std::mem::take(&mut self.consumers)),
             _ => Err(content("backup was truncated")),
@@ -136,7 +162,7 @@ impl Restoration {
     }
 }
 
-fn content(why: impl ToString) -> RestoreError {
+pub(super) fn content(why: impl ToString) -> RestoreError {
     RestoreError::Content(why.to_string())
 }
 
@@ -160,7 +186,7 @@ fn consumer(entry: &Entry<'_>) -> Result<(String, SavedConsumer), RestoreError> 
     Ok((name.to_owned(), saved))
 }
 
-fn check_message(entry: &Entry<'_>, max_msg_size: i32) -> Result<(), RestoreError> {
+pub(super) fn check_message(entry: &Entry<'_>, max_msg_size: i32) -> Result<(), RestoreError> {
     let seq = entry.seq;
     let len = entry.headers.len() + entry.payload.len();
     if usize::try_from(max_msg_size).is_ok_and(|max| len > max) {
@@ -243,7 +269,9 @@ mod tests {
         assert_eq!(why(&good[..good.len() - 1]), "backup was truncated");
         assert_eq!(why(b""), "backup was truncated");
         assert_eq!(why(&archive(&[6, 4])), "message sequence 4 out of order");
-        assert_eq!(why(b"meta.inf"), "archive: invalid archive stream");
+        assert_eq!(why(b"meta.inf"), "unexpected EOF");
+        let no_tar = [b'x'; 600];
+        assert_eq!(why(&no_tar), "archive/tar: invalid tar header");
         let mut other = MAGIC.to_vec();
         Entry::default().write(&mut other);
         assert_eq!(why(&other), "expected state.json first");
