@@ -28,10 +28,9 @@ async def wait_until(what, ready):
 
 
 class Server:
-    """`async with Server(config) as server`; `port` is -1 for a free one, `more` are arguments in
-    which `@DIR@` is a directory of its own."""
+    """`async with Server(config) as server`; `port` is -1 for a free one."""
 
-    def __init__(self, config="", port=-1, more=()):
+    def __init__(self, config="", port=-1):
         self.directory = tempfile.mkdtemp(prefix="ramjet-interop-")
         path = os.path.join(self.directory, "server.conf")
         with open(path, "w") as file:
@@ -41,7 +40,6 @@ class Server:
             *("-c", path),
             *("-a", "127.0.0.1", "-p", str(port)),
             *("--ports_file_dir", self.directory),
-            *(it.replace("@DIR@", self.directory) for it in more),
         ]
 
     async def __aenter__(self):
