@@ -311,6 +311,37 @@ fn js_139_what_was_replaced_is_not_sent() {
     panic!("the machine is too slow");
 }
 
+/// Schedules are checked and replace what is there in a batch, too (JS-125).
+#[test]
+fn js_139_schedules_in_a_batch() {
+    let mut jetstream = JetStream::start();
+    scheduling(&mut jetstream, "A", json!({"allow_atomic": true}));
+    let past = "Nats-Schedule: @at 2020-01-01T00:00:00Z\r\nNats-Schedule-Target: a.t\r\n";
+    let never = format!("{NEVER}\r\nNats-Schedule-Target: a.t\r\n");
+    let end = "Nats-Schedule-Next: purge\r\nNats-Scheduler: a.x\r\n";
+    let none = "Nats-Schedule: @at x\r\n";
+    for (at, (messages, expected)) in [
+        ([("a.x", &never[..]), ("a.y", end)], Ok(2)),
+        ([("a.x", ""), ("a.y", end)], Err(10212)),
+        ([("a.s", ""), ("a.s", past)], Err(10111)),
+        ([("a.s", ""), ("a.r", none)], Err(10189)),
+        ([("a.s", past), ("a.y", "")], Ok(4)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let [(first, headers), (last, more)] = messages;
+        let batch = format!("Nats-Batch-Id: b{at}\r\nNats-Batch-Sequence");
+        let staged = jetstream.request(first, &format!("{headers}{batch}: 1"), "x");
+        assert_eq!(staged.text(), "", "{at}");
+        let headers = format!("{more}{batch}: 2\r\nNats-Batch-Commit: 1");
+        assert_eq!(outcome(&mut jetstream, last, &headers), expected, "{at}");
+    }
+    last(&mut jetstream, "A", "a.t");
+    gone(&mut jetstream, "A", "a.s");
+    assert_eq!(subjects(&mut jetstream, "A"), json!({"a.t": 1, "a.y": 2}));
+}
+
 #[test]
 fn js_140_what_is_sent() {
     let mut jetstream = JetStream::start();

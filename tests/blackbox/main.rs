@@ -51,6 +51,7 @@ mod jetstream_push;
 mod jetstream_resources;
 mod jetstream_restart;
 mod jetstream_schedules;
+mod jetstream_storing;
 mod lame_duck;
 mod leaf_chaos;
 mod leaf_copies;

@@ -183,9 +183,7 @@ impl Stream {
             rollup: asked.rollup,
         };
         if self.config.retention == Retention::Interest && !interested(subject) {
-            let passed = self.pass_over(subject, &asked, publish.now);
-            self.end_schedule(block);
-            return Ok(passed);
+            return Ok(self.pass_over(&placing));
         }
         self.check_account_room(subject, block, payload)?;
         let mut accepted = self.place(&placing, random)?;
@@ -225,9 +223,9 @@ impl Stream {
             schedule: schedule.is_some(),
         });
         let seq = appended.map_err(errors::stream_store_failed)?;
-        self.note_id(asked.id, seq, publish.now);
-        self.note_schedule(subject, seq, (schedule.as_ref(), block), publish.now);
-        self.roll_up(asked.rollup, subject, 1);
+        self.note_id(it.id, seq, it.now);
+        self.note_schedule(subject, seq, (schedule.as_ref(), block), it.now);
+        self.roll_up(it.rollup, subject, 1);
         self.end_schedule(block);
         self.drop_surplus_of(subject);
         self.apply_limits();
@@ -283,7 +281,7 @@ impl Stream {
             return Ok(None);
         }
         let stored = match scheduling::concerns(block) {
-            true => self.check_schedule(subject, block, publish.now)?,
+            true => self.check_schedule(subject, block, publish.now, &|_| None)?,
             false => None,
         };
         if present(block, headers::STREAM_SOURCE).is_some() {
@@ -338,6 +336,7 @@ impl Stream {
         self.store.skip(seq, Some(it.now));
         self.note_id(it.id, seq, it.now);
         self.roll_up(it.rollup, it.subject, 0);
+        self.end_schedule(it.headers);
         Accepted {
             seq,
             fate: Fate::Unwanted,

@@ -55,7 +55,8 @@ pub(super) fn schedule_of(block: &[u8]) -> Option<Schedule> {
 
 impl Stream {
     /// Is a schedule, or the end of one, as it should be? Gives the block to store where that is
-    /// another one: a schedule replaces those before it.
+    /// another one: a schedule replaces those before it. `staged` says of a subject whether the last
+    /// message that is about to be stored on it is a schedule.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -64,6 +65,7 @@ impl Stream {
         subject: &[u8],
         block: &[u8],
         now: WallTime,
+        staged: &dyn Fn(&[u8]) -> Option<bool>,
     ) -> Result<Option<Vec<u8>>, ApiError> {
         let allowed = self.config.allow_msg_schedules;
         let schedule = match Schedule::of(block) {
@@ -78,7 +80,7 @@ impl Stream {
             Some(_) => self.check_target(subject, block)?,
             None => None,
         };
-        self.check_end(subject, block)?;
+        self.check_end(subject, block, staged)?;
         Ok(stored)
     }
 
@@ -125,7 +127,12 @@ impl Stream {
     }
 
     /// Who publishes may end a schedule, and say nothing else of that kind.
-    fn check_end(&self, subject: &[u8], block: &[u8]) -> Result<(), ApiError> {
+    fn check_end(
+        &self,
+        subject: &[u8],
+        block: &[u8],
+        staged: &dyn Fn(&[u8]) -> Option<bool>,
+    ) -> Result<(), ApiError> {
         let invalid = Err(errors::MESSAGE_SCHEDULES_SCHEDULER_INVALID);
         let scheduler = present(block, headers::SCHEDULER);
         let Some(next) = present(block, headers::SCHEDULE_NEXT) else {
@@ -139,8 +146,12 @@ impl Stream {
             return Err(errors::MESSAGE_SCHEDULES_DISABLED);
         }
         // One that is there no more may be ended once more.
-        match self.store.subject(scheduler) {
-            Some(it) if !self.store.is_schedule(it.last) => invalid,
+        let stored = || {
+            let last = self.store.subject(scheduler)?.last;
+            Some(self.store.is_schedule(last))
+        };
+        match staged(scheduler).or_else(stored) {
+            Some(false) => invalid,
             _ => Ok(()),
         }
     }

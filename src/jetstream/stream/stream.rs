@@ -339,11 +339,12 @@ impl Stream {
         let window = self.config.duplicate_window.duration();
         let store = self.store.next_expiry(self.max_age());
         let ids = self.dedupe.next_due(window);
-        store
-            .into_iter()
-            .chain(ids)
-            .chain(self.next_scheduled())
-            .min()
+        let atomic = self.atomic.next_due();
+        let fast = self.fast.next_due();
+        let batches = atomic.into_iter().chain(fast);
+        let schedules = self.next_scheduled();
+        let first = store.into_iter().chain(ids).chain(batches);
+        first.chain(schedules).min()
     }
 }
 

@@ -76,6 +76,7 @@ impl Core {
         hosted.stream.count_usage();
         self.js_store_early(key);
         let mut again = self.js_send_scheduled(key);
+        self.js_tell_abandoned(key);
         self.js_tell_gone(key, &keys);
         for consumer in keys {
             if self.js_has_put_out_enough() {

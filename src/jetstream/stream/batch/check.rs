@@ -11,7 +11,7 @@ use crate::jetstream::stream::config::Discard;
 use crate::jetstream::stream::counter::{Count, Last};
 use crate::jetstream::stream::publish::{HEADERS_MAX, Publish, number, present};
 use crate::jetstream::stream::stream::{Stream, positive};
-use crate::jetstream::stream::{headers, schedule, ttl};
+use crate::jetstream::stream::{headers, scheduling, ttl};
 use crate::protocol::headers::get;
 use crate::time::WallTime;
 
@@ -125,7 +125,17 @@ impl Stream {
             }
         }
         self.check_staged_expectations(staged, &subject, block)?;
-        schedule::refuse(&subject, block)?;
+        let mut stored = None;
+        let mut is_schedule = false;
+        if scheduling::concerns(block) {
+            let before = |subject: &[u8]| staged.schedules.get(subject).copied();
+            stored = self.check_schedule(&subject, block, now, &before)?;
+            is_schedule = scheduling::schedule_of(block).is_some();
+        }
+        let block = &stored.map_or_else(|| block.clone(), Bytes::from);
+        if self.config.allow_msg_schedules {
+            staged.schedules.insert(subject.clone(), is_schedule);
+        }
         self.check_staged_rollup(staged, &subject, block)?;
         let kind = self.store.kind();
         staged.messages += 1;
