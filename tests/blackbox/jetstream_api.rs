@@ -152,6 +152,38 @@ fn js_017_an_accounts_info_has_its_usage_and_limits() {
     assert!(info["api"]["total"].as_u64() >= Some(4));
 }
 
+/// JS-10, JS-17: requests for messages count only when they fail, those to a consumer itself do not,
+/// and a message that is not there to be deleted is no error.
+#[test]
+fn js_017_requests_are_counted_as_stock_counts_them() {
+    let mut jetstream = filled();
+    add_consumer(&mut jetstream, "c");
+    let mut told = (0, 0);
+    let count = |value: &Value| value.as_u64().expect("a number");
+    for (endpoint, body, more) in [
+        ("STREAM.INFO.A", "", (1, 0)),
+        ("STREAM.INFO.NONE", "", (1, 1)),
+        ("STREAM.MSG.GET.A", r#"{"seq":2}"#, (0, 0)),
+        ("STREAM.MSG.GET.A", r#"{"seq":9}"#, (1, 1)),
+        ("CONSUMER.RESET.A.c", "", (0, 0)),
+        ("STREAM.MSG.DELETE.A", r#"{"seq":2}"#, (1, 0)),
+        ("STREAM.MSG.DELETE.A", r#"{"seq":2}"#, (1, 0)),
+        ("STREAM.MSG.DELETE.A", "{", (1, 1)),
+    ] {
+        jetstream.ask(endpoint, body);
+        let api = jetstream.done("INFO", "")["api"].clone();
+        let now = (count(&api["total"]), count(&api["errors"]));
+        if told != (0, 0) {
+            assert_eq!(
+                (now.0 - told.0 - 1, now.1 - told.1),
+                more,
+                "{endpoint} {body}"
+            );
+        }
+        told = now;
+    }
+}
+
 #[test]
 fn js_018_a_stream_is_created_once_and_shown() {
     let mut jetstream = JetStream::start();
@@ -390,6 +422,16 @@ fn js_026_messages_are_deleted_once() {
     assert_eq!(refused, (400, 10043, "sequence 2 not found".to_owned()));
     let refused = jetstream.refused("STREAM.MSG.DELETE.A", r#"{"seq":9}"#);
     assert_eq!(refused, (500, 10057, "stream store EOF".to_owned()));
+    jetstream.done("STREAM.CREATE.B", json!({"name": "B", "subjects": ["b.>"]}));
+    for subject in ["b.1", "b.2", "b.3"] {
+        jetstream.publish(subject, "x");
+    }
+    // What is before the first is told of otherwise than what is between others.
+    jetstream.done("STREAM.PURGE.B", r#"{"seq":3}"#);
+    for seq in [0, 1, 2] {
+        let refused = jetstream.refused("STREAM.MSG.DELETE.B", json!({"seq": seq}));
+        assert_eq!(refused, (500, 10057, "no message found".to_owned()));
+    }
     jetstream.done("STREAM.MSG.DELETE.A", r#"{"seq":3,"no_erase":true}"#);
     let config = json!({"name": "A", "subjects": ["a.>"], "deny_delete": true});
     jetstream.done("STREAM.UPDATE.A", config);

@@ -475,6 +475,23 @@ fn js_170_a_copy_does_not_take_subjects_from_others() {
     assert_eq!(answer["state"]["messages"], 5, "{answer}");
 }
 
+/// JS-170: more than one replica is refused at the end, too.
+#[test]
+fn js_170_a_copy_with_replicas_is_refused_at_the_end() {
+    let mut jetstream = filled(5);
+    let (pieces, _) = pieces(&mut jetstream, json!({}));
+    jetstream.done("STREAM.DELETE.ONE", "");
+    let mut replicated = config();
+    replicated["num_replicas"] = json!(3);
+    let answer = restored(&mut jetstream, replicated, &joined(&pieces));
+    let error = json!({
+        "code": 500, "err_code": 10062,
+        "description": "restore failed: error adding stream: replicas > 1 not supported in non-clustered mode (10074)",
+    });
+    assert_eq!(answer["error"], error, "{answer}");
+    assert_eq!(jetstream.refused("STREAM.INFO.ONE", "").1, 10059);
+}
+
 /// JS-170: its name is taken, and nobody sees it.
 #[test]
 fn js_170_a_stream_is_there_once_it_is_whole() {

@@ -228,6 +228,7 @@ fn js_154_info_tells_of_origins() {
     let info = until_last(&mut js, "M", 1);
     let mirror = &info["mirror"];
     assert_eq!((&mirror["name"], &mirror["lag"]), (&json!("R"), &json!(0)));
+    assert_eq!(mirror.get("seq"), None, "a source has it");
     assert!(
         mirror["active"].as_i64().is_some_and(|it| it >= 0),
         "{mirror}"

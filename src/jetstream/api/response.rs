@@ -247,7 +247,7 @@ pub struct StreamSourceInfo {
     pub external: Option<ExternalStream>,
     /// Messages not here yet.
     pub lag: u64,
-    /// Its last message that is here.
+    /// A source's last message that is here.
     #[serde(skip_serializing_if = "is_default")]
     pub seq: u64,
     /// Since when nothing came; below zero: never did.

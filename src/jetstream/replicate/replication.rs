@@ -482,7 +482,12 @@ impl Replication {
     /// How far a mirror is; `None` if it is none.
     pub fn mirror_info(&self, now: Nanos) -> Option<StreamSourceInfo> {
         let mut origins = self.origins.values().filter(|_| self.is_mirror);
-        origins.next().map(|it| it.info(now))
+        // Its place is its own last sequence: that is not told twice.
+        let seq = 0;
+        origins.next().map(|it| StreamSourceInfo {
+            seq,
+            ..it.info(now)
+        })
     }
 
     /// How far it is with its sources.

@@ -193,7 +193,8 @@ impl Core {
         let Some(subject) = ApiSubject::parse(&request.subject) else {
             return;
         };
-        self.jetstream.registry.requested(request.account);
+        let registry = &mut self.jetstream.registry;
+        registry.requested(request.account, subject.endpoint);
         if let Err(error) = self.js_dispatch(subject, request) {
             self.js_fail(request, subject.endpoint, error);
         }
@@ -436,13 +437,15 @@ impl Core {
             account: &account,
             streams: &streams,
         };
-        let mut refused = None;
         let mut created = create_stream(&wished, subject.stream, around);
-        if let Err(error) = &created
-            && *error == errors::STREAM_SUBJECT_OVERLAP
-        {
-            // As in stock that is told at the end.
-            refused = Some(error.clone());
+        // As in stock these are told at the end.
+        let at_the_end = [
+            errors::STREAM_REPLICAS_NOT_SUPPORTED,
+            errors::STREAM_SUBJECT_OVERLAP,
+        ];
+        let refused = created.clone().err().filter(|it| at_the_end.contains(it));
+        if refused.is_some() {
+            wished.config.num_replicas = 1;
             let alone = Registry::default();
             let streams = Known(&alone, request.account);
             let streams = &streams;

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::accounts::client_info::ClientInfo;
 use crate::shard::core::Core;
 use crate::shard::deliver::Message;
 use crate::shard::identity::{event_id, rfc3339};
@@ -42,13 +43,17 @@ impl Core {
         let settings = std::sync::Arc::clone(&self.local.settings);
         let slot = self.own_source(message);
         let connection = slot.and_then(|it| self.local.connections.of(it));
-        let client = connection.map(|connection| {
-            let mut info = request_info::describe(connection, true);
-            info.server = &settings.info.server_name;
-            serde_json::to_value(info).unwrap_or_default()
-        });
-        // Nobody is known where a server asks.
-        Some(Box::new(client.unwrap_or_default()))
+        let mut info = match connection {
+            Some(connection) => request_info::describe(connection, true),
+            // A mirror or source asks for messages.
+            None => ClientInfo {
+                acc: settings.accounts.name(message.account),
+                kind: "JetStream",
+                ..ClientInfo::default()
+            },
+        };
+        info.server = &settings.info.server_name;
+        Some(Box::new(serde_json::to_value(info).unwrap_or_default()))
     }
 
     /// Tells those who want to hear of it what was answered to a request: from where the answer

@@ -5,6 +5,7 @@ use crate::ids::AccountId;
 use crate::ids::ShardId;
 use crate::jetstream::api::errors::ApiError;
 use crate::jetstream::api::response::StreamInfo;
+use crate::jetstream::api::subjects::Endpoint;
 use crate::jetstream::stream::config::StreamConfig;
 use crate::time::WallTime;
 
@@ -151,6 +152,6 @@ pub enum Command {
     },
     /// To shard 0: this shard is ready for clients (see [`Command::Recover`]).
     Ready,
-    /// To shard 0: a request was answered with an error.
-    Failed(AccountId),
+    /// To shard 0: a request to this endpoint was answered with an error.
+    Failed(AccountId, Endpoint),
 }

@@ -4,7 +4,9 @@ use crate::jetstream::api::decode::{decode, is_empty, is_json};
 use crate::jetstream::api::encode::to_json;
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::request::{MessageDeleteRequest, MessageGetRequest, StreamPurgeRequest};
-use crate::jetstream::api::response::{MessageGot, Purged, Response, StoredMessageInfo, Success};
+use crate::jetstream::api::response::{
+    MessageGot, Purged, Response, StoredMessageInfo, Success, error_response,
+};
 use crate::jetstream::api::subjects::Endpoint;
 use crate::jetstream::store::{Fetch, Filter, Purge, Store};
 use crate::jetstream::stream::config::Storage;
@@ -136,15 +138,26 @@ impl Core {
             ));
         }
         let on_disk = config.storage == Storage::File;
-        if on_disk && asked.seq > hosted.stream.store().state().last_seq {
-            return Err(errors::stream_msg_delete_failed("stream store EOF"));
+        let state = hosted.stream.store().state();
+        if hosted.stream.remove(asked.seq, !asked.no_erase) {
+            self.jetstream.touch(key);
+            let done = Response::new(Endpoint::MessageDelete, Success { success: true });
+            self.js_answer_json(request, &done);
+            return Ok(());
         }
-        if !hosted.stream.remove(asked.seq, !asked.no_erase) {
-            return Err(errors::sequence_not_found(asked.seq));
-        }
-        self.jetstream.touch(key);
-        let done = Response::new(Endpoint::MessageDelete, Success { success: true });
-        self.js_answer_json(request, &done);
+        let first = if state.messages > 0 {
+            state.first_seq
+        } else {
+            u64::MAX
+        };
+        let error = match asked.seq {
+            seq if !on_disk => errors::sequence_not_found(seq),
+            seq if seq > state.last_seq => errors::stream_msg_delete_failed("stream store EOF"),
+            seq if seq < first => errors::stream_msg_delete_failed("no message found"),
+            seq => errors::sequence_not_found(seq),
+        };
+        // What is not there is no error to those who count them.
+        self.js_answer(request, error_response(Endpoint::MessageDelete, error));
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{AccountId, ShardId};
+use crate::jetstream::api::subjects::Endpoint;
 use crate::jetstream::stream::config::{Storage, StreamConfig};
 use crate::routing::subject;
 
@@ -118,14 +119,23 @@ impl Registry {
         there.fold(0, |sum, it| sum.saturating_add(it.config.max_bytes.max(0)))
     }
 
-    /// A request has come.
-    pub fn requested(&mut self, account: AccountId) {
-        self.requests.entry(account).or_default().total += 1;
+    /// A request has come. As in stock, one for a message counts only when it fails, and one that a
+    /// consumer hears itself does not.
+    pub fn requested(&mut self, account: AccountId, endpoint: Endpoint) {
+        if !matches!(endpoint, Endpoint::MessageGet | Endpoint::ConsumerReset) {
+            self.requests.entry(account).or_default().total += 1;
+        }
     }
 
     /// A request was answered with an error.
-    pub fn failed(&mut self, account: AccountId) {
-        self.requests.entry(account).or_default().errors += 1;
+    pub fn failed(&mut self, account: AccountId, endpoint: Endpoint) {
+        let requests = self.requests.entry(account).or_default();
+        match endpoint {
+            Endpoint::ConsumerReset => return,
+            Endpoint::MessageGet => requests.total += 1,
+            _ => {}
+        }
+        requests.errors += 1;
     }
 
     /// Requests of every account that made any.

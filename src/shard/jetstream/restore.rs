@@ -235,7 +235,7 @@ impl Core {
         let name = hosted.map(|it| it.stream.config().name.clone());
         let name = name.unwrap_or_default();
         // The answer goes to where the end came from, whose interest is known here.
-        let request = Request {
+        let mut request = Request {
             reply: reply.as_deref().map(Into::into),
             home: self.local.id,
             ..restore.request
@@ -243,6 +243,7 @@ impl Core {
         let taken = Duration::from_nanos(self.local.wall.0.saturating_sub(restore.started.0));
         let told = Copied::RestoreComplete(restore.started, restore.bytes);
         self.js_tell_of_copy(&request, &name, told);
+        request.client = None; // the answer to the end is no answer to a request
         match outcome {
             Ok(()) => {
                 let how = format!(": {} bytes in {taken:?}", restore.bytes);

@@ -189,7 +189,7 @@ impl Core {
 
     /// Answers a request with an error.
     pub(super) fn js_fail(&mut self, request: &Request, endpoint: Endpoint, error: ApiError) {
-        self.js_command(ShardId(0), Command::Failed(request.account));
+        self.js_command(ShardId(0), Command::Failed(request.account, endpoint));
         self.js_answer(request, error_response(endpoint, error));
     }
 }

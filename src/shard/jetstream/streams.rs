@@ -127,7 +127,9 @@ impl Core {
             Command::Audit(request, body) => self.js_audit(&request, &body),
             Command::Pushing { shard, any } => self.js_pushes_elsewhere(shard, any),
             Command::Ready => self.js_shard_ready(),
-            Command::Failed(account) => self.jetstream.registry.failed(account),
+            Command::Failed(account, endpoint) => {
+                self.jetstream.registry.failed(account, endpoint);
+            }
         }
     }
 
