@@ -7,7 +7,7 @@ use crate::delivery::outbound::{Chunk, SHARED_PAYLOAD_MIN};
 use crate::ids::{AccountId, ShardId, Slot};
 use crate::limits;
 use crate::mesh::claim::Claim;
-use crate::protocol::encode;
+use crate::protocol::encode::{self, Decimal};
 use crate::protocol::op::Publish;
 use crate::routing::interest::Member;
 use crate::shard::core::Local;
@@ -45,6 +45,13 @@ pub(super) struct Message<'a> {
     pub claim: Option<Claim>,
 }
 
+/// Room for the sizes of a message that no peer has written.
+#[derive(Default)]
+pub(super) struct Sizes {
+    header: Decimal,
+    total: Decimal,
+}
+
 impl<'a> Message<'a> {
     /// The subject whose receivers get it.
     #[inline]
@@ -79,6 +86,35 @@ impl<'a> Message<'a> {
             tail: if as_sent { publish.tail } else { b"" },
             source,
             claim,
+        }
+    }
+
+    /// One of the server's own: `header_len` bytes of header, then the payload. Everybody hears it,
+    /// whoever made the server say it.
+    #[inline]
+    pub(super) fn own(
+        account: AccountId,
+        subject: &'a [u8],
+        body: &'a [u8],
+        header_len: usize,
+        sizes: &'a mut Sizes,
+    ) -> Self {
+        Self {
+            account,
+            crossed: false,
+            renamed: false,
+            hop: None,
+            to: None,
+            subject,
+            reply: None,
+            header_len: (header_len > 0).then_some(header_len),
+            header_size_text: sizes.header.format(header_len),
+            size_text: sizes.total.format(body.len()),
+            body,
+            shared: None,
+            tail: b"",
+            source: None,
+            claim: None,
         }
     }
 

@@ -15,11 +15,10 @@ use serde_json::Value;
 use crate::auth::callout::Ask;
 use crate::connection::registry::Subscription;
 use crate::ids::{AccountId, ShardId, Slot, SubscriptionId};
-use crate::protocol::encode;
 use crate::routing::interest::{InterestChange, Member};
 use crate::routing::subject;
 use crate::shard::core::{Core, Local};
-use crate::shard::deliver::Message;
+use crate::shard::deliver::{Message, Sizes};
 use crate::shard::effects::Effect;
 use crate::transport::settings::TlsSettings;
 
@@ -197,24 +196,11 @@ impl Core {
     /// Publishes a message of the server itself.
     pub fn publish_internal(&mut self, publish: &InternalPublish) {
         let body = [&*publish.header, &*publish.payload].concat();
-        let (mut header_digits, mut digits) = (encode::Decimal::new(), encode::Decimal::new());
-        let header_len = publish.header.len();
+        let (header_len, mut sizes) = (publish.header.len(), Sizes::default());
+        let (account, subject) = (publish.account, &publish.subject);
         let mut message = Message {
-            account: publish.account,
-            crossed: false,
-            renamed: false,
-            hop: None,
-            to: None,
-            subject: &publish.subject,
             reply: publish.reply.as_deref(),
-            header_len: (header_len > 0).then_some(header_len),
-            header_size_text: header_digits.format(header_len),
-            size_text: digits.format(body.len()),
-            body: &body,
-            shared: None,
-            tail: b"",
-            source: None,
-            claim: None,
+            ..Message::own(account, subject, &body, header_len, &mut sizes)
         };
         self.route(&mut message);
         self.after_delivery();

@@ -6,9 +6,8 @@ use crate::accounts::import::ServiceImport;
 use crate::accounts::latency;
 use crate::accounts::replies::{Measured, Reply};
 use crate::ids::{AccountId, Slot};
-use crate::protocol::encode::Decimal;
 use crate::shard::core::Core;
-use crate::shard::deliver::Message;
+use crate::shard::deliver::{Message, Sizes};
 use crate::shard::request_info;
 use crate::time::WallTime;
 
@@ -139,24 +138,8 @@ impl Core {
     fn publish_metric(&mut self, account: AccountId, subject: &str, metric: &latency::Metric) {
         let random = [self.local.secret_random(), self.local.secret_random()];
         let body = metric.json(&time(self.local.wall), random);
-        let mut digits = Decimal::new();
-        let mut message = Message {
-            account,
-            crossed: false,
-            renamed: false,
-            hop: None,
-            to: None,
-            subject: subject.as_bytes(),
-            reply: None,
-            header_len: None,
-            header_size_text: b"",
-            size_text: digits.format(body.len()),
-            body: &body,
-            shared: None,
-            tail: b"",
-            source: None,
-            claim: None,
-        };
+        let mut sizes = Sizes::default();
+        let mut message = Message::own(account, subject.as_bytes(), &body, 0, &mut sizes);
         self.route(&mut message);
     }
 }

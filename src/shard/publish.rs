@@ -13,7 +13,7 @@ use crate::routing::interest::{Delivery, Handler, Member, QueueDelivery};
 use crate::routing::queue_group::Pick;
 use crate::routing::subject;
 use crate::shard::core::{Core, Local};
-use crate::shard::deliver::Message;
+use crate::shard::deliver::{Message, Sizes};
 use crate::shard::effects::Effect;
 use crate::shard::internal::{self, InternalMessage};
 use crate::shard::jetstream::JetStream;
@@ -405,24 +405,8 @@ impl Core {
         };
         let account = connection.account;
         let body = query::user_info(connection, &settings, wall);
-        let mut digits = encode::Decimal::new();
-        let mut message = Message {
-            account,
-            crossed: false,
-            renamed: false,
-            hop: None,
-            to: None,
-            subject: reply,
-            reply: None,
-            header_len: None,
-            header_size_text: b"",
-            size_text: digits.format(body.len()),
-            body: &body,
-            shared: None,
-            tail: b"",
-            source: None,
-            claim: None,
-        };
+        let mut sizes = Sizes::default();
+        let mut message = Message::own(account, reply, &body, 0, &mut sizes);
         self.route(&mut message);
         self.after_delivery();
     }

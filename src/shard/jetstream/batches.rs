@@ -7,7 +7,6 @@ use serde_json::json;
 
 use crate::jetstream::api::encode::to_json;
 use crate::jetstream::api::response::PubAck;
-use crate::jetstream::stream::Publish;
 use crate::jetstream::stream::batch::{Abandoned, FastMessage, FastReply, SUFFIX, Staging};
 use crate::jetstream::stream::headers::CLIENT_INFO;
 use crate::protocol::headers;
@@ -15,7 +14,7 @@ use crate::shard::core::Core;
 use crate::shard::identity::{event_id, rfc3339};
 
 use super::acks::Body;
-use super::hosted::StreamKey;
+use super::hosted::{StreamKey, is_wanted};
 use super::receive::{Arrived, Stored};
 use super::send::Outgoing;
 
@@ -44,18 +43,9 @@ impl Core {
             return Stored::Answered;
         };
         let consumers = &jetstream.consumers;
-        let wanted = |subject: &[u8]| {
-            let mut all = hosted.consumers.values().filter_map(|&it| consumers.at(it));
-            all.any(|it| it.consumer.settings().filter.matches(subject))
-        };
+        let wanted = |subject: &[u8]| is_wanted(&hosted.consumers, consumers, subject);
         let local = &mut self.local;
-        let publish = Publish {
-            subject: message.subject,
-            headers: message.header,
-            payload: message.payload,
-            now: wall,
-            sourced: false,
-        };
+        let publish = message.publish(wall);
         let limits = (&settings.batches, &settings.in_flight);
         let staging = hosted
             .stream
@@ -110,18 +100,9 @@ impl Core {
             return Stored::Answered;
         };
         let consumers = &jetstream.consumers;
-        let wanted = |subject: &[u8]| {
-            let mut all = hosted.consumers.values().filter_map(|&it| consumers.at(it));
-            all.any(|it| it.consumer.settings().filter.matches(subject))
-        };
+        let wanted = |subject: &[u8]| is_wanted(&hosted.consumers, consumers, subject);
         let local = &mut self.local;
-        let publish = Publish {
-            subject: message.subject,
-            headers: message.header,
-            payload: message.payload,
-            now: wall,
-            sourced: false,
-        };
+        let publish = message.publish(wall);
         let said = FastMessage::parse(reply);
         let limits = (&settings.batches, &settings.in_flight);
         let before = hosted.stream.store().last_seq();

@@ -105,6 +105,19 @@ fn put<T: Serialize>(store: &mut Store, name: &[u8], created: WallTime, config: 
 }
 
 impl Core {
+    /// Asks for the store of a stream, which is made once that is there ([`Core::js_opened`]).
+    pub(super) fn js_create_store(&mut self, opening: Opening) {
+        let account = opening.request.account;
+        let stream: Box<str> = opening.config.name.as_str().into();
+        self.local.effects.push(Effect::CreateStore {
+            account,
+            account_name: self.local.settings.accounts.name(account).into(),
+            stream: stream.clone(),
+            max_bytes: u64::try_from(opening.config.max_bytes).ok(),
+        });
+        self.jetstream.opening.insert((account, stream), opening);
+    }
+
     /// A store was asked for: here it is, or why not.
     pub(super) fn js_opened(
         &mut self,

@@ -3,10 +3,9 @@
 
 use crate::connection::registry::Subscription;
 use crate::ids::{AccountId, SubscriptionId};
-use crate::protocol::encode;
 use crate::routing::interest::{InterestChange, Member};
 use crate::shard::core::{Core, Local};
-use crate::shard::deliver::Message;
+use crate::shard::deliver::{Message, Sizes};
 use crate::shard::internal::INTERNAL;
 
 use super::state::Receiver;
@@ -75,23 +74,13 @@ impl Core {
             let Some(Receiver::Direct(key)) = registered.map(|it| it.receiver.clone()) else {
                 continue;
             };
-            let (mut header_digits, mut digits) = (encode::Decimal::new(), encode::Decimal::new());
+            let (subject, body) = (&chosen.subject, &chosen.body);
+            let header_len = chosen.header_len.unwrap_or(0);
+            let mut sizes = Sizes::default();
             let message = Message {
-                account: chosen.account,
-                crossed: false,
-                renamed: false,
-                hop: None,
                 to: chosen.to.as_deref(),
-                subject: &chosen.subject,
                 reply: chosen.reply.as_deref(),
-                header_len: chosen.header_len,
-                header_size_text: header_digits.format(chosen.header_len.unwrap_or(0)),
-                size_text: digits.format(chosen.body.len()),
-                body: &chosen.body,
-                shared: None,
-                tail: b"",
-                source: None,
-                claim: None,
+                ..Message::own(chosen.account, subject, body, header_len, &mut sizes)
             };
             self.js_direct_get(key, &message);
         }

@@ -21,6 +21,7 @@ use super::replicate::Following;
 use super::restore::Restore;
 use super::send::Answer;
 use super::snapshot::Snapshot;
+use super::state::Numbered;
 use super::trouble::Trouble;
 
 /// A stream's number on its shard.
@@ -68,6 +69,16 @@ pub(super) struct HostedStream {
     pub busy: bool,
     /// When its timer comes.
     pub armed: Option<Nanos>,
+}
+
+/// Does one of a stream's consumers ask for a subject?
+pub(super) fn is_wanted(
+    of_stream: &BTreeMap<Box<str>, ConsumerKey>,
+    consumers: &Numbered<Box<HostedConsumer>>,
+    subject: &[u8],
+) -> bool {
+    let mut all = of_stream.values().filter_map(|&it| consumers.at(it));
+    all.any(|it| it.consumer.settings().filter.matches(subject))
 }
 
 /// A consumer on its stream's shard.

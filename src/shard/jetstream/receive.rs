@@ -14,10 +14,11 @@ use crate::routing::interest::{Handler, InterestChange};
 use crate::shard::core::Core;
 use crate::shard::deliver::Message;
 use crate::shard::publish::Routed;
+use crate::time::WallTime;
 
 use super::api::REQUIRED_LEVEL;
 use super::batches::fast_batch_of;
-use super::hosted::{ConsumerKey, StreamKey};
+use super::hosted::{ConsumerKey, StreamKey, is_wanted};
 use super::send::Outgoing;
 use super::state::{Receiver, Registered};
 
@@ -198,18 +199,9 @@ impl Core {
             return Stored::Answered;
         };
         let consumers = &jetstream.consumers;
-        let wanted = |subject: &[u8]| {
-            let mut all = hosted.consumers.values().filter_map(|&it| consumers.at(it));
-            all.any(|it| it.consumer.settings().filter.matches(subject))
-        };
+        let wanted = |subject: &[u8]| is_wanted(&hosted.consumers, consumers, subject);
         let local = &mut self.local;
-        let publish = Publish {
-            subject: message.subject,
-            headers: message.header,
-            payload,
-            now: wall,
-            sourced: false,
-        };
+        let publish = message.publish(wall);
         let outcome = hosted.stream.publish(&publish, wanted, || local.random());
         let reply = message.reply.filter(|_| !hosted.stream.config().no_ack);
         let accepted = match outcome {
@@ -303,6 +295,19 @@ pub(super) struct Arrived<'a> {
     pub reply: Option<&'a [u8]>,
     pub header: &'a [u8],
     pub payload: &'a [u8],
+}
+
+impl<'a> Arrived<'a> {
+    /// It, as what is published into its stream.
+    pub fn publish(&self, now: WallTime) -> Publish<'a> {
+        Publish {
+            subject: self.subject,
+            headers: self.header,
+            payload: self.payload,
+            now,
+            sourced: false,
+        }
+    }
 }
 
 /// What became of it.

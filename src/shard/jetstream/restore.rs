@@ -21,7 +21,7 @@ use crate::jetstream::stream::config::{Storage, StreamConfig};
 use crate::limits;
 use crate::shard::core::Core;
 use crate::shard::deliver::Message;
-use crate::shard::effects::{Effect, Level};
+use crate::shard::effects::Level;
 use crate::shard::identity::event_id;
 use crate::time::{Nanos, WallTime};
 use crate::transport::s2::reader::{BLOCK_MAX, Reader};
@@ -86,22 +86,13 @@ impl Core {
         if config.storage == Storage::Memory || !has_disk {
             return self.js_begin_restore(request, config, (created, None), refused);
         }
-        let account = request.account;
-        let name: Box<str> = config.name.as_str().into();
-        self.local.effects.push(Effect::CreateStore {
-            account,
-            account_name: self.local.settings.accounts.name(account).into(),
-            stream: name.clone(),
-            max_bytes: u64::try_from(config.max_bytes).ok(),
-        });
-        let opening = Opening {
+        self.js_create_store(Opening {
             request,
             config,
             created,
             restored: true,
             refused,
-        };
-        self.jetstream.opening.insert((account, name), opening);
+        });
     }
 
     /// Says where the pieces are to be sent.

@@ -4,7 +4,7 @@ use crate::jetstream::stream::Sent;
 use crate::limits;
 use crate::shard::core::Core;
 
-use super::hosted::StreamKey;
+use super::hosted::{StreamKey, is_wanted};
 
 /// Messages a stream sends in a turn before others have theirs.
 const AT_ONCE: usize = 256;
@@ -24,10 +24,7 @@ impl Core {
                 return false;
             }
             let consumers = &jetstream.consumers;
-            let wanted = |subject: &[u8]| {
-                let mut all = hosted.consumers.values().filter_map(|&it| consumers.at(it));
-                all.any(|it| it.consumer.settings().filter.matches(subject))
-            };
+            let wanted = |subject: &[u8]| is_wanted(&hosted.consumers, consumers, subject);
             let local = &mut self.local;
             match hosted.stream.send_due(wall, wanted, || local.random()) {
                 Sent::Nothing => return false,

@@ -5,9 +5,8 @@ use crate::jetstream::api::encode::to_json;
 use crate::jetstream::api::errors::ApiError;
 use crate::jetstream::api::response::error_response;
 use crate::jetstream::api::subjects::Endpoint;
-use crate::protocol::encode::Decimal;
 use crate::shard::core::Core;
-use crate::shard::deliver::Message;
+use crate::shard::deliver::{Message, Sizes};
 use crate::shard::publish::Routed;
 
 use super::command::{Command, Request};
@@ -68,24 +67,13 @@ impl Core {
             joined.extend_from_slice(out.payload);
             &joined
         };
-        let (mut header_digits, mut digits) = (Decimal::new(), Decimal::new());
-        let header_len = out.header.len();
+        let (header_len, mut sizes) = (out.header.len(), Sizes::default());
+        let subject = out.shown.unwrap_or(out.to);
         let mut message = Message {
-            account: out.account,
-            crossed: false,
-            renamed: false,
-            hop: None,
             to: out.shown.map(|_| out.to),
-            subject: out.shown.unwrap_or(out.to),
             reply: out.reply,
-            header_len: (header_len > 0).then_some(header_len),
-            header_size_text: header_digits.format(header_len),
-            size_text: digits.format(body.len()),
-            body,
-            shared: None,
-            tail: b"",
             source: out.from.map(|it| (self.local.id, pace::publisher(it))),
-            claim: None,
+            ..Message::own(out.account, subject, body, header_len, &mut sizes)
         };
         // What made it say so may have come over a link: this has not, and may go there.
         let from = std::mem::take(&mut self.local.from_cluster);

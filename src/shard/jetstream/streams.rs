@@ -169,22 +169,13 @@ impl Core {
             self.js_tell_of(request.account, &name, "", Happened::Created);
             return self.js_tell_created(&request, key);
         }
-        let account = request.account;
-        let name: Box<str> = config.name.as_str().into();
-        self.local.effects.push(Effect::CreateStore {
-            account,
-            account_name: self.local.settings.accounts.name(account).into(),
-            stream: name.clone(),
-            max_bytes: u64::try_from(config.max_bytes).ok(),
-        });
-        let opening = Opening {
+        self.js_create_store(Opening {
             request,
             config,
             created,
             restored: false,
             refused: None,
-        };
-        self.jetstream.opening.insert((account, name), opening);
+        });
     }
 
     /// Puts a stream on this shard, of which nobody knows yet.

@@ -10,6 +10,7 @@ use crate::shard::identity::rfc3339;
 use crate::shard::message_trace::{DESTINATION, DISABLED};
 use crate::shard::publish::Routed;
 
+use super::hosted::is_wanted;
 use super::receive::split;
 use super::state::Receiver;
 
@@ -25,9 +26,8 @@ impl Core {
             let local = &mut self.local;
             let subject = hosted.stream.stored_as(message.subject, || local.random());
             let consumers = &self.jetstream.consumers;
-            let mut all = hosted.consumers.values().filter_map(|&it| consumers.at(it));
             let wanted = hosted.stream.config().retention != Retention::Interest
-                || all.any(|it| it.consumer.settings().filter.matches(&subject));
+                || is_wanted(&hosted.consumers, consumers, &subject);
             let mut event = json!({
                 "type": "js", "ts": rfc3339(local.wall),
                 "stream": hosted.stream.config().name,
