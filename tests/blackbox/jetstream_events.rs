@@ -139,6 +139,13 @@ fn js_236_pauses() {
     let until = "2500-01-01T00:00:00Z";
     pause(true, &json!({"pause_until": until}).to_string(), until);
     pause(false, "", "0001-01-01T00:00:00Z");
+    // One that begins with a pause says so, too.
+    let config = json!({"ack_policy": "explicit", "pause_until": until});
+    jetstream.consumer("S", "d", config);
+    let expected = json!({
+        "stream": "S", "consumer": "d", "paused": true, "pause_until": until,
+    });
+    listener.hears("ADVISORY.CONSUMER.PAUSE.S.d", kind, expected);
 }
 
 #[test]

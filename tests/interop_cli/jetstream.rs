@@ -25,10 +25,14 @@ fn site() -> Site {
 }
 
 /// The stock server: `RAMJET_STOCK`, or where `make wirediff` puts it.
-fn stock() -> Site {
+pub fn stock_program() -> String {
     let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".tools/stock/bin/nats-server");
-    let program = std::env::var("RAMJET_STOCK").unwrap_or_else(|_| beside.display().to_string());
-    Site::of(Server::builder().program(&program).config(CONFIG).start())
+    std::env::var("RAMJET_STOCK").unwrap_or_else(|_| beside.display().to_string())
+}
+
+fn stock() -> Site {
+    let server = Server::builder().program(&stock_program());
+    Site::of(server.config(CONFIG).start())
 }
 
 impl Site {

@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alike;
 mod jetstream;
 
 use std::path::{Path, PathBuf};

@@ -425,6 +425,13 @@ impl Consumer {
         }
     }
 
+    /// It was asked for, and begins with a pause or goes on with one (JS-208).
+    pub fn tell_of_pause<S: StreamView>(&self, turn: &mut Turn<'_, S>) {
+        if self.is_paused(turn.now) {
+            self.advise_pause(turn);
+        }
+    }
+
     pub(super) fn set_pause(&mut self, now: Now) {
         let until = self.settings.pause_until.filter(|&it| now.wall < it);
         self.resume_at = until.map(|it| now.nanos + Duration::from_nanos(it.0 - now.wall.0));

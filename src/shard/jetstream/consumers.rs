@@ -206,6 +206,7 @@ impl Core {
                 let _ = it.reset(turn, 0);
             });
         }
+        self.js_with_consumer(consumer, |it, turn| it.tell_of_pause(turn));
         // The answer tells whether somebody is there.
         self.js_watch_interest();
         let info = self.js_consumer_info(consumer, true);
