@@ -28,6 +28,8 @@ pub(super) struct Message<'a> {
     pub to: Option<&'a [u8]>,
     pub subject: &'a [u8],
     pub reply: Option<&'a [u8]>,
+    /// The server's own words: stock writes an empty reply subject in them, so two spaces.
+    pub blank_reply: bool,
     /// Bytes of `body` that are its header; `None` without one.
     pub header_len: Option<usize>,
     pub header_size_text: &'a [u8],
@@ -78,6 +80,7 @@ impl<'a> Message<'a> {
             to: None,
             subject: publish.subject,
             reply: publish.reply,
+            blank_reply: false,
             header_len,
             header_size_text: publish.header_size_text,
             size_text: publish.size_text,
@@ -107,6 +110,7 @@ impl<'a> Message<'a> {
             to: None,
             subject,
             reply: None,
+            blank_reply: false,
             header_len: (header_len > 0).then_some(header_len),
             header_size_text: sizes.header.format(header_len),
             size_text: sizes.total.format(body.len()),
@@ -126,8 +130,15 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// The reply subject as it stands in a delivery.
+    pub(super) fn written_reply(&self) -> Option<&'a [u8]> {
+        const BLANK: &[u8] = b"";
+        self.reply.or(self.blank_reply.then_some(BLANK))
+    }
+
     /// Appends the delivery piece by piece. Returns how much of the front of the body was left out.
     fn append(&self, out: &mut Chunk, sid: &[u8], headers: bool) -> usize {
+        let reply = self.written_reply();
         // A client that did not ask for headers gets the payload alone (CORE-38).
         let skip = match self.header_len {
             Some(header_len) if headers => {
@@ -136,7 +147,7 @@ impl<'a> Message<'a> {
                     &mut out.bytes,
                     self.subject,
                     sid,
-                    self.reply,
+                    reply,
                     self.header_size_text,
                     self.size_text,
                 );
@@ -145,17 +156,11 @@ impl<'a> Message<'a> {
             Some(header_len) => {
                 let mut size = encode::Decimal::new();
                 let size = size.format(self.body.len() - header_len);
-                encode::msg_head(&mut out.bytes, self.subject, sid, self.reply, size);
+                encode::msg_head(&mut out.bytes, self.subject, sid, reply, size);
                 header_len
             }
             None => {
-                encode::msg_head(
-                    &mut out.bytes,
-                    self.subject,
-                    sid,
-                    self.reply,
-                    self.size_text,
-                );
+                encode::msg_head(&mut out.bytes, self.subject, sid, reply, self.size_text);
                 0
             }
         };

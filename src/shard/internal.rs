@@ -200,6 +200,7 @@ impl Core {
         let (account, subject) = (publish.account, &publish.subject);
         let mut message = Message {
             reply: publish.reply.as_deref(),
+            blank_reply: publish.reply.is_none(),
             ..Message::own(account, subject, &body, header_len, &mut sizes)
         };
         self.route(&mut message);

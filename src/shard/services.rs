@@ -120,14 +120,12 @@ impl Core {
                     self.change_interest(new.id, from, None, |it| it.add_handler(from, handler));
                 }
             }
-            // Before the first request, so that no answer is there before the others know.
-            if !new.service_exports.is_empty() {
-                self.expect_answers(new.id);
-            }
         }
     }
 
-    /// Makes sure that answers to requests to an account come here.
+    /// Makes sure that answers to requests to an account come here. Other shards and links are told
+    /// with the first request, which goes to them behind it: whoever gets it knows where to answer
+    /// (TOPO-39).
     fn expect_answers(&mut self, account: AccountId) {
         if self.local.services.replies.contains_key(&account) {
             return;
@@ -212,6 +210,7 @@ impl Core {
             to: None,
             subject: &subject,
             reply: message.reply.map(|_| &reply[..]),
+            blank_reply: false,
             shared: message.shared.clone().filter(|_| as_it_is),
             tail: b"",
             ..*message
@@ -332,6 +331,7 @@ impl Core {
             to: message.to.map(|_| &to[..]),
             subject: message.to.map_or(&to, |_| message.subject),
             reply: Some(&back[..]).filter(|it| !it.is_empty()),
+            blank_reply: false,
             claim: None,
             shared: message.shared.clone(),
             tail: b"",
