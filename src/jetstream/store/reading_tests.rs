@@ -12,7 +12,7 @@ const MESSAGES: u64 = 200;
 /// Content of a message: 64 KiB on average.
 fn payload(seq: u64) -> Vec<u8> {
     let len = seq.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 47;
-    (0..len).map(|it| (it * seq >> 3) as u8).collect()
+    (0..len).map(|it| ((it * seq) >> 3) as u8).collect()
 }
 
 fn filled(rng: &mut ChaCha8Rng) -> (SimulatedDisk, Settings) {
