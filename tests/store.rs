@@ -1,5 +1,9 @@
 //! A stream's store on real files, through the ring.
 
+#[allow(dead_code, reason = "shared with tests that use more of it")]
+#[path = "support/mod.rs"]
+mod support;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,6 +16,9 @@ use ramjet::jetstream::store::{
     Append, DiskError, Fetch, FileName, Filter, Purge, Settings, Store, StoredMessage,
 };
 use ramjet::time::WallTime;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use support::jetstream::JetStream;
 
 const STORE: StoreId = StoreId(3);
 
@@ -225,4 +232,91 @@ fn check_store_says_what_is_whole_and_what_is_lost() {
     let (whole, text) = check_store(folder.path());
     assert!(!whole && text.contains("19 messages"), "{text}");
     assert!(text.contains("lost: sequences 5 to 5"), "{text}");
+}
+
+/// The record of this name in the store of stream S as a newer server would have written it.
+fn write_anew(js: &mut JetStream, record: &str, change: impl FnOnce(&mut Value)) {
+    js.server.signal(Signal::TERM);
+    js.server.exited();
+    let path = js.server.dir().path().join("store/jetstream/$G/streams/S");
+    let mut this = OnDisk::open(&path, Flushing::Linked);
+    let kept = this.store.states().find(|it| it.0 == record.as_bytes());
+    let mut kept: Value = serde_json::from_slice(kept.expect("it was kept").1).expect("JSON");
+    change(&mut kept["config"]);
+    this.store
+        .put_state(record.as_bytes(), kept.to_string().as_bytes());
+    let ticket = this.store.ticket();
+    this.run(|store| store.is_settled(ticket));
+}
+
+/// JS-256, and what else a downgrade must not do: nothing is lost, and nothing is delivered by rules
+/// that this server does not know.
+#[test]
+fn js_256_what_a_newer_server_has_left_is_kept_and_not_touched() {
+    let mut js = JetStream::start();
+    js.stream("S", &["s"], json!({}));
+    js.stream("T", &["t"], json!({}));
+    js.consumer("S", "C", json!({"ack_policy": "explicit"}));
+    js.store("s", "", "kept");
+
+    write_anew(&mut js, "stream", |it| {
+        it["metadata"]["_nats.req.level"] = json!("99");
+    });
+    let mut js = js.crash();
+    let why = "unsupported - required API level: 99, current API level: 5";
+    let offline = (500, 10194, format!("stream is offline: {why}"));
+    let mut consumer = json!({"stream_name": "S", "config": {"durable_name": "D"}});
+    consumer["config"]["ack_policy"] = json!("explicit");
+    for (endpoint, body) in [
+        ("STREAM.INFO.S", String::new()),
+        ("STREAM.PURGE.S", String::new()),
+        (
+            "STREAM.UPDATE.S",
+            json!({"name": "S", "subjects": ["x"]}).to_string(),
+        ),
+        ("STREAM.MSG.GET.S", json!({"seq": 1}).to_string()),
+        ("CONSUMER.DURABLE.CREATE.S.D", consumer.to_string()),
+    ] {
+        assert_eq!(js.refused(endpoint, body), offline, "{endpoint}");
+    }
+    let list = js.done("STREAM.LIST", "");
+    assert_eq!(list["missing"], json!(["S"]));
+    assert_eq!(list["offline"], json!({"S": why}));
+    assert_eq!(list["streams"].as_array().map(Vec::len), Some(1));
+    let names = js.done("STREAM.NAMES", "");
+    assert_eq!(names["streams"], json!(["S", "T"]));
+    assert_eq!(js.store("t", "", "as ever")["seq"], 1);
+    js.server
+        .logged(&format!("Detected unsupported stream '$G > S': {why}"));
+
+    write_anew(&mut js, "stream", |it| {
+        drop(
+            it["metadata"]
+                .as_object_mut()
+                .map(|it| it.remove("_nats.req.level")),
+        );
+    });
+    let mut js = js.crash();
+    assert_eq!(js.done("STREAM.INFO.S", "")["state"]["messages"], 1);
+
+    write_anew(&mut js, "consumer.C", |it| it["warp"] = json!(9));
+    let mut js = js.crash();
+    let unknown = "decoding error: json: unknown field \"warp\"";
+    let stopped = "stream is offline: stopped - unsupported consumer \"C\"";
+    let refused = js.refused("STREAM.INFO.S", "");
+    assert_eq!(refused, (500, 10194, stopped.to_owned()));
+    let refused = js.refused("CONSUMER.INFO.S.C", "");
+    assert_eq!(
+        refused,
+        (500, 10195, format!("consumer is offline: {unknown}"))
+    );
+    let list = js.done("CONSUMER.LIST.S", "");
+    assert_eq!(
+        (&list["missing"], &list["offline"]),
+        (&json!(["C"]), &json!({"C": unknown}))
+    );
+    assert_eq!(js.done("CONSUMER.NAMES.S", "")["consumers"], json!(["C"]));
+    js.done("STREAM.DELETE.S", "");
+    js.stream("S", &["s"], json!({}));
+    assert_eq!(js.store("s", "", "anew")["seq"], 1);
 }

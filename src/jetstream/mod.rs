@@ -6,6 +6,7 @@ pub mod consumer;
 #[cfg(test)]
 mod golden_tests;
 pub mod limits;
+pub mod offline;
 pub mod replicate;
 pub mod snapshot;
 pub mod store;

@@ -40,7 +40,7 @@ fn t01_what_a_connect_says_beside_the_point_is_kept_nowhere() {
                   system_account: SYS\ndebug: true\n";
     let server = Server::builder().config(config).flags("-m -1").start();
     let mut system = user(&server, "s");
-    system.quietly("SUB $SYS.ACCOUNT.> 1\r\nSUB answer 2\r\n");
+    system.ask("SUB $SYS.ACCOUNT.> 1\r\nSUB answer 2\r\n");
     let options = json!({
         "user": "a", "pass": "p", "name": "n", "tls_key": "planted-a",
         "tls": {"key": "planted-b", "ca": ["planted-c"]}, "reconnect_token": "planted-d",

@@ -155,7 +155,7 @@ fn event(admin: &mut Client, subject: &str) -> Value {
 fn topo_040_mon_059_060_062_events_of_links_that_others_make() {
     let server = Server::with_monitor(&format!("{ACCOUNTS}{LISTEN}"));
     let mut admin = server.client_with("{\"user\":\"s\",\"pass\":\"s\"}");
-    admin.quietly("SUB $SYS.ACCOUNT.A.> 1\r\n");
+    admin.ask("SUB $SYS.ACCOUNT.A.> 1\r\n");
     let mut leaf = Client::dial(leaf_address(&server).parse().expect("an address"));
     leaf.info_line();
     let connect = json!({"name": "edge", "user": "a", "pass": "a", "headers": true,
@@ -229,7 +229,7 @@ fn topo_040_mon_059_060_events_of_links_that_we_make() {
     let mut first = hub.link();
     first.ask("");
     let mut admin = server.client_with("{\"user\":\"s\",\"pass\":\"s\"}");
-    admin.quietly("SUB $SYS.ACCOUNT.B.> 1\r\n");
+    admin.ask("SUB $SYS.ACCOUNT.B.> 1\r\n");
     drop(first);
     let left = event(&mut admin, "$SYS.ACCOUNT.B.DISCONNECT");
     assert_eq!(left["client"]["kind"], "Leafnode");

@@ -688,7 +688,7 @@ fn t20_t29_no_answer_holds_a_secret() {
     );
     let server = Server::with_config(&config);
     let mut sys = server.client_with(r#"{"user":"sys","pass":"s","verbose":false,"headers":true}"#);
-    sys.quietly("SUB $SYS.ACCOUNT.> 1\r\nSUB $SYS.SERVER.> 2\r\n");
+    sys.ask("SUB $SYS.ACCOUNT.> 1\r\nSUB $SYS.SERVER.> 2\r\n");
     let wrong = format!(r#"{{"user":"a","pass":"{secret}x","auth_token":"{secret}y"}}"#);
     let mut client = server.open();
     client.send(format!("CONNECT {wrong}\r\nPING\r\n"));

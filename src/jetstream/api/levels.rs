@@ -26,12 +26,14 @@ pub fn is_beyond(required: &[u8]) -> bool {
     level.is_none_or(|level| level > i64::from(API_LEVEL))
 }
 
+/// The level an asset says it needs; empty if it says none.
+pub fn required(metadata: &Metadata) -> &str {
+    metadata.get(REQUIRED).map_or("", String::as_str)
+}
+
 /// Is an asset with this metadata one this server understands? (JS-256)
 pub fn is_supported(metadata: &Metadata) -> bool {
-    match metadata.get(REQUIRED).map(String::as_str) {
-        None | Some("") => true,
-        Some(level) => !is_beyond(level.as_bytes()),
-    }
+    !is_beyond(required(metadata).as_bytes())
 }
 
 /// What only answers carry is taken out.

@@ -12,12 +12,15 @@ use crate::ids::{AccountId, ShardId};
 use crate::io::Socket;
 use crate::io::disk::StoreDirectory;
 use crate::jetstream::api::levels::API_LEVEL;
+use crate::jetstream::offline::Offline;
 use crate::jetstream::store::{FlushPolicy, Report, Store};
 use crate::jetstream::stream::config::StreamConfig;
 use crate::ops::http::facts::UnrecoveredStream;
 use crate::shard::control::{Control, Post};
 use crate::shard::jetstream::Command;
-use crate::shard::jetstream::disk::{OpenedStore, Record, is_unfinished, stream_record};
+use crate::shard::jetstream::disk::{
+    OpenedStore, Record, is_unfinished, offline_record, stream_record,
+};
 use crate::shard::jetstream::settings::JetStreamSettings;
 use crate::time::WallTime;
 
@@ -28,7 +31,8 @@ const TELL_EVERY: Duration = Duration::from_secs(2);
 struct Restored {
     account: AccountId,
     record: Record<StreamConfig>,
-    opened: OpenedStore,
+    /// Its store, or why it is left alone.
+    opened: Result<OpenedStore, Box<Offline>>,
 }
 
 /// Opens all streams, as many at once as there are processors, and hands them to the shards, in
@@ -123,23 +127,28 @@ fn hand_out(
             }
             continue;
         };
-        let owner = ShardId((next % posts.len()) as u8);
-        let created = WallTime(record.created);
         let config = Box::new(record.config);
+        let (owner, recover, offline) = match opened {
+            Ok(opened) => {
+                let recover = Command::Recover {
+                    account,
+                    config: config.clone(),
+                    created: WallTime(record.created),
+                    opened: Box::new(opened),
+                };
+                (ShardId((next % posts.len()) as u8), Some(recover), None)
+            }
+            Err(offline) => (ShardId(0), None, Some(offline)),
+        };
         let known = Command::Known {
             account,
             owner,
-            config: config.clone(),
-            created,
-        };
-        let recover = Command::Recover {
-            account,
             config,
-            created,
-            opened: Box::new(opened),
+            offline,
         };
         // The shards take these in their first turn.
-        for (shard, command) in [(0, known), (usize::from(owner.0), recover)] {
+        let recover = recover.map(|it| (usize::from(owner.0), it));
+        for (shard, command) in [(0, known)].into_iter().chain(recover) {
             if let Some(post) = posts.get(shard) {
                 post.send(Control::JetStream(Box::new(command)));
             }
@@ -248,15 +257,31 @@ fn restore(found: &Found, folder: &StoreFolder, accounts: &Accounts) -> Option<R
         return None;
     };
     let messages = store.state().messages;
-    log::info!(
-        "  Restored {messages} messages for stream '{account} > {stream}' in {:?}",
-        began.elapsed()
-    );
     let path = found.path.clone();
+    let opened = OpenedStore { store, path };
+    let opened = match offline_record(&opened) {
+        Some(offline) => {
+            for (consumer, reason) in &offline.consumers {
+                log::warn!(
+                    "  Detected unsupported consumer '{account} > {stream} > {consumer}': {reason}"
+                );
+            }
+            let reason = &offline.reason;
+            log::warn!("  Detected unsupported stream '{account} > {stream}': {reason}");
+            Err(Box::new(offline))
+        }
+        None => {
+            log::info!(
+                "  Restored {messages} messages for stream '{account} > {stream}' in {:?}",
+                began.elapsed()
+            );
+            Ok(opened)
+        }
+    };
     Some(Restored {
         account: tenant.id,
         record,
-        opened: OpenedStore { store, path },
+        opened,
     })
 }
 

@@ -290,10 +290,12 @@ impl Core {
     /// Hands a request on to the shard that has its stream. One about a stream that does not exist
     /// is looked at here, so that what else is wrong with it is found in the same order.
     fn js_forward(&mut self, subject: ApiSubject<'_>, request: &Request) -> Result<(), ApiError> {
-        let known = self
-            .jetstream
-            .registry
-            .find(request.account, subject.stream);
+        let registry = &self.jetstream.registry;
+        if let Some(offline) = registry.offline(request.account, subject.stream) {
+            let offline = offline.clone();
+            return self.js_asked_offline(subject, request, &offline);
+        }
+        let known = registry.find(request.account, subject.stream);
         let owner = known.map_or(self.local.id, |it| it.owner);
         self.js_command(owner, Command::Request(request.clone()));
         Ok(())
@@ -329,6 +331,10 @@ impl Core {
                 return Err(errors::STREAM_NAME_EXIST);
             }
             Creation::Same => {
+                let registry = &self.jetstream.registry;
+                if let Some(offline) = registry.offline(request.account, subject.stream) {
+                    return Err(errors::stream_offline_reason(&offline.reason));
+                }
                 // The owner tells of it as if it were new.
                 let known = self
                     .jetstream
@@ -344,6 +350,7 @@ impl Core {
                 let known = KnownStream {
                     owner,
                     config: (*config).clone(),
+                    offline: None,
                 };
                 self.jetstream.registry.insert(request.account, known);
                 let command = Command::Create {
@@ -364,6 +371,10 @@ impl Core {
     ) -> Result<(), ApiError> {
         if self.js_is_restoring(request, subject) {
             return Err(errors::STREAM_NOT_FOUND);
+        }
+        let registry = &self.jetstream.registry;
+        if let Some(offline) = registry.offline(request.account, subject.stream) {
+            return Err(errors::stream_offline_reason(&offline.reason));
         }
         let config = self.js_judge(request, |it, around| {
             update_stream(it, subject.stream, around, std::iter::empty())
@@ -395,12 +406,15 @@ impl Core {
         }
         let registry = &mut self.jetstream.registry;
         let gone = registry.remove(request.account, subject.stream);
-        let owner = gone.ok_or(errors::STREAM_NOT_FOUND)?.owner;
+        let gone = gone.ok_or(errors::STREAM_NOT_FOUND)?;
+        if let Some(offline) = gone.offline {
+            self.local.effects.push(Effect::RemoveStore(offline.path));
+        }
         let command = Command::Delete {
             request: request.clone(),
             name: subject.stream.into(),
         };
-        self.js_command(owner, command);
+        self.js_command(gone.owner, command);
         Ok(())
     }
 
@@ -466,6 +480,7 @@ impl Core {
         let mut known = KnownStream {
             owner,
             config: (*config).clone(),
+            offline: None,
         };
         if refused.is_some() {
             // They are another stream's.

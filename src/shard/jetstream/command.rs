@@ -6,6 +6,7 @@ use crate::ids::ShardId;
 use crate::jetstream::api::errors::ApiError;
 use crate::jetstream::api::response::StreamInfo;
 use crate::jetstream::api::subjects::Endpoint;
+use crate::jetstream::offline::Offline;
 use crate::jetstream::stream::config::StreamConfig;
 use crate::time::WallTime;
 
@@ -65,8 +66,8 @@ pub enum Command {
         owner: ShardId,
         /// Its configuration.
         config: Box<StreamConfig>,
-        /// When it was made.
-        created: WallTime,
+        /// It has no owner, and why.
+        offline: Option<Box<Offline>>,
     },
     /// To the owner, at the start: have this stream.
     Recover {

@@ -1,16 +1,19 @@
 //! Streams that are kept on disk: how their stores come and go, and what is kept in them beside
 //! messages. The core asks, the shell does it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AccountId, StoreId};
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::subjects::Endpoint;
 use crate::jetstream::consumer::config::ConsumerConfig;
+use crate::jetstream::offline::{Offline, reason, stopped_for};
 use crate::jetstream::store::{DiskResult, OperationId, Store};
 use crate::jetstream::stream::config::StreamConfig;
 use crate::shard::core::Core;
@@ -78,6 +81,42 @@ pub struct Record<T> {
 pub fn stream_record(store: &Store) -> Option<Record<StreamConfig>> {
     let (_, bytes) = store.states().find(|(name, _)| *name == STREAM)?;
     serde_json::from_slice(bytes).ok()
+}
+
+/// Why the stream of a store does nothing here; `None` if it can be recovered (JS-256).
+pub fn offline_record(opened: &OpenedStore) -> Option<Offline> {
+    let store = &opened.store;
+    let mut offline = Offline {
+        reason: String::new(),
+        consumers: BTreeMap::new(),
+        path: opened.path.clone(),
+    };
+    for (name, bytes) in store.states() {
+        if name == STREAM {
+            let reason = unsupported(bytes, |it: &StreamConfig| &it.metadata);
+            offline.reason = reason.unwrap_or(offline.reason);
+        } else if let Some(name) = name.strip_prefix(CONFIG.as_bytes()) {
+            let reason = unsupported(bytes, |it: &ConsumerConfig| &it.metadata);
+            let name = String::from_utf8_lossy(name).into_owned();
+            offline.consumers.extend(reason.map(|it| (name, it)));
+        }
+    }
+    if offline.reason.is_empty() {
+        let (name, _) = offline.consumers.first_key_value()?;
+        offline.reason = stopped_for(name);
+    }
+    Some(offline)
+}
+
+/// Why a record is not one to act upon. One that is no record at all is told of where it is used.
+fn unsupported<T: DeserializeOwned + Default>(
+    bytes: &[u8],
+    metadata: impl Fn(&T) -> &BTreeMap<String, String>,
+) -> Option<String> {
+    let kept: Record<serde_json::Value> = serde_json::from_slice(bytes).ok()?;
+    let config = kept.config.to_string();
+    let read: T = serde_json::from_value(kept.config).unwrap_or_default();
+    reason::<T>(config.as_bytes(), metadata(&read))
 }
 
 /// Was its stream being made of a copy when the server ended? It is of no use then.

@@ -39,6 +39,7 @@ struct Gather {
     /// Shards that have not answered.
     missing: usize,
     streams: Vec<StreamInfo>,
+    names: Arc<[Box<str>]>,
     /// It is about the account, not its streams.
     account: bool,
 }
@@ -102,6 +103,7 @@ impl Core {
                 paging,
                 missing: shards.len(),
                 streams: Vec::new(),
+                names: Arc::clone(&names),
                 account,
             },
         );
@@ -162,10 +164,18 @@ impl Core {
         }
         done.streams
             .sort_by(|a, b| a.config.name.cmp(&b.config.name));
+        let registry = &self.jetstream.registry;
+        let account = done.request.account;
+        let offline = done.names.iter().filter_map(|name| {
+            let offline = registry.offline(account, name)?;
+            Some((name.to_string(), offline.reason.clone()))
+        });
+        let offline: BTreeMap<String, String> = offline.collect();
         let content = StreamList {
             paging: done.paging,
             streams: done.streams,
-            ..StreamList::default()
+            missing: offline.keys().cloned().collect(),
+            offline,
         };
         let answer = Response::new(Endpoint::StreamList, content);
         self.js_answer_json(&done.request, &answer);

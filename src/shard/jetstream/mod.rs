@@ -22,6 +22,7 @@ mod hosted;
 mod keep;
 mod lists;
 mod messages;
+mod offline;
 pub(in crate::shard) mod pace;
 mod presence;
 mod pressure;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{AccountId, ShardId};
 use crate::jetstream::api::subjects::Endpoint;
+use crate::jetstream::offline::Offline;
 use crate::jetstream::stream::config::{Storage, StreamConfig};
 use crate::routing::subject;
 
@@ -12,6 +13,8 @@ use crate::routing::subject;
 pub(super) struct KnownStream {
     pub owner: ShardId,
     pub config: StreamConfig,
+    /// Nobody owns it: a newer server has made it.
+    pub offline: Option<Box<Offline>>,
 }
 
 /// All streams by account and name, and counts of requests.
@@ -39,6 +42,11 @@ impl Registry {
 
     pub fn find_mut(&mut self, account: AccountId, name: &str) -> Option<&mut KnownStream> {
         self.streams.get_mut(&account)?.get_mut(name)
+    }
+
+    /// What is known of a stream that does nothing; `None` of all others.
+    pub fn offline(&self, account: AccountId, name: &str) -> Option<&Offline> {
+        self.find(account, name)?.offline.as_deref()
     }
 
     /// An account's streams by name.
@@ -162,7 +170,11 @@ mod tests {
                 name: name.to_owned(),
                 ..StreamConfig::default()
             };
-            let known = KnownStream { owner, config };
+            let known = KnownStream {
+                owner,
+                config,
+                offline: None,
+            };
             registry.insert(AccountId::GLOBAL, known);
         }
         registry.remove(AccountId::GLOBAL, "a");

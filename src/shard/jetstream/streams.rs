@@ -60,10 +60,13 @@ impl Core {
                 account,
                 owner,
                 config,
-                created: _,
+                offline,
             } => {
-                let config = *config;
-                let known = KnownStream { owner, config };
+                let known = KnownStream {
+                    owner,
+                    config: *config,
+                    offline,
+                };
                 self.jetstream.registry.insert(account, known);
             }
             Command::Recover {
