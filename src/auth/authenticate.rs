@@ -148,8 +148,8 @@ pub fn check_block(block: &AuthOptions) -> Result<(), AuthConfigError> {
 /// Knows everybody who may connect. Built once, shared by all shards.
 #[derive(Default)]
 pub struct Authenticator {
-    users: HashMap<String, Arc<User>>,
-    nkeys: HashMap<String, Arc<User>>,
+    pub(super) users: HashMap<String, Arc<User>>,
+    pub(super) nkeys: HashMap<String, Arc<User>>,
     single: Option<Arc<User>>,
     token: Option<Arc<str>>,
     no_auth_user: Option<Arc<User>>,
@@ -157,7 +157,7 @@ pub struct Authenticator {
     decoy: Option<Arc<str>>,
     plaintext_passwords: bool,
     /// Kinds of connection whose certificates are mapped to users.
-    mapping: Vec<&'static str>,
+    pub(super) mapping: Vec<&'static str>,
     /// Keys of proxies that may vouch for clients, with their public spelling.
     proxies: Vec<(Arc<str>, KeyPair)>,
     /// The single user, or the token, only through one of those.
@@ -166,6 +166,8 @@ pub struct Authenticator {
     trust: Option<Trust>,
     /// An auth service has the last word.
     callout: Option<Callout>,
+    /// The users of before, for those who are connected ([`after`](Self::after)).
+    pub(super) former: Option<Arc<Self>>,
 }
 
 impl Authenticator {
@@ -275,6 +277,11 @@ impl Authenticator {
         self.trust.as_ref()
     }
 
+    /// Does an auth service decide?
+    pub(super) fn asks(&self) -> bool {
+        self.callout.is_some()
+    }
+
     fn password(&mut self, password: &str) -> Proof {
         let password = Arc::from(password);
         if is_bcrypt(&password) {
@@ -306,14 +313,6 @@ impl Authenticator {
             Some((name, _)) => Ok(Some(Arc::clone(name))),
             None => Err(RefuseReason::ProxyNotTrusted),
         }
-    }
-
-    pub(super) fn password_users(&self) -> &HashMap<String, Arc<User>> {
-        &self.users
-    }
-
-    pub(super) fn mapping(&self) -> &[&'static str] {
-        &self.mapping
     }
 
     /// The user of that name, or else nkey, in `users`.

@@ -239,7 +239,7 @@ impl Authenticator {
         connection_type: &str,
     ) -> Option<&Arc<User>> {
         let by_name = |name: &String| {
-            let user = self.password_users().get(name)?;
+            let user = self.users.get(name)?;
             user.may_use(connection_type).then_some(user)
         };
         names
@@ -252,7 +252,7 @@ impl Authenticator {
 
     fn by_subject(&self, subject: &DistinguishedName, connection_type: &str) -> Option<&Arc<User>> {
         let candidates = || {
-            self.password_users()
+            self.users
                 .values()
                 .filter(|user| user.may_use(connection_type))
                 .filter_map(|user| Some((user, DistinguishedName::parse(&user.name)?)))
@@ -280,7 +280,7 @@ impl Authenticator {
     /// maps certificates to such users (AUTH-25)?
     pub(super) fn needs_certificate(&self, user: &User) -> bool {
         let no_password = matches!(&user.proof, Proof::Password(it) if it.is_empty());
-        no_password && self.mapping().iter().any(|kind| user.may_use(kind))
+        no_password && self.mapping.iter().any(|kind| user.may_use(kind))
     }
 }
 

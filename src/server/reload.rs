@@ -284,7 +284,7 @@ impl Reloader {
         }
         let before = Arc::clone(&current.settings.accounts);
         let options = Arc::clone(&current.options);
-        let (accounts, logins) = match view(&before, &options, &vouched) {
+        let (accounts, logins) = match view(Some(&current.settings), &options, &vouched) {
             Ok(view) => view,
             Err(error) => {
                 log::error!("Accounts not updated: {error}");
@@ -358,7 +358,7 @@ impl Reloader {
         start::check(&options)?;
         let mut vouched = current.vouched.clone();
         vouched.reload(&options)?;
-        let (accounts, logins) = view(&current.settings.accounts, &options, &vouched)?;
+        let (accounts, logins) = view(Some(&current.settings), &options, &vouched)?;
         let mut changes = changes::between(
             &current.options,
             &options,
@@ -385,6 +385,13 @@ impl Reloader {
         // From here on nothing fails but the end of the server.
         for line in &changes.lines {
             log::info!("{line}");
+        }
+        let users = &settings.authenticator;
+        if users.has_former() && !current.settings.authenticator.has_former() {
+            log::warn!(
+                "Users were replaced by a token or a single user: those who are connected stay until \
+                 they leave, nobody else is let in as one of them"
+            );
         }
         remotes.stop_others(&current.remotes);
         self.hand_over(&settings, None)?;

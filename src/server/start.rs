@@ -201,7 +201,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     if let Some(folder) = &folder {
         vouched.load_those(&folder.accounts(), &source);
     }
-    let (accounts, logins) = view(&Accounts::default(), &options, &vouched)?;
+    let (accounts, logins) = view(None, &options, &vouched)?;
     let accounts = Arc::new(accounts);
     let cpus = executor::allowed_cpus();
     let asked = options.shards.unwrap_or(cpus.len());

@@ -27,9 +27,9 @@ pub(super) struct Message<'a> {
     /// Who receives it, where those are not the receivers of its subject.
     pub to: Option<&'a [u8]>,
     pub subject: &'a [u8],
+    /// Empty, not absent, in what the server says of itself: stock leaves room for it there, so that
+    /// two spaces stand before the size.
     pub reply: Option<&'a [u8]>,
-    /// The server's own words: stock writes an empty reply subject in them, so two spaces.
-    pub blank_reply: bool,
     /// Bytes of `body` that are its header; `None` without one.
     pub header_len: Option<usize>,
     pub header_size_text: &'a [u8],
@@ -61,6 +61,12 @@ impl<'a> Message<'a> {
         self.to.unwrap_or(self.subject)
     }
 
+    /// Where an answer is awaited.
+    #[inline]
+    pub(super) fn awaited(&self) -> Option<&'a [u8]> {
+        self.reply.filter(|it| !it.is_empty())
+    }
+
     /// What a connection published.
     #[inline]
     pub(super) fn published(
@@ -80,7 +86,6 @@ impl<'a> Message<'a> {
             to: None,
             subject: publish.subject,
             reply: publish.reply,
-            blank_reply: false,
             header_len,
             header_size_text: publish.header_size_text,
             size_text: publish.size_text,
@@ -110,7 +115,6 @@ impl<'a> Message<'a> {
             to: None,
             subject,
             reply: None,
-            blank_reply: false,
             header_len: (header_len > 0).then_some(header_len),
             header_size_text: sizes.header.format(header_len),
             size_text: sizes.total.format(body.len()),
@@ -130,15 +134,8 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The reply subject as it stands in a delivery.
-    pub(super) fn written_reply(&self) -> Option<&'a [u8]> {
-        const BLANK: &[u8] = b"";
-        self.reply.or(self.blank_reply.then_some(BLANK))
-    }
-
     /// Appends the delivery piece by piece. Returns how much of the front of the body was left out.
     fn append(&self, out: &mut Chunk, sid: &[u8], headers: bool) -> usize {
-        let reply = self.written_reply();
         // A client that did not ask for headers gets the payload alone (CORE-38).
         let skip = match self.header_len {
             Some(header_len) if headers => {
@@ -147,7 +144,7 @@ impl<'a> Message<'a> {
                     &mut out.bytes,
                     self.subject,
                     sid,
-                    reply,
+                    self.reply,
                     self.header_size_text,
                     self.size_text,
                 );
@@ -156,11 +153,17 @@ impl<'a> Message<'a> {
             Some(header_len) => {
                 let mut size = encode::Decimal::new();
                 let size = size.format(self.body.len() - header_len);
-                encode::msg_head(&mut out.bytes, self.subject, sid, reply, size);
+                encode::msg_head(&mut out.bytes, self.subject, sid, self.reply, size);
                 header_len
             }
             None => {
-                encode::msg_head(&mut out.bytes, self.subject, sid, reply, self.size_text);
+                encode::msg_head(
+                    &mut out.bytes,
+                    self.subject,
+                    sid,
+                    self.reply,
+                    self.size_text,
+                );
                 0
             }
         };
@@ -246,7 +249,7 @@ impl Local {
         self.counters.out_msgs += 1;
         self.counters.out_bytes += size;
         if let Some(responses) = &mut connection.responses
-            && let Some(reply) = message.reply
+            && let Some(reply) = message.awaited()
             && let Some(user) = &connection.user
             && let Some(permissions) = &user.permissions
             && !permissions.can_publish(reply)

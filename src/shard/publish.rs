@@ -545,7 +545,7 @@ impl Local {
                 home: home.filter(|&home| home != self.id),
                 claim: claim.and_then(|claim| claim.part(shards.count_ones(), parts)),
                 subject: message.destination(),
-                reply: message.written_reply(),
+                reply: message.reply,
                 header_len: message.header_len,
                 header_size_text: message.header_size_text,
                 size_text: message.size_text,

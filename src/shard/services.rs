@@ -177,7 +177,7 @@ impl Core {
         let mut reply = self.local.buffer();
         let mut body = self.local.buffer();
         let measured = self.measured(import, message);
-        if let Some(asked) = message.reply {
+        if let Some(asked) = message.awaited() {
             if asked.starts_with(ACKNOWLEDGEMENT) {
                 reply.extend_from_slice(asked);
             } else if !self.open_reply(import, message, asked, measured, &mut reply) {
@@ -209,8 +209,7 @@ impl Core {
             hop: Some(&hop),
             to: None,
             subject: &subject,
-            reply: message.reply.map(|_| &reply[..]),
-            blank_reply: false,
+            reply: message.awaited().map(|_| &reply[..]),
             shared: message.shared.clone().filter(|_| as_it_is),
             tail: b"",
             ..*message
@@ -313,7 +312,7 @@ impl Core {
         }
         // Who answers may ask in turn.
         let mut back = self.local.buffer();
-        if let Some(asked) = message.reply {
+        if let Some(asked) = message.awaited() {
             if asked.starts_with(ACKNOWLEDGEMENT) {
                 back.extend_from_slice(asked);
             } else {
@@ -331,7 +330,6 @@ impl Core {
             to: message.to.map(|_| &to[..]),
             subject: message.to.map_or(&to, |_| message.subject),
             reply: Some(&back[..]).filter(|it| !it.is_empty()),
-            blank_reply: false,
             claim: None,
             shared: message.shared.clone(),
             tail: b"",

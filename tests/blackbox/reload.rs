@@ -608,26 +608,48 @@ fn cfg_094_who_has_not_said_who_it_is_yet_is_put_out() {
     silent.quietly("");
 }
 
-/// On purpose not as in stock 2.15.1, which keeps the table of users when a reload leaves none: those
-/// who are connected stay, and whoever has the name and password of a user that was removed is let
-/// in until the server is started again. Nobody who takes users out of a file means that, least of
-/// all because a password has leaked (T3). CFG-94 says what is meant: a removed user goes.
+/// Stock keeps its tables of users where a reload leaves none: those who are connected stay, until
+/// there are users again. On purpose not as in stock: there whoever has the name and password of a
+/// user that was removed is let in, too, and the single user is not.
 #[test]
-fn t3_cfg_094_users_are_gone_where_a_token_or_one_user_takes_their_place() {
-    if !beyond_stock() {
-        return;
-    }
+fn cfg_094_users_stay_connected_where_a_token_or_one_user_takes_their_place() {
     for (now, newcomer) in [
         ("token: t", "{\"auth_token\":\"t\"}"),
         ("user: w, password: q", "{\"user\":\"w\",\"pass\":\"q\"}"),
     ] {
-        let server = Server::with_config(USERS);
-        let mut client = server.client_with(U);
-        server.reload(&format!("authorization {{ {now} }}\n"));
-        assert_eq!(client.closed().last().map(String::as_str), None);
-        let mut again = server.open();
-        again.send(format!("CONNECT {V}\r\n"));
-        assert_eq!(again.closed(), ["-ERR 'Authorization Violation'"]);
-        server.client_with(newcomer);
+        let server = Server::with_config(&format!("no_auth_user: v\n{USERS}"));
+        let mut clients = [server.client_with(U), server.client()];
+        let now = format!("authorization {{ {now} }}\n");
+        for _ in 0..2 {
+            server.reload(&now);
+            for client in &mut clients {
+                client.quietly("");
+            }
+        }
+        if beyond_stock() {
+            let mut again = server.open();
+            again.send(format!("CONNECT {V}\r\n"));
+            assert_eq!(again.closed(), ["-ERR 'Authorization Violation'"]);
+            let mut newcomer = server.client_with(newcomer);
+            server.reload(&now);
+            newcomer.quietly("");
+        }
+        let [mut gone, mut stays] = clients;
+        server.reload("authorization { users: [{user: v, password: p}] }\n");
+        stays.quietly("");
+        assert_eq!(gone.closed().last().map(String::as_str), None);
+        server.reload(&now);
+        server.reload("debug: false\n");
+        assert_eq!(stays.closed().last().map(String::as_str), None);
     }
+}
+
+#[test]
+fn cfg_094_who_came_without_credentials_has_those_of_the_user_it_became() {
+    let server = Server::with_config(&format!("no_auth_user: u\n{USERS}"));
+    let mut client = server.client();
+    server.reload(&format!("debug: false\nno_auth_user: u\n{USERS}"));
+    client.quietly("");
+    server.reload("no_auth_user: u\nauthorization { users: [{user: u, password: x}] }\n");
+    assert_eq!(client.closed(), ["-ERR 'Authorization Violation'"]);
 }

@@ -17,7 +17,7 @@ use crate::auth::jwt::activation::activates;
 use crate::auth::jwt::setup::{self, SetupError};
 use crate::auth::jwt::token::is_public_key;
 use crate::auth::jwt::trust::{AccountRefused, Keys, Trust, TrustedAccount, seconds};
-use crate::ids::SYSTEM_ACCOUNT;
+use crate::ids::{Listener, SYSTEM_ACCOUNT};
 use crate::options::{
     AccountOptions, AuthOptions, ExportOptions, ImportOptions, LatencyOptions, Options,
     ResolverOptions, ResponseType, Shared,
@@ -25,6 +25,7 @@ use crate::options::{
 use crate::server::identity::COMPATIBLE_VERSION;
 use crate::server::shards::wall_time;
 use crate::server::transports::{websocket_auth, with_trust};
+use crate::shard::settings::Settings;
 
 /// Operator mode cannot be as it is asked for.
 #[derive(Debug, thiserror::Error)]
@@ -225,28 +226,37 @@ pub(in crate::server) struct Logins {
 
 impl Logins {
     fn new(
+        before: Option<&Settings>,
         options: &Options,
         make: impl Fn(&AuthOptions) -> Result<Authenticator, OperatorError>,
     ) -> Result<Self, OperatorError> {
-        let make = |auth: &AuthOptions| -> Result<_, OperatorError> {
-            Ok(Arc::new(with_trust(make(auth)?, options)))
+        let make = |auth: &AuthOptions, listener| -> Result<_, OperatorError> {
+            let made = with_trust(make(auth)?, options);
+            Ok(Arc::new(match before {
+                Some(before) => made.after(before.authenticator(listener)),
+                None => made,
+            }))
         };
+        let websocket = websocket_auth(options);
+        let websocket = websocket.map(|it| make(&it, Listener::WebSocket));
         Ok(Self {
-            client: make(&options.auth)?,
-            websocket: websocket_auth(options).as_ref().map(make).transpose()?,
+            client: make(&options.auth, Listener::Client)?,
+            websocket: websocket.transpose()?,
         })
     }
 }
 
-/// Accounts and users that options and tokens come to, after `before`.
+/// Accounts and users that options and tokens come to, after `before`; `None` at the start.
 pub(in crate::server) fn view(
-    before: &Accounts,
+    before: Option<&Settings>,
     options: &Options,
     vouched: &Vouched,
 ) -> Result<(Accounts, Logins), OperatorError> {
+    let none = Accounts::default();
+    let accounts_before = before.map_or(&none, |it| &it.accounts);
     let Some(keys) = &vouched.keys else {
-        let accounts = before.next(options)?;
-        let logins = Logins::new(options, |auth| {
+        let accounts = accounts_before.next(options)?;
+        let logins = Logins::new(before, options, |auth| {
             let authenticator = Authenticator::with_accounts(auth, &accounts)?;
             Ok(match &auth.callout {
                 Some(callout) => authenticator.asking(Callout::new(callout, &accounts, zone)?),
@@ -267,7 +277,7 @@ pub(in crate::server) fn view(
             .collect(),
         ..options.clone()
     };
-    let (accounts, refused) = before.next_but(&with_accounts)?;
+    let (accounts, refused) = accounts_before.next_but(&with_accounts)?;
     for error in refused {
         log::error!("Error adding import or export: {error}");
     }
@@ -280,7 +290,7 @@ pub(in crate::server) fn view(
             trust.add(id, Arc::clone(account));
         }
     }
-    let logins = Logins::new(options, |auth| {
+    let logins = Logins::new(before, options, |auth| {
         Ok(Authenticator::with_accounts(auth, &accounts)?.trusting(trust.clone()))
     })?;
     Ok((accounts, logins))

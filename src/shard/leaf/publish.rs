@@ -91,7 +91,6 @@ impl Core {
             hop: None,
             to: shown.map(|_| message.subject),
             subject: shown.map_or(message.subject, |(_, seen)| seen),
-            blank_reply: false,
             reply: shown.map_or(message.reply, |(reply, _)| Some(reply)),
             header_len,
             header_size_text: message.header_size_text,
