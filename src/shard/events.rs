@@ -146,19 +146,6 @@ impl Core {
         )
     }
 
-    /// Another server has said who it is. As in stock nobody hears of it where links have users of
-    /// their own; that it goes is told even then (TOPO-40).
-    pub(super) fn tell_link_made(&mut self, index: u32) {
-        if self.local.settings.leaf.authenticator.is_none() {
-            return self.tell_connected(index);
-        }
-        if let Some(connection) = self.local.connections.at(index)
-            && let Some(leaf) = &mut connection.leaf
-        {
-            leaf.told = true;
-        }
-    }
-
     /// A client has said who it is (MON-59), or a link begins (TOPO-40).
     pub(super) fn tell_connected(&mut self, index: u32) {
         let system = self.system_account();

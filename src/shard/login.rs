@@ -246,7 +246,7 @@ impl Core {
                     .is_some_and(|it| it.leaf.is_some());
                 if is_leaf {
                     if self.authenticated(slot.index, user) {
-                        self.tell_link_made(slot.index);
+                        self.tell_connected(slot.index);
                         self.leaf_connected(slot.index);
                     }
                 } else if self.authenticated(slot.index, user) && self.user_may_connect(slot.index)
