@@ -27,6 +27,8 @@ pub(super) struct Message<'a> {
     /// Who receives it, where those are not the receivers of its subject.
     pub to: Option<&'a [u8]>,
     pub subject: &'a [u8],
+    /// Empty, not absent, in what the server says of itself: stock leaves room for it there, so that
+    /// two spaces stand before the size.
     pub reply: Option<&'a [u8]>,
     /// Bytes of `body` that are its header; `None` without one.
     pub header_len: Option<usize>,
@@ -57,6 +59,12 @@ impl<'a> Message<'a> {
     #[inline]
     pub(super) fn destination(&self) -> &'a [u8] {
         self.to.unwrap_or(self.subject)
+    }
+
+    /// Where an answer is awaited.
+    #[inline]
+    pub(super) fn awaited(&self) -> Option<&'a [u8]> {
+        self.reply.filter(|it| !it.is_empty())
     }
 
     /// What a connection published.
@@ -241,7 +249,7 @@ impl Local {
         self.counters.out_msgs += 1;
         self.counters.out_bytes += size;
         if let Some(responses) = &mut connection.responses
-            && let Some(reply) = message.reply
+            && let Some(reply) = message.awaited()
             && let Some(user) = &connection.user
             && let Some(permissions) = &user.permissions
             && !permissions.can_publish(reply)

@@ -154,6 +154,10 @@ impl Core {
         };
         if let Some(leaf) = &mut connection.leaf {
             leaf.told = true;
+            // As in stock nobody hears of those whom users of that port alone let in.
+            if leaf.solicited.is_none() && self.local.settings.leaf.authenticator.is_some() {
+                return;
+            }
         }
         let subject = format!("$SYS.ACCOUNT.{}.CONNECT", connection.tenant.name);
         let Some(system) = self.listening(system, &subject) else {

@@ -229,7 +229,7 @@ impl Core {
         let (header_len, mut sizes) = (publish.header.len(), Sizes::default());
         let (account, subject) = (publish.account, &publish.subject);
         let mut message = Message {
-            reply: publish.reply.as_deref(),
+            reply: Some(publish.reply.as_deref().unwrap_or_default()),
             ..Message::own(account, subject, &body, header_len, &mut sizes)
         };
         self.route(&mut message);
@@ -266,7 +266,7 @@ impl Local {
                 service,
                 account: message.account,
                 subject: message.subject.into(),
-                reply: message.reply.map(Into::into),
+                reply: message.awaited().map(Into::into),
                 header: header.into(),
                 payload: payload.into(),
                 requester: message.source,

@@ -139,7 +139,10 @@ impl Core {
         let random = [self.local.secret_random(), self.local.secret_random()];
         let body = metric.json(&time(self.local.wall), random);
         let mut sizes = Sizes::default();
-        let mut message = Message::own(account, subject.as_bytes(), &body, 0, &mut sizes);
+        let mut message = Message {
+            reply: Some(b""),
+            ..Message::own(account, subject.as_bytes(), &body, 0, &mut sizes)
+        };
         self.route(&mut message);
     }
 }

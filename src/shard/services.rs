@@ -179,7 +179,7 @@ impl Core {
         let mut reply = self.local.buffer();
         let mut body = self.local.buffer();
         let measured = self.measured(import, message);
-        if let Some(asked) = message.reply {
+        if let Some(asked) = message.awaited() {
             if asked.starts_with(ACKNOWLEDGEMENT) {
                 reply.extend_from_slice(asked);
             } else if !self.open_reply(import, message, asked, measured, &mut reply) {
@@ -211,7 +211,7 @@ impl Core {
             hop: Some(&hop),
             to: None,
             subject: &subject,
-            reply: message.reply.map(|_| &reply[..]),
+            reply: message.awaited().map(|_| &reply[..]),
             shared: message.shared.clone().filter(|_| as_it_is),
             tail: b"",
             ..*message
@@ -314,7 +314,7 @@ impl Core {
         }
         // Who answers may ask in turn.
         let mut back = self.local.buffer();
-        if let Some(asked) = message.reply {
+        if let Some(asked) = message.awaited() {
             if asked.starts_with(ACKNOWLEDGEMENT) {
                 back.extend_from_slice(asked);
             } else {

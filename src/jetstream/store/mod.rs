@@ -23,6 +23,8 @@ mod filelog_tests;
 #[cfg(test)]
 mod naive;
 #[cfg(test)]
+mod reading_tests;
+#[cfg(test)]
 mod simulated_disk;
 #[cfg(test)]
 mod store_tests;

@@ -84,6 +84,7 @@ impl Core {
         self.js_send(&Outgoing {
             account: request.account,
             to: SUBJECT,
+            reply: Some(b""),
             payload: &body,
             ..Outgoing::default()
         });

@@ -163,6 +163,7 @@ impl Core {
             self.js_send(&Outgoing {
                 account,
                 to: subject.as_bytes(),
+                reply: Some(b""),
                 payload: &to_json(&event),
                 ..Outgoing::default()
             });

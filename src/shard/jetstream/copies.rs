@@ -96,6 +96,7 @@ impl Core {
         self.js_send(&Outgoing {
             account: request.account,
             to: subject.as_bytes(),
+            reply: Some(b""),
             payload: &body,
             ..Outgoing::default()
         });

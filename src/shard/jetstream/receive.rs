@@ -175,7 +175,7 @@ impl Core {
         let arrived = Arrived {
             account: message.account,
             subject: message.subject,
-            reply: message.reply,
+            reply: message.awaited(),
             header,
             payload,
         };

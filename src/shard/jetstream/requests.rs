@@ -111,6 +111,7 @@ impl Core {
         self.js_send(&Outgoing {
             account,
             to: LIMIT_REACHED,
+            reply: Some(b""),
             payload: &body,
             ..Outgoing::default()
         });

@@ -41,6 +41,8 @@ const INTEREST_WAIT: Duration = Duration::from_secs(2);
 const CONFIRM_WAIT: Duration = Duration::from_secs(5);
 /// How often to look whether the receiver is still there.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// The same while it is still to come: interest is on its way from another shard.
+const LOOK_FIRST: Duration = Duration::from_millis(2);
 /// Bytes that are compressed at once: a block of the compression, whose checksum covers it.
 const BLOCK: usize = 128 * 1024;
 /// Bytes of archive a turn makes of a stream: less than a millisecond's work.
@@ -242,7 +244,12 @@ impl Core {
                 }
                 next => {
                     again |= matches!(next, Next::Again);
-                    let wake = (self.local.now + LOOK_EVERY).min(snapshot.due);
+                    let wait = if snapshot.heard {
+                        LOOK_EVERY
+                    } else {
+                        LOOK_FIRST
+                    };
+                    let wake = (self.local.now + wait).min(snapshot.due);
                     if let Some(hosted) = self.jetstream.streams.at_mut(key) {
                         hosted.snapshots.push(snapshot);
                     }

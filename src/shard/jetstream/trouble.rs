@@ -105,6 +105,7 @@ impl Core {
         self.js_send(&Outgoing {
             account,
             to: OUT_OF_STORAGE,
+            reply: Some(b""),
             payload: &body,
             ..Outgoing::default()
         });

@@ -129,7 +129,7 @@ impl Local {
             message_head(bytes, has_header, subject, None, names);
             bytes.extend_from_slice(message.tail);
         } else {
-            let reply = message.reply.map(|reply| Reply {
+            let reply = message.awaited().map(|reply| Reply {
                 subject: reply,
                 seen: message.to.map(|_| message.subject),
             });
@@ -158,7 +158,7 @@ impl Local {
         self.counters.out_links.msgs += 1;
         self.counters.out_links.bytes += size;
         if let Some(responses) = &mut connection.responses
-            && let Some(reply) = message.reply
+            && let Some(reply) = message.awaited()
         {
             responses.grant(reply, now);
         }

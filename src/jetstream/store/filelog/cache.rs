@@ -74,6 +74,14 @@ impl Cache {
             if from + len <= bytes.len() {
                 return Some(bytes.slice(from..));
             }
+            // The next piece may begin where this one ends.
+            let end = start + bytes.len() as u64;
+            if from < bytes.len()
+                && let Some(next) = self.pieces.get(&(number, version, end))
+                && let Some(rest) = next.get(..from + len - bytes.len())
+            {
+                return Some([&bytes[from..], rest].concat().into());
+            }
         }
         None
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use bytes::Bytes;
 
+use super::ahead::Ahead;
 use super::block::{Block, Position, Sealed};
 use super::cache::Cache;
 use super::compact::Rewrite;
@@ -13,7 +14,7 @@ use super::record::{HEAD, Kind, Record, added};
 use super::sealer;
 use super::segment::{FIRST_FRAME, Frames, Segment};
 use super::settings::{FlushPolicy, Gap, Policy, Report, Settings};
-use super::tasks::Task;
+use super::tasks::{Piece, Task};
 use crate::jetstream::store::buffer::{Buffer, PAGE};
 use crate::jetstream::store::entries::{Entry, flag};
 use crate::jetstream::store::index::Index;
@@ -84,7 +85,8 @@ pub(in crate::jetstream::store) struct Log {
     /// The next frame ends at a page's end.
     pub(super) pad_next: bool,
     pub(super) cache: Cache,
-    pub(super) wanted: VecDeque<(FileName, u64, usize)>,
+    pub(super) ahead: Ahead,
+    pub(super) wanted: VecDeque<Piece>,
     /// Places whose reading failed.
     pub(super) unreadable: BTreeSet<(u32, u32, u64)>,
     pub(super) gaps: Vec<Gap>,
@@ -151,6 +153,7 @@ impl Log {
             overwrite: None,
             pad_next: false,
             cache: Cache::new(settings.cache_size),
+            ahead: Ahead::new(settings.cache_size),
             wanted: VecDeque::new(),
             unreadable: BTreeSet::new(),
             gaps: Vec::new(),

@@ -4,6 +4,7 @@
 //! says how far the log must reach. Nothing in here opens a file: the log asks for operations and
 //! is told how they ended.
 
+mod ahead;
 mod block;
 mod cache;
 mod checkpoint;

@@ -5,19 +5,19 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::block::Sealed;
-use super::cache::Place;
 use super::core::{Log, offset, record_len};
 use super::record::{HEAD, Head, Kind};
 use super::segment::Segment;
 use super::settings::Gap;
+use super::tasks::Piece;
 use crate::jetstream::store::buffer::{Buffer, PAGE};
 use crate::jetstream::store::entries::Entry;
 use crate::jetstream::store::message::{Fetch, StoredMessage};
 use crate::jetstream::store::operation::DiskResult;
 use crate::time::WallTime;
 
-/// Bytes read at once: who reads one message mostly wants the next ones, too.
-const READ: u64 = 64 * 1024;
+/// Reads under way beside which more are made than somebody asked for.
+const READERS_MAX: usize = 4;
 
 impl Log {
     /// The message of this entry.
@@ -43,6 +43,7 @@ impl Log {
         if let Some(bytes) = self.cache.find(place, HEAD) {
             len = Head::decode(seed, &bytes).map_or(HEAD, |it| it.len());
             if let Some(bytes) = self.cache.find(place, len) {
+                self.read_besides((number, version), at + len as u64, written_end);
                 return self.message(seq, at, bytes);
             }
             if at + len as u64 > written_end {
@@ -53,11 +54,37 @@ impl Log {
         if self.unreadable.contains(&(number, version, from)) {
             return self.damaged(seq);
         }
-        let written = written_end - from;
-        let need = at + len as u64 - from;
-        let valid = need.next_multiple_of(PAGE as u64).max(READ).min(written);
-        self.want((number, version), from, valid as usize);
+        let file = (number, version);
+        let end = at + len as u64;
+        if self.will_have(file, at) && self.will_have(file, end - 1) {
+            return Fetch::Reading;
+        }
+        let need = (end - from).next_multiple_of(PAGE as u64);
+        let len = self.ahead.needed(file, from, need, written_end);
+        self.want(Piece {
+            place: (number, version, from),
+            len: len as usize,
+            exact: len <= need,
+        });
         Fetch::Reading
+    }
+
+    /// Reads what whoever reads on will want next.
+    fn read_besides(&mut self, file: (u32, u32), end: u64, written_end: u64) {
+        if self.reads().count() < READERS_MAX
+            && let Some((from, len)) = self.ahead.besides(file, end, written_end)
+        {
+            self.want(Piece {
+                place: (file.0, file.1, from),
+                len: len as usize,
+                exact: false,
+            });
+        }
+    }
+
+    /// Is this byte there, or on its way?
+    fn will_have(&self, file: (u32, u32), at: u64) -> bool {
+        self.cache.find((file.0, file.1, at), 1).is_some() || self.is_read(file, at)
     }
 
     /// Where the written frames of a segment end.
@@ -121,21 +148,25 @@ impl Log {
         Fetch::Damaged
     }
 
-    pub(super) fn was_read(&mut self, place: Place, valid: usize, result: DiskResult) {
-        match result {
-            DiskResult::Read(mut buffer, len) if len > 0 => {
-                buffer.truncate(len.min(valid));
-                // A file that ends before its frames do was cut off by somebody else.
-                match len < valid {
-                    true => self.unreadable.insert(place),
-                    false => self.unreadable.remove(&place),
-                };
-                self.cache
-                    .insert(place, Bytes::from_owner::<Buffer>(buffer));
-            }
-            _ => {
-                self.unreadable.insert(place);
-            }
+    pub(super) fn was_read(&mut self, piece: Piece, result: DiskResult) {
+        let Piece { place, len, exact } = piece;
+        let mut is_whole = false;
+        if let DiskResult::Read(mut buffer, came) = result
+            && came > 0
+        {
+            buffer.truncate(came.min(len));
+            // A file that ends before its frames do was cut off by somebody else.
+            is_whole = came >= len;
+            let bytes = Bytes::from_owner::<Buffer>(buffer);
+            self.cache.insert(place, bytes);
+        }
+        if is_whole {
+            self.unreadable.remove(&place);
+        } else if exact {
+            self.unreadable.insert(place);
+        } else {
+            // What is needed may be there where what was read besides is not.
+            self.ahead.be_careful();
         }
     }
 }

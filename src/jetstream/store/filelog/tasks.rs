@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::block::Sealed;
+use super::cache::Place;
 use super::checkpoint::{Checkpoint, Listed};
 use super::core::{CHECKPOINT_EVERY, Log};
 use super::segment::{FIRST_FRAME, Label, Making};
@@ -23,6 +24,25 @@ const LONG_WRITE: usize = 256 * 1024;
 /// Reads under way at once.
 const READS_MAX: usize = 16;
 
+/// What is to be read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Piece {
+    pub place: Place,
+    /// Of what comes that many bytes are frames.
+    pub len: usize,
+    /// It is no more than somebody needs now.
+    pub exact: bool,
+}
+
+impl Piece {
+    /// Is a place of a segment in it?
+    fn has(&self, (number, version): (u32, u32), at: u64) -> bool {
+        let (its_number, its_version, offset) = self.place;
+        let range = offset..offset + self.len as u64;
+        (its_number, its_version) == (number, version) && range.contains(&at)
+    }
+}
+
 /// An operation under way.
 #[derive(Debug)]
 pub(super) enum Task {
@@ -32,8 +52,8 @@ pub(super) enum Task {
     Frame,
     /// Making zeros.
     Zeros,
-    /// Reading this place; of what comes that many bytes are frames.
-    Read((u32, u32, u64), usize),
+    /// Reading a piece of a segment.
+    Read(Piece),
     /// Writing the checkpoint of this number.
     Checkpoint(u64),
     /// Flushing this version of a segment.
@@ -199,37 +219,36 @@ impl Log {
     }
 
     fn read_wanted(&mut self) -> Option<DiskOperation> {
-        let (file, offset, len) = self.wanted.pop_front()?;
-        let FileName::Segment { number, version } = file else {
-            return None;
-        };
+        let piece = self.wanted.pop_front()?;
+        let (number, version, offset) = piece.place;
         Some(DiskOperation::Read {
-            id: self.task(Task::Read((number, version, offset), len)),
-            file,
+            id: self.task(Task::Read(piece)),
+            file: FileName::Segment { number, version },
             offset,
-            len: len.next_multiple_of(PAGE),
+            len: piece.len.next_multiple_of(PAGE),
         })
     }
 
     /// Asks for a read, unless it is under way or there are too many.
-    pub(super) fn want(&mut self, file: (u32, u32), offset: u64, len: usize) {
-        let place = (file.0, file.1, offset);
-        let under_way = |task: &Task| matches!(task, Task::Read(it, _) if *it == place);
-        let file = FileName::Segment {
-            number: file.0,
-            version: file.1,
-        };
-        let asked = |it: &(FileName, u64, usize)| (it.0, it.1) == (file, offset);
-        if self.tasks.values().any(under_way) || self.wanted.iter().any(asked) {
-            return;
+    pub(super) fn want(&mut self, piece: Piece) {
+        let is_asked = self.reads().any(|it| it.place == piece.place);
+        if !is_asked && self.reads().count() < READS_MAX {
+            self.wanted.push_back(piece);
         }
-        let reads = self
-            .tasks
-            .values()
-            .filter(|it| matches!(it, Task::Read(..)));
-        if reads.count() + self.wanted.len() < READS_MAX {
-            self.wanted.push_back((file, offset, len));
-        }
+    }
+
+    /// Reads that are under way or asked for.
+    pub(super) fn reads(&self) -> impl Iterator<Item = &Piece> {
+        let under_way = self.tasks.values().filter_map(|it| match it {
+            Task::Read(piece) => Some(piece),
+            _ => None,
+        });
+        under_way.chain(&self.wanted)
+    }
+
+    /// Is this byte of a segment among them?
+    pub(super) fn is_read(&self, file: (u32, u32), at: u64) -> bool {
+        self.reads().any(|it| it.has(file, at))
     }
 
     fn flush_segment(&mut self) -> Option<DiskOperation> {
@@ -344,7 +363,7 @@ impl Log {
                 self.zeroing = None;
                 self.zeros_refused |= error.is_some();
             }
-            Task::Read(place, valid) => self.was_read(place, valid, result),
+            Task::Read(piece) => self.was_read(piece, result),
             Task::Checkpoint(counter) => {
                 self.checkpoint.under_way = false;
                 match error {
