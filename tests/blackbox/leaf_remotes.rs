@@ -1,7 +1,7 @@
 //! The life of links that the server under test makes: this test is the hub (topology rows 17 to
 //! 22 and 45).
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketType, bind, listen, socket};
@@ -326,5 +326,28 @@ fn topo_042_044_a_hub_that_offers_compression_is_answered_with_the_mode() {
         info["go"] = json!("rust1.95");
         let greeted = hub.greet(&info);
         assert_eq!(greeted.connect["compress_mode"], "off");
+    }
+}
+
+/// A hub that does not even answer: each remote may say how long to try, or all of them.
+#[test]
+fn topo_022_time_to_connect() {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+    let hub = TcpListener::from(socket);
+    listen(&hub, 0).expect("to listen");
+    let address = hub.local_addr().expect("an address");
+    // Nobody takes these: what comes behind them is not answered.
+    let patience = Duration::from_millis(500);
+    let connect = || TcpStream::connect_timeout(&address, patience).ok();
+    let _waiting: Vec<_> = std::iter::from_fn(connect).take(64).collect();
+    for (all, one) in [("100ms", ""), ("1h", "dial_timeout: \"100ms\",")] {
+        let server = Server::with_config(&format!(
+            "leafnodes {{ dial_timeout: {all:?}, reconnect: \"100ms\", remotes [
+                {{ url: \"nats-leaf://{address}\", {one} }} ] }}"
+        ));
+        server.logged(&format!(
+            "Error trying to connect as leafnode to remote server \"{address}\" (attempt 1)"
+        ));
     }
 }

