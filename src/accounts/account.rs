@@ -115,6 +115,11 @@ impl Usage {
         self.changes.load(Ordering::Relaxed)
     }
 
+    /// Is anybody connected to it, client or server?
+    pub fn in_use(&self) -> bool {
+        self.connections() > 0 || self.links() > 0
+    }
+
     /// Connections now.
     pub fn connections(&self) -> u32 {
         self.connections.load(Ordering::Acquire)

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use super::handle::Shared;
 use super::jetstream::folder::StoreFolder;
 use super::jetstream::recovery;
-use super::operator::{Logins, OperatorError, Vouched, view};
+use super::operator::{Logins, NewResolver, OperatorError, Vouched, view};
 use super::remotes::Remotes;
 use super::stapling::{Stapled, Watch};
 use super::transports::Doors;
@@ -98,6 +98,8 @@ pub struct Reloader {
     /// How often options were put in force.
     reloads: AtomicU64,
     program: OnceLock<Program>,
+    /// What the service of the resolver is to go on with.
+    resolver: Mutex<Option<NewResolver>>,
 }
 
 /// What the server runs with.
@@ -137,6 +139,7 @@ impl Reloader {
             websocket,
             reloads: AtomicU64::new(0),
             program: OnceLock::new(),
+            resolver: Mutex::new(None),
         }
     }
 
@@ -230,6 +233,12 @@ impl Reloader {
     /// [`ReloadError`]: nothing has changed.
     pub fn apply(&self, options: Options) -> Result<(), ReloadError> {
         logged(self.change(&mut self.lock(), options))
+    }
+
+    /// The resolver that a reload has put in the place of the one before.
+    pub(super) fn new_resolver(&self) -> Option<NewResolver> {
+        let mut new = self.resolver.lock().unwrap_or_else(PoisonError::into_inner);
+        new.take()
     }
 
     /// How often options were put in force since the start.
@@ -357,7 +366,14 @@ impl Reloader {
     fn change(&self, current: &mut Current, options: Options) -> Result<(), ReloadError> {
         start::check(&options)?;
         let mut vouched = current.vouched.clone();
-        vouched.reload(&options)?;
+        let accounts = &current.settings.accounts;
+        let stored = self.folder.as_ref().map(|it| it.accounts());
+        let in_use = |key: &str| {
+            let account = accounts.find(key).and_then(|id| accounts.get(id));
+            account.is_some_and(|it| it.usage.in_use())
+                || stored.iter().flatten().any(|it| it == key)
+        };
+        let resolver = vouched.reload(&current.options.operator, &options, in_use)?;
         let (accounts, logins) = view(Some(&current.settings), &options, &vouched)?;
         let mut changes = changes::between(
             &current.options,
@@ -392,6 +408,11 @@ impl Reloader {
                 "Users were replaced by a token or a single user: those who are connected stay until \
                  they leave, nobody else is let in as one of them"
             );
+        }
+        if let Some(source) = resolver {
+            let options = Arc::clone(&options.operator);
+            let mut new = self.resolver.lock().unwrap_or_else(PoisonError::into_inner);
+            *new = Some(NewResolver { source, options });
         }
         remotes.stop_others(&current.remotes);
         self.hand_over(&settings, None)?;

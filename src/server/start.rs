@@ -9,9 +9,7 @@ use super::handle::{ServerHandle, Shared};
 use super::jetstream::folder::StoreFolder;
 use super::jetstream::{recovery, room};
 use super::lame_duck::LameDuck;
-use super::operator::{
-    ClaimsService, Fetches, Logins, OperatorError, Source, Updates, Vouched, Waiting, view,
-};
+use super::operator::{Logins, NewResolver, OperatorError, Resolver, Source, Vouched, view};
 use super::peers::{PeerChecks, PeerJudges};
 use super::reload::Reloader;
 use super::remotes::Remotes;
@@ -33,7 +31,7 @@ use crate::ops::config::leaf_check;
 use crate::ops::http::answers::Answers;
 use crate::ops::http::facts::{CurrentFacts, ServerFacts};
 use crate::ops::http::{Monitor, MonitorError};
-use crate::options::{Options, ResolverOptions};
+use crate::options::Options;
 use crate::protocol::info::ServerInfo;
 use crate::shard::budget::output_share;
 use crate::shard::identity::{ServerIdentity, Told};
@@ -315,7 +313,8 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     // Before the shards run: their first turn has the subscriptions.
     let envelope = Arc::new(Envelope::new(Arc::clone(&handle.reloader)));
     let mut services = operators_services(&settings, &answers, &handle);
-    services.extend(own_services(&settings, source, &handle, &facts, &envelope));
+    let resolver = resolver(&settings, source, &handle, &facts, &envelope);
+    services.push(Box::new(resolver));
     let posts = || handle.shared.shards.0.clone();
     let judges = PeerJudges::new(Arc::clone(&facts), Arc::clone(&envelope), posts());
     services.push(Box::new(PeerChecks::new(Arc::clone(&judges))));
@@ -375,43 +374,26 @@ fn operators_services(
     vec![Box::new(requests), Box::new(traces)]
 }
 
-/// What the server answers as a client of itself.
-fn own_services(
+/// Where accounts come from, and what is told of them.
+fn resolver(
     settings: &Settings,
     source: Source,
     handle: &ServerHandle,
-    facts: &Arc<CurrentFacts>,
+    facts: &CurrentFacts,
     envelope: &Arc<Envelope>,
-) -> Vec<Box<dyn Service>> {
-    let options = &facts.now().options;
-    let reloader = || Arc::clone(&handle.reloader);
-    let posts = || handle.shared.shards.0.clone();
-    let mut services: Vec<Box<dyn Service>> = Vec::new();
-    let system = settings.accounts.system();
-    let updates = system.map(|system| Updates::new(reloader(), Arc::clone(envelope), system));
-    match (source, &options.operator.resolver) {
-        (
-            Source::Directory(directory),
-            Some(ResolverOptions::Full(at) | ResolverOptions::Cache(at)),
-        ) => {
-            if let Some(system) = system {
-                services.push(Box::new(ClaimsService::new(
-                    directory,
-                    (&options.operator, at),
-                    (system, settings.accounts.name(system)),
-                    reloader(),
-                    Arc::clone(envelope),
-                    Waiting::new(posts()),
-                )));
-            }
-        }
-        (Source::Server(server), _) => {
-            services.push(Box::new(Fetches::new(server, reloader(), posts())));
-            services.extend(updates.map(|it| Box::new(it) as Box<dyn Service>));
-        }
-        _ => services.extend(updates.map(|it| Box::new(it) as Box<dyn Service>)),
-    }
-    services
+) -> Resolver {
+    let named = |system| (system, settings.accounts.name(system).to_owned());
+    let first = NewResolver {
+        source,
+        options: Arc::clone(&facts.now().options.operator),
+    };
+    Resolver::new(
+        first,
+        Arc::clone(&handle.reloader),
+        Arc::clone(envelope),
+        settings.accounts.system().map(named),
+        handle.shared.shards.0.clone(),
+    )
 }
 
 /// The view of the shards that options come to; it follows the one `before`.

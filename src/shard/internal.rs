@@ -50,6 +50,8 @@ pub enum InternalAction {
         /// Who gets it.
         service: ServiceId,
     },
+    /// End all subscriptions of a service.
+    Unsubscribe(ServiceId),
     /// Publish.
     Publish(InternalPublish),
 }
@@ -162,6 +164,7 @@ impl Core {
                 queue,
                 service,
             } => self.subscribe_internal(account, &pattern, queue.as_deref(), service),
+            InternalAction::Unsubscribe(service) => self.unsubscribe_internal(service),
             InternalAction::Publish(publish) => self.publish_internal(&publish),
         }
     }
@@ -193,6 +196,33 @@ impl Core {
         }
     }
 
+    fn unsubscribe_internal(&mut self, service: ServiceId) {
+        let ids: Vec<SubscriptionId> = self.local.internal.sids.iter().copied().collect();
+        for id in ids {
+            let subscriptions = &mut self.local.subscriptions;
+            let own = |it: &Subscription| service_of(it) == Some(service);
+            if !subscriptions.get(id).is_some_and(own) {
+                continue;
+            }
+            let sids = &mut self.local.internal.sids;
+            let Some(subscription) = subscriptions.remove(id, sids) else {
+                continue;
+            };
+            let member = Member {
+                subscription: id,
+                connection: INTERNAL,
+            };
+            let (pattern, queue) = (subscription.subject(), subscription.queue.as_deref());
+            let account = subscription.account;
+            let change = self.change_interest(account, pattern, queue, |interest| {
+                interest.remove_local(pattern, queue, member)
+            });
+            if change != InterestChange::None {
+                self.interest_changed(INTERNAL, account, pattern, queue, change);
+            }
+        }
+    }
+
     /// Publishes a message of the server itself.
     pub fn publish_internal(&mut self, publish: &InternalPublish) {
         let body = [&*publish.header, &*publish.payload].concat();
@@ -205,6 +235,12 @@ impl Core {
         self.route(&mut message);
         self.after_delivery();
     }
+}
+
+/// Whose it is, as its sid says.
+fn service_of(subscription: &Subscription) -> Option<ServiceId> {
+    let digits = subscription.sid().split(|&byte| byte == b'.').next()?;
+    Some(ServiceId(std::str::from_utf8(digits).ok()?.parse().ok()?))
 }
 
 impl Local {
@@ -221,15 +257,13 @@ impl Local {
         let Some(subscription) = self.subscriptions.get(member.subscription) else {
             return false;
         };
-        let service = subscription.sid().split(|&byte| byte == b'.').next();
-        let service = service.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
-        let Some(service) = service else {
+        let Some(service) = service_of(subscription) else {
             return false;
         };
         let (header, payload) = message.body.split_at(message.header_len.unwrap_or(0));
         self.effects
             .push(Effect::Internal(Box::new(InternalMessage {
-                service: ServiceId(service),
+                service,
                 account: message.account,
                 subject: message.subject.into(),
                 reply: message.awaited().map(Into::into),

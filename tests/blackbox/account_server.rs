@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 /// An account server of accounts by their keys. Ends with the test's process.
 #[derive(Clone)]
-struct AccountServer {
+pub struct AccountServer {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
 }
@@ -34,7 +34,7 @@ struct State {
 }
 
 impl AccountServer {
-    fn start() -> Self {
+    pub fn start() -> Self {
         Self::with(|stream| Box::new(stream))
     }
 
@@ -55,7 +55,7 @@ impl AccountServer {
         this
     }
 
-    fn put(&self, key: &KeyPair, token: String) {
+    pub fn put(&self, key: &KeyPair, token: String) {
         let mut state = self.state.lock().expect("whole");
         state.accounts.insert(key.public_key(), token);
     }
@@ -74,7 +74,7 @@ impl AccountServer {
             .count()
     }
 
-    fn config(&self, trust: &Trust) -> String {
+    pub fn config(&self, trust: &Trust) -> String {
         let operator = trust.operator_token(&json!({}));
         let address = self.address;
         format!(

@@ -2,6 +2,7 @@
 
 use crate::support::jetstream::JetStream;
 use crate::support::server::{Server, beyond_stock};
+use crate::support::wait_until;
 use serde_json::{Value, json};
 
 const CONFIG: &str = r#"
@@ -417,5 +418,53 @@ fn metrics_tell_of_streams_and_consumers() {
         ),
     ] {
         assert_eq!(value(name, label), expected, "{name}");
+    }
+}
+
+/// Whoever makes streams and consumers makes no metrics without end; the sums are of all.
+#[test]
+fn metrics_name_a_bounded_number_of_streams_and_consumers() {
+    if !beyond_stock() {
+        return;
+    }
+    let config = "http: \"127.0.0.1:-1\"\njetstream { store_dir: \"@DIR@/store\" }";
+    let mut jetstream = JetStream::with_config(config, "{}");
+    let mut requests = String::new();
+    let mut ask = |subject: &str, body: &Value| {
+        let body = body.to_string();
+        requests.push_str(&format!("PUB {subject} {}\r\n{body}\r\n", body.len()));
+    };
+    for at in 0..1003 {
+        let config = json!({"name": format!("S{at}"), "storage": "memory"});
+        ask(&format!("$JS.API.STREAM.CREATE.S{at}"), &config);
+    }
+    for at in 0..2004 {
+        let (stream, name) = (format!("S{}", at % 3), format!("c{at}"));
+        let body = json!({"stream_name": stream, "config": {"durable_name": name}});
+        ask(&format!("$JS.API.CONSUMER.CREATE.{stream}.{name}"), &body);
+    }
+    jetstream.client.quietly(&requests);
+    wait_until("all of them", || {
+        let info = jetstream.done("INFO", "");
+        (info["consumers"] == 2004 && info["streams"] == 1003).then_some(())
+    });
+    let metrics = jetstream.server.get("/metrics").body;
+    let of = |name: &str| -> Vec<&str> {
+        let begin = format!("{name}{{");
+        let lines = metrics.lines().filter(|it| it.starts_with(&begin));
+        lines
+            .map(|it| it.rsplit(' ').next().expect("a value"))
+            .collect()
+    };
+    assert_eq!(of("jetstream_stream_total_messages").len(), 1000);
+    assert_eq!(of("jetstream_consumer_num_pending").len(), 2000);
+    for (name, expected) in [
+        ("total_streams", "1003.0"),
+        ("total_consumers", "2004.0"),
+        ("left_out_streams", "3.0"),
+        ("left_out_consumers", "4.0"),
+    ] {
+        let value = of(&format!("jetstream_server_{name}"));
+        assert_eq!(value, [expected], "{name}");
     }
 }

@@ -80,6 +80,7 @@ mod queues;
 mod rates;
 mod reload;
 mod resolver;
+mod resolver_reload;
 mod stapling;
 mod subjects;
 mod system_events;

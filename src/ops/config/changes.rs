@@ -326,12 +326,14 @@ impl Changes {
         fixed("TrustedKeys", old, new, |it| {
             it.operator.trusted_keys.join(" ")
         })?;
-        fixed("AccountResolver", old, new, |it| {
-            format!("{:?}", it.operator.resolver)
-        })?;
-        fixed("AccountResolverTLSConfig", old, new, |it| {
-            format!("{:?}", it.operator.resolver_tls)
-        })?;
+        // Another one takes over, none is another matter.
+        let none = |it: &Options| it.operator.resolver.is_none();
+        if none(old) != none(new) {
+            return Err(NotReloadable {
+                field: "AccountResolver",
+                why: "there was none, or there is none now".into(),
+            });
+        }
         fixed("NoSystemAccount", old, new, |it| it.no_system_account)?;
         let (before, after) = (&old.auth, &new.auth);
         for (changed, what) in [

@@ -138,9 +138,9 @@ pub const KEYS: &[Key] = &[
     key(
         &["resolver", "account_resolver", "accounts_resolver"],
         NONE,
-        No,
+        Yes,
     ),
-    key(&["resolver_tls"], NONE, No),
+    key(&["resolver_tls"], NONE, Yes),
     key(&["resolver_preload"], NONE, Yes),
     key(&["resolver_pinned_accounts"], NONE, Yes),
     key(&["trusted_keys", "trusted"], NONE, No),
@@ -336,7 +336,12 @@ mod tests {
             let (name, value) = changed.expect(key.names[0]);
             let value = value.replace("OPERATOR", &operator().0);
             let value = value.replace("OPKEY", &operator().1);
-            let (old, new) = (options(""), options(&format!("{name}: {value}")));
+            // From none to one is another matter.
+            let before = match *name {
+                "resolver" => "resolver: URL(http://localhost/)",
+                _ => "",
+            };
+            let (old, new) = (options(before), options(&format!("{name}: {value}")));
             assert_ne!(old, new, "{name}");
             let answer = changes::between(&old, &new, [4222, 0]);
             assert_eq!(answer.is_ok(), key.reload == Yes, "{name}: {answer:?}");

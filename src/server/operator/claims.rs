@@ -359,6 +359,11 @@ impl Service for ClaimsService {
         }
     }
 
+    fn stop(&mut self, outlet: &Outlet) {
+        outlet.unsubscribe();
+        self.lookups.waiting.end();
+    }
+
     fn tick(&mut self, now: Instant, outlet: &Outlet) {
         self.lookups.waiting.give_up(now);
         for open in self.lookups.late(now) {

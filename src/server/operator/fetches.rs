@@ -3,6 +3,7 @@
 //! A server that does not answer costs 1.9 seconds, which neither a shard nor the thread of the
 //! services has: a few threads of their own wait for it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,6 +32,8 @@ struct Shared {
     server: AccountServer,
     reloader: Arc<Reloader>,
     waiting: Mutex<Waiting>,
+    /// Another resolver has taken over: what is still fetched does not count.
+    ended: AtomicBool,
 }
 
 /// Has accounts fetched.
@@ -50,6 +53,7 @@ impl Fetches {
                 server,
                 reloader,
                 waiting: Mutex::new(Waiting::new(posts)),
+                ended: AtomicBool::new(false),
             }),
             keys,
             queue: Some(queue),
@@ -86,6 +90,9 @@ impl Shared {
                 true => log::warn!("Account [{key}] fetch took {took:?}"),
                 false => log::debug!("Account [{key}] fetch took {took:?}"),
             }
+        }
+        if self.ended.load(Ordering::Acquire) {
+            return;
         }
         // What is wrong with one is in the log; whoever waits for it hears that it is not there.
         let _ = self.reloader.update_accounts(&search.found());
@@ -128,6 +135,11 @@ impl Service for Fetches {
         if first {
             self.enqueue(&sought.key);
         }
+    }
+
+    fn stop(&mut self, _: &Outlet) {
+        self.shared.ended.store(true, Ordering::Release);
+        self.shared.waiting().end();
     }
 
     fn tick(&mut self, now: Instant, _: &Outlet) {

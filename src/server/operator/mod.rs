@@ -6,15 +6,13 @@ mod directory;
 mod fetches;
 mod lookups;
 mod outcome;
+mod resolver;
 mod search;
 mod updates;
 mod vouched;
 mod waiting;
 
-pub(super) use claims::ClaimsService;
 pub use directory::StoreError;
-pub(super) use fetches::Fetches;
-pub(super) use updates::Updates;
+pub(super) use resolver::{NewResolver, Resolver};
 pub use vouched::OperatorError;
 pub(super) use vouched::{Logins, Source, Vouched, view};
-pub(super) use waiting::Waiting;

@@ -60,6 +60,10 @@ impl Service for Updates {
         }
     }
 
+    fn stop(&mut self, outlet: &Outlet) {
+        outlet.unsubscribe();
+    }
+
     fn message(&mut self, message: &InternalMessage, outlet: &Outlet) {
         let subject = String::from_utf8_lossy(&message.subject);
         let tokens: Vec<&str> = subject.split('.').collect();

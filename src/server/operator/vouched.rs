@@ -19,8 +19,8 @@ use crate::auth::jwt::token::is_public_key;
 use crate::auth::jwt::trust::{AccountRefused, Keys, Trust, TrustedAccount, seconds};
 use crate::ids::{Listener, SYSTEM_ACCOUNT};
 use crate::options::{
-    AccountOptions, AuthOptions, ExportOptions, ImportOptions, LatencyOptions, Options,
-    ResolverOptions, ResponseType, Shared,
+    AccountOptions, AuthOptions, ExportOptions, ImportOptions, LatencyOptions, OperatorOptions,
+    Options, ResolverOptions, ResponseType, Shared,
 };
 use crate::server::identity::COMPATIBLE_VERSION;
 use crate::server::shards::wall_time;
@@ -161,8 +161,24 @@ impl Vouched {
         self.bootstrapping.as_ref()
     }
 
-    /// Follows a reload: a resolver in memory knows what the options say now (AUTH-70).
-    pub fn reload(&mut self, options: &Options) -> Result<(), OperatorError> {
+    /// Follows a reload: a resolver in memory knows what the options say now (AUTH-70). Another
+    /// resolver than `before` knows what it has, and the accounts that are in use: those stay as
+    /// they are where it has no token of them.
+    pub fn reload(
+        &mut self,
+        before: &OperatorOptions,
+        options: &Options,
+        in_use: impl Fn(&str) -> bool,
+    ) -> Result<Option<Source>, OperatorError> {
+        let now = &options.operator;
+        if (&before.resolver, &before.resolver_tls) != (&now.resolver, &now.resolver_tls) {
+            let (new, source) = Self::new(options)?;
+            let before = std::mem::replace(self, new);
+            if !matches!(source, Source::Options) {
+                self.keep(&before, &source, &options.system_account, in_use);
+            }
+            return Ok(Some(source));
+        }
         self.keys = setup::keys(options, COMPATIBLE_VERSION)?;
         if self.keys.is_some() && options.operator.resolver == Some(ResolverOptions::Memory) {
             let preload = &options.operator.preload;
@@ -177,7 +193,37 @@ impl Vouched {
                 }
             }
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Those of `before` that are in use, with those they import from, and the system account.
+    fn keep(
+        &mut self,
+        before: &Self,
+        source: &Source,
+        system: &str,
+        in_use: impl Fn(&str) -> bool,
+    ) {
+        let all = before.accounts.keys();
+        let mut open: Vec<&String> = all.filter(|it| *it == system || in_use(it)).collect();
+        if before.has(system) && self.bootstrapping.take().is_some() {
+            Arc::make_mut(&mut self.accounts).remove(system);
+        }
+        while let Some(key) = open.pop() {
+            let Some(account) = before.accounts.get(key).filter(|_| !self.knows(key)) else {
+                continue;
+            };
+            if let Source::Directory(directory) = source
+                && let Some(token) = directory.token(key)
+            {
+                self.load(key, token);
+            }
+            if !self.knows(key) {
+                let accounts = Arc::make_mut(&mut self.accounts);
+                accounts.insert(key.clone(), Arc::clone(account));
+            }
+            open.extend(account.claims.body.imports.iter().map(|it| &it.account));
+        }
     }
 
     fn load(&mut self, key: &str, token: &str) {

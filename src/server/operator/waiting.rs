@@ -61,6 +61,16 @@ impl Waiting {
         self.tell(&late);
     }
 
+    /// Nobody waits any more: accounts are looked for elsewhere from now on.
+    pub fn end(&mut self) {
+        let all: Vec<Waiter> = self
+            .by_account
+            .drain()
+            .flat_map(|(_, those)| those)
+            .collect();
+        self.tell(&all);
+    }
+
     fn tell(&self, those: &[Waiter]) {
         for &(shard, slot, _) in those {
             if let Some(post) = self.posts.get(usize::from(shard.0)) {

@@ -37,6 +37,9 @@ pub trait Service: Send {
     /// A peer's authorities are to be asked. For one service, the others pass it over.
     fn peer(&mut self, _check: &Arc<PeerCheck>, _outlet: &Outlet) {}
 
+    /// Another service takes its place. For those that can be replaced.
+    fn stop(&mut self, _outlet: &Outlet) {}
+
     /// Time has passed. Called about every quarter of a second.
     fn tick(&mut self, _now: Instant, _outlet: &Outlet) {}
 }
@@ -58,6 +61,11 @@ impl Outlet {
             queue: queue.map(|queue| queue.as_bytes().into()),
             service: self.service,
         });
+    }
+
+    /// Receive nothing more.
+    pub fn unsubscribe(&self) {
+        self.act(InternalAction::Unsubscribe(self.service));
     }
 
     /// Publish a message. It is on its way when this returns, behind all published before.
