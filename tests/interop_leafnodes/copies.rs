@@ -1,5 +1,5 @@
 //! Streams that are copied between hub and edge, whichever of the two is ours (JS-141..154, TOPO-51,
-//! TOPO-117): //! set up as a user would with the `nats` command.
+//! TOPO-117): set up as a user would with the `nats` command.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
