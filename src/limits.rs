@@ -119,6 +119,10 @@ pub const PLAIN_KEPT_MAX: usize = 256 * 1024;
 /// one large message would close its receivers.
 pub const OUTPUT_SHARE_MIN: u64 = 4 * 1024 * 1024;
 
+/// Bytes of their files that all streams together keep in memory, whatever the memory budget: those
+/// that consumers who catch up read at this moment. The kernel keeps none, as I/O is direct.
+pub const STORE_CACHES: usize = 256 * 1024 * 1024;
+
 /// Bytes of a file that holds one token: a token has at most 1 MiB, tools write text around it.
 pub const TOKEN_FILE_MAX: u64 = 2 * 1024 * 1024;
 

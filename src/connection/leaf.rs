@@ -118,6 +118,8 @@ pub struct Leaf {
     pub traces: bool,
     /// Those who listen to events were told that it is there.
     pub told: bool,
+    /// It did what it may not, and is about to be closed.
+    pub violated: bool,
     /// Account of the link over there.
     pub account: String,
     /// It says that it is a gateway of that name.
@@ -167,6 +169,7 @@ impl Leaf {
             counted: false,
             traces: false,
             told: false,
+            violated: false,
             account: String::new(),
             gateway: String::new(),
             origin: Origin::default(),

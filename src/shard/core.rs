@@ -100,6 +100,9 @@ pub struct Local {
     pub(super) unstalled: Vec<Slot>,
     /// Connections to close when the message in hand has been delivered.
     pub(super) doomed: Vec<(u32, CloseReason)>,
+    /// Links that did what they may not. What came with it is dealt with first, then they are
+    /// closed.
+    pub(super) violators: Vec<Slot>,
     /// Subscriptions that had their last message.
     pub(super) expired: Vec<SubscriptionId>,
     /// Connections that were admitted and are closed: the accepting shard subtracts them.
@@ -165,6 +168,7 @@ impl Core {
                 scratch: Vec::new(),
                 unstalled: Vec::new(),
                 doomed: Vec::new(),
+                violators: Vec::new(),
                 expired: Vec::new(),
                 departed: 0,
                 codec: Codec::default(),
@@ -277,6 +281,7 @@ impl Core {
     /// wait behind a fan-out to thousands, and that one does not wait for ever.
     pub fn next_send(&mut self) -> Option<(u32, Box<Chunk>)> {
         self.close_doomed();
+        self.close_violators();
         let local = &mut self.local;
         loop {
             local.oldest_next = !local.oldest_next;

@@ -427,6 +427,41 @@ fn metrics_tell_what_the_disks_took() {
     assert!(reads >= 1.0, "{reads}");
 }
 
+/// What streams keep of their files in memory is bounded for all of them together (PROC-14): a
+/// quarter of 16 MiB here, where twelve streams could each keep all of their megabyte.
+#[test]
+fn many_streams_share_one_budget_for_what_they_keep_in_memory() {
+    if !beyond_stock() {
+        return;
+    }
+    let server = Server::builder()
+        .flags("-js -sd @DIR@/store -m -1")
+        .env("GOMEMLIMIT", "16MiB")
+        .start();
+    let mut js = JetStream::of(server, "{}");
+    let payload =
+        |stream: usize, message: u64| format!("{stream}.{message} {}", "x".repeat(50_000));
+    for stream in 0..12 {
+        js.stream(&format!("S{stream}"), &[&format!("s{stream}")], json!({}));
+        for message in 1..=20 {
+            let stored = js.store(&format!("s{stream}"), "", &payload(stream, message));
+            assert_eq!(stored["seq"], message);
+        }
+    }
+    let cached = |js: &JetStream| metric(&js.server, "jetstream_store_cached_bytes");
+    // A shard may have its share, and what the stream that grew last keeps.
+    let bound = f64::from(4 * (1 << 20) + 4 * 20 * 55_000);
+    assert!(cached(&js) > 0.0 && cached(&js) <= bound, "{}", cached(&js));
+    for stream in 0..12 {
+        js.consumer(&format!("S{stream}"), "C", json!({"ack_policy": "none"}));
+        let messages = js.pull(&format!("S{stream}"), "C", json!({"batch": 20}), 20);
+        for (message, at) in messages.iter().zip(1..) {
+            assert_eq!(message.text(), payload(stream, at), "{stream}.{at}");
+        }
+    }
+    assert!(cached(&js) <= bound, "{}", cached(&js));
+}
+
 /// What `check-store` says of a server's streams, and whether it is content.
 fn check_store(server: &Server, flags: &str) -> (bool, String) {
     let mut command = Command::new(executable());

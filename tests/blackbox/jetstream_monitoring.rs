@@ -468,3 +468,24 @@ fn metrics_name_a_bounded_number_of_streams_and_consumers() {
         assert_eq!(value, [expected], "{name}");
     }
 }
+
+/// What is asked below a domain is asked of the API, and told of as a mapping.
+#[test]
+fn js_265_accounts_show_what_the_domain_maps() {
+    let config = CONFIG.replacen("jetstream {", "jetstream { domain: hub,", 1);
+    let server = Server::with_config(&config);
+    let mappings = |account: &str| {
+        let answer = server.json(&format!("/accountz?acc={account}"));
+        answer["account_detail"]["mappings"].clone()
+    };
+    let to = |subject: &str| json!([{"subject": subject, "weight": 100}]);
+    for account in ["A", "C"] {
+        let shown = mappings(account);
+        assert_eq!(shown.as_object().map(|it| it.len()), Some(9), "{shown}");
+        assert_eq!(shown["$JS.hub.API.INFO"], to("$JS.API.INFO"));
+        assert_eq!(shown["$JS.hub.API.STREAM.>"], to("$JS.API.STREAM.>"));
+        assert_eq!(shown["$JS.hub.API.$KV.>"], to("$KV.>"));
+    }
+    let shown = mappings("SYS");
+    assert_eq!(shown, json!({"$JS.hub.API.>": to("$JS.API.>")}));
+}

@@ -233,21 +233,27 @@ fn topo_039_answers_of_services_find_their_way_back() {
          leafnodes {{ {LISTEN} }}"
     ));
     let (mut service, _) = let_in(connecting(&server, |_| json!({"user": "s", "pass": "p"})));
-    service.ask("LS+ q\r\n");
+    // Nobody has asked anything yet.
+    let told = service.ask("LS+ q\r\n");
+    assert!(!told.iter().any(|it| it.contains("_R_.")), "{told:?}");
     let mut client = server.client_with("{\"user\":\"c\",\"pass\":\"p\"}");
     client.quietly("SUB answer 1\r\n");
     client.send("PUB q answer 3\r\nwhy\r\n");
-    // The answer's subject is wanted, or one above it, and is what the request names.
+    // The answer's subject is wanted, or one above it, before the request that names it.
+    let mut wanted = Vec::new();
     let (reply, size) = loop {
         let line = service.line();
         let words: Vec<_> = line.split(' ').collect();
         match words[..] {
+            ["LS+", subject] => wanted.push(subject.to_owned()),
             ["HMSG", "q", reply, _, size] => break (reply.to_owned(), size.to_owned()),
             ["LMSG", "q", reply, size] => break (reply.to_owned(), size.to_owned()),
             _ => {}
         }
     };
     assert!(reply.starts_with("_R_."), "{reply}");
+    let above = |it: &String| reply.starts_with(it.trim_end_matches('>'));
+    assert!(wanted.iter().any(above), "{wanted:?} and {reply}");
     let size: usize = size.parse().expect("a number");
     service.bytes(size + 2);
     service.send(format!("LMSG {reply} 7\r\nbecause\r\n"));

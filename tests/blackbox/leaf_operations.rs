@@ -221,6 +221,29 @@ fn topo_040_mon_059_060_062_events_of_links_that_others_make() {
     );
 }
 
+/// Where links have users of their own nobody hears that one comes, only that it goes.
+#[test]
+fn topo_040_mon_060_events_of_links_with_users_of_their_own() {
+    let server = Server::with_config(&format!(
+        "{ACCOUNTS}leafnodes {{ listen: \"127.0.0.1:-1\", \
+         authorization {{ users [{{user: l, password: l, account: A}}] }} }}"
+    ));
+    let mut admin = server.client_with("{\"user\":\"s\",\"pass\":\"s\"}");
+    admin.ask("SUB $SYS.ACCOUNT.A.CONNECT 1\r\nSUB $SYS.ACCOUNT.A.DISCONNECT 2\r\n");
+    let mut leaf = Client::dial(leaf_address(&server).parse().expect("an address"));
+    leaf.info_line();
+    let connect = json!({"name": "edge", "user": "l", "pass": "l", "headers": true,
+                         "protocol": 3, "version": "2.15.1", "remote_account": "X"});
+    leaf.send(format!("CONNECT {connect}\r\n"));
+    leaf.ask("");
+    drop(leaf);
+    let first = admin.message();
+    assert_eq!(first.subject, "$SYS.ACCOUNT.A.DISCONNECT");
+    let left: Value = serde_json::from_slice(&first.payload).expect("JSON");
+    assert_eq!(left["client"]["kind"], "Leafnode");
+    assert_eq!(left["client"]["user"], "l");
+}
+
 #[test]
 fn topo_040_mon_059_060_events_of_links_that_we_make() {
     let hub = Hub::new();

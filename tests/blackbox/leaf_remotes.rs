@@ -304,3 +304,27 @@ fn topo_046_websocket_request() {
     link.closed();
     hub.accept();
 }
+
+#[test]
+fn topo_042_044_a_hub_that_offers_compression_is_answered_with_the_mode() {
+    let hub = Hub::new();
+    // No round trip takes that long.
+    let fast = "compression { mode: s2_auto, rtt_thresholds: [\"100s\"] }";
+    let _server = Server::with_config(&hub.remote(fast));
+    let mut info = Hub::info();
+    info["go"] = json!("go1.25.1");
+    info["compression"] = json!("s2_fast");
+    let mut link = hub.accept();
+    link.send_until_closed(format!("INFO {info}\r\n"));
+    let chosen = link.info_line();
+    // What comes later depends on round trips, so it is said even if nothing is compressed now.
+    assert_eq!(chosen["compression"], "s2_auto");
+    assert!(chosen["nonce"].is_null(), "{chosen}");
+    drop(link);
+    // Our own kind is spared the chunks while nothing is gained by them.
+    if beyond_stock() {
+        info["go"] = json!("rust1.95");
+        let greeted = hub.greet(&info);
+        assert_eq!(greeted.connect["compress_mode"], "off");
+    }
+}

@@ -181,3 +181,15 @@ fn topo_038_both_servers_tell_their_part() {
     assert_eq!(ways(&theirs, "eg")[0]["kind"], 0);
     assert_ne!(ours["server"]["id"], theirs["server"]["id"]);
 }
+
+/// Stock writes an empty reply subject in what the server itself says.
+#[test]
+fn topo_038_mon_040_the_servers_own_words_have_an_empty_reply_subject() {
+    let server = Server::with_config("");
+    let mut listener = server.client();
+    listener.quietly("SUB traces 1\r\n");
+    let mut client = server.client();
+    traced(&mut client, "x", "Nats-Trace-Dest: traces\r\n");
+    let line = listener.line();
+    assert!(line.starts_with("MSG traces 1  "), "{line}");
+}

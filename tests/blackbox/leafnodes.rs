@@ -233,12 +233,15 @@ fn topo_035_permissions_of_the_user_count_both_ways() {
         leaf.closed(),
         ["-ERR 'Permissions Violation for Subscription to \"no\"'"]
     );
+    client.quietly("SUB in.> 1\r\n");
     let (mut leaf, _) = linked(&server, connect);
-    leaf.send("LMSG no 1\r\nx\r\n");
+    // What came with it is still delivered, and no second word is said.
+    leaf.send("LMSG no 1\r\nx\r\nLMSG no 1\r\ny\r\nLMSG in.1 1\r\nz\r\n");
     assert_eq!(
         leaf.closed(),
         ["-ERR 'Permissions Violation for Publish to \"no\"'"]
     );
+    assert_eq!(client.message().payload, b"z");
 }
 
 /// Beyond stock, whose leaf listener takes no PROXY header (CORE-91).

@@ -283,6 +283,20 @@ impl<'a> ApiSubject<'a> {
     }
 }
 
+/// What is asked below a domain, `$JS.<domain>.API.`; with `$` in front it is no request to the API.
+/// Leaf nodes' interest has these names, too (TOPO-54).
+pub const IN_DOMAIN: [&str; 9] = [
+    "INFO",
+    "STREAM.>",
+    "CONSUMER.>",
+    "DIRECT.>",
+    "META.>",
+    "SERVER.>",
+    "ACCOUNT.>",
+    "$KV.>",
+    "$OBJ.>",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;

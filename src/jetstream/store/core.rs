@@ -467,6 +467,23 @@ impl Store {
         }
     }
 
+    /// Bytes of its files that are kept in memory.
+    pub fn cached(&self) -> usize {
+        match &self.storage {
+            Storage::Memory(_) => 0,
+            Storage::Log(log) => log.cached(),
+        }
+    }
+
+    /// Forgets what of its files it keeps in memory: what is asked for next is read again. It keeps
+    /// what is not written yet.
+    pub fn let_go(&mut self) {
+        match &mut self.storage {
+            Storage::Memory(_) => {}
+            Storage::Log(log) => log.let_go(),
+        }
+    }
+
     /// Has [`Store::next_operation`] more to do that needs no disk? The owner calls it again soon,
     /// after other work.
     pub fn is_busy(&self) -> bool {

@@ -13,6 +13,7 @@ use crate::auth::jwt::account::{Export, Revocations};
 use crate::auth::jwt::token;
 use crate::auth::jwt::trust::{TrustedAccount, seconds};
 use crate::ids::AccountId;
+use crate::jetstream::api::subjects::IN_DOMAIN;
 use crate::options::{LatencyOptions, MappingOptions, ResponseType};
 use crate::routing::subject::pattern_matches;
 use crate::shard::report::ResponseReport;
@@ -182,4 +183,24 @@ pub(super) fn mappings(options: &[MappingOptions]) -> BTreeMap<String, Vec<Value
         (it.source.clone(), destinations.collect())
     };
     options.iter().map(shown).collect()
+}
+
+/// The same for what is asked below JetStream's domain, if it has one (section 21 of JetStream).
+pub(super) fn of_domain(
+    facts: &ServerFacts,
+    is_system: bool,
+) -> impl Iterator<Item = (String, Vec<Value>)> {
+    let options = &facts.options.jetstream;
+    let domain = options.domain.clone().filter(|_| options.enabled);
+    let all: &[&str] = if is_system { &[">"] } else { &IN_DOMAIN };
+    domain.into_iter().flat_map(move |domain| {
+        all.iter().map(move |rest| {
+            let to = match rest.starts_with('$') {
+                true => (*rest).to_owned(),
+                false => format!("$JS.API.{rest}"),
+            };
+            let from = format!("$JS.{domain}.API.{rest}");
+            (from, vec![json!({ "subject": to, "weight": 100 })])
+        })
+    })
 }

@@ -194,6 +194,15 @@ pub(super) fn account_info(
             "tracking": false,
         }));
     }
+    let mut mappings = match trusted {
+        Some(trusted) => account_detail::mappings(&trusted.claims.mappings()),
+        None => {
+            let mut all = facts.options.accounts.iter();
+            let own = all.find(|it| it.name == wanted);
+            account_detail::mappings(own.map_or(&[], |it| &it.mappings))
+        }
+    };
+    mappings.extend(account_detail::of_domain(facts, is_system));
     let report = of_accounts(figures).remove(wanted).unwrap_or_default();
     Ok(AccountInfo {
         account_name: wanted.into(),
@@ -205,14 +214,7 @@ pub(super) fn account_info(
         leafnode_connections: report.figures.links,
         client_connections: report.figures.connections,
         subscriptions: report.figures.subscriptions + count_imported_services(facts, wanted),
-        mappings: match trusted {
-            Some(trusted) => account_detail::mappings(&trusted.claims.mappings()),
-            None => {
-                let mut all = facts.options.accounts.iter();
-                let own = all.find(|it| it.name == wanted);
-                account_detail::mappings(own.map_or(&[], |it| &it.mappings))
-            }
-        },
+        mappings,
         exports,
         imports,
         token: trusted.map(TokenDetail::of).unwrap_or_default(),

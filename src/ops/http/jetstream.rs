@@ -32,6 +32,8 @@ pub(super) struct Gathered {
     pub disk: DiskFigures,
     /// Bytes that wait to be written.
     pub backlog: u64,
+    /// Bytes of files that are kept in memory.
+    pub cached: u64,
     /// Streams nothing can be written to.
     pub read_only: u64,
     /// Requests to the API that are not answered yet.
@@ -46,7 +48,7 @@ impl Gathered {
         }
         let (mut settings, mut streams) = (None, Vec::new());
         let mut disk = DiskFigures::default();
-        let (mut backlog, mut read_only, mut requests_in_flight) = (0, 0, 0);
+        let (mut backlog, mut cached, mut read_only, mut requests_in_flight) = (0, 0, 0, 0);
         let mut usage: HashMap<Arc<str>, AccountUsage> = HashMap::new();
         for report in figures.ask(Query::JetStream(query)) {
             let report = report.jetstream;
@@ -54,6 +56,7 @@ impl Gathered {
             streams.extend(report.streams);
             disk.add(&report.disk);
             backlog += report.backlog;
+            cached += report.cached;
             read_only += report.read_only;
             requests_in_flight += report.requests_in_flight;
             for it in report.accounts {
@@ -83,6 +86,7 @@ impl Gathered {
             streams,
             disk,
             backlog,
+            cached,
             read_only,
             requests_in_flight,
         })

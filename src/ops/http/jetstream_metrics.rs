@@ -120,6 +120,7 @@ fn add_disk(metrics: &mut Metrics, gathered: &Gathered, own: &Labels) {
     let disk = &gathered.disk;
     for (name, value) in [
         ("backlog_bytes", gathered.backlog),
+        ("cached_bytes", gathered.cached),
         ("failures", disk.failures),
         ("read_only_streams", gathered.read_only),
     ] {

@@ -161,6 +161,7 @@ impl LeafInfo {
                 "server_name" => self.server_name = value.string()?.unwrap_or_default(),
                 "version" => self.version = value.string()?.unwrap_or_default(),
                 "proto" => self.proto = value.integer()?.unwrap_or_default(),
+                "go" => self.go = value.string()?.unwrap_or_default(),
                 "host" => self.host = value.string()?.unwrap_or_default(),
                 "port" => self.port = value.integer()?.unwrap_or_default(),
                 "headers" => self.headers = value.bool()?.unwrap_or_default(),

@@ -11,6 +11,7 @@ use crate::jetstream::limits::{AccountTiers, ServerLimits};
 use crate::jetstream::store::FlushPolicy;
 use crate::jetstream::stream::batch::BatchLimits;
 use crate::jetstream::stream::config::Storage;
+use crate::limits::STORE_CACHES;
 use crate::options::{JetStreamLimits, JetStreamOptions, Options};
 use crate::shard::jetstream::disk::Stores;
 use crate::shard::jetstream::settings::{JetStreamSettings, Room};
@@ -88,6 +89,11 @@ pub(in crate::server) fn of(
             false => Span::from(jetstream.sync_interval),
         },
         flush: flush_policy(jetstream),
+        caches: options.memory_limit.map_or(STORE_CACHES, |it| {
+            usize::try_from(it / 4)
+                .unwrap_or(STORE_CACHES)
+                .min(STORE_CACHES)
+        }),
         max_buffered_size: match usize::try_from(jetstream.max_buffered_size) {
             Ok(0) => MAX_BUFFERED,
             Ok(most) => most,

@@ -8,7 +8,7 @@ use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::levels::is_beyond;
 use crate::jetstream::api::request::{RestoreRequest, StreamConfigRequest};
 use crate::jetstream::api::response::{Purging, Response, typed_error};
-use crate::jetstream::api::subjects::{ApiSubject, Endpoint};
+use crate::jetstream::api::subjects::{ApiSubject, Endpoint, IN_DOMAIN};
 use crate::jetstream::limits::{AccountTiers, ServerLimits, Streams, Surroundings};
 use crate::jetstream::stream::config::{Storage, StreamConfig};
 use crate::jetstream::stream::create::{Creation, create_stream, update_stream};
@@ -57,19 +57,6 @@ impl Streams for Known<'_> {
             .for_each(|(_, known)| visit(&known.config));
     }
 }
-
-/// What is asked below a domain: names of leaf nodes' interest, too (TOPO-54).
-const IN_DOMAIN: [&str; 9] = [
-    "INFO",
-    "STREAM.>",
-    "CONSUMER.>",
-    "DIRECT.>",
-    "META.>",
-    "SERVER.>",
-    "ACCOUNT.>",
-    "$KV.>",
-    "$OBJ.>",
-];
 
 impl Core {
     /// Takes requests of the accounts there are now (JS-2). All are heard: one without JetStream is

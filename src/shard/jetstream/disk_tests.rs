@@ -91,6 +91,7 @@ impl Rig {
             in_flight: Arc::default(),
             sync_interval: Span::from(Duration::from_secs(1)),
             flush,
+            caches: MOST,
             max_buffered_size: MOST,
             stores: Some(Arc::new(Nowhere)),
             room: Room {

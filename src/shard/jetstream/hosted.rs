@@ -12,6 +12,7 @@ use crate::jetstream::stream::Stream;
 use crate::time::{Nanos, WallTime};
 
 use super::acks::Acks;
+use super::caches::Cached;
 use super::command::Request;
 use super::direct::DirectRead;
 use super::early::Early;
@@ -65,6 +66,8 @@ pub(super) struct HostedStream {
     pub snapshots: Vec<Snapshot>,
     /// It is being made of a copy; nobody sees it until it is.
     pub restore: Option<Box<Restore>>,
+    /// What its store keeps in memory, as counted last.
+    pub cached: Cached,
     /// It is in the list of those with something to do.
     pub busy: bool,
     /// When its timer comes.

@@ -9,6 +9,7 @@ mod advise;
 mod api;
 mod audit;
 mod batches;
+mod caches;
 mod command;
 mod consumers;
 mod copies;

@@ -37,6 +37,8 @@ pub struct JetStreamReport {
     pub disk: DiskFigures,
     /// Bytes of all streams that wait to be written.
     pub backlog: u64,
+    /// Bytes of their files that are kept in memory.
+    pub cached: u64,
     /// Streams nothing can be written to.
     pub read_only: u64,
     /// Requests to the API that are not answered yet.
@@ -109,6 +111,7 @@ impl Core {
     pub(in crate::shard) fn js_report(&mut self, query: &JetStreamQuery) -> JetStreamReport {
         let mut report = JetStreamReport {
             disk: self.jetstream.disk,
+            cached: self.jetstream.caches.bytes() as u64,
             requests_in_flight: self.jetstream.requests_in_flight(),
             ..JetStreamReport::default()
         };

@@ -41,6 +41,8 @@ pub struct JetStreamSettings {
     pub sync_interval: Span,
     /// What an acknowledgement promises, unless a stream is told otherwise.
     pub flush: FlushPolicy,
+    /// Bytes of files that all streams together may keep in memory.
+    pub caches: usize,
     /// Bytes of one stream that may wait to be written.
     pub max_buffered_size: usize,
     /// Who makes stores on disk; all streams are in memory without.

@@ -8,6 +8,7 @@ use crate::routing::interest::Handler;
 use crate::time::Nanos;
 
 use super::api::goes_to_its_stream;
+use super::caches::Caches;
 use super::command::Command;
 use super::disk::Opening;
 use super::disk_figures::DiskFigures;
@@ -139,6 +140,8 @@ pub struct JetStream {
     pub(super) registry: Registry,
     /// What its disks took so far.
     pub(super) disk: DiskFigures,
+    /// What its stores keep in memory.
+    pub(super) caches: Caches,
     /// Questions to all shards that are not answered; only on shard 0.
     pub(super) gathers: Gathers,
 }

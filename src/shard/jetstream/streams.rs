@@ -28,6 +28,7 @@ use crate::time::WallTime;
 
 use super::acks::Acks;
 use super::advise::Happened;
+use super::caches::Cached;
 use super::command::{Command, Request};
 use super::disk::{OpenedStore, Opening};
 use super::hosted::{HostedStream, StreamKey};
@@ -228,6 +229,7 @@ impl Core {
             trouble: Trouble::default(),
             snapshots: Vec::new(),
             restore: None,
+            cached: Cached::default(),
             busy: false,
             armed: None,
         }));
@@ -421,6 +423,7 @@ impl Core {
         let Some(hosted) = self.jetstream.streams.remove(key) else {
             return;
         };
+        self.jetstream.caches.forget(key, hosted.cached);
         let name = hosted.stream.config().name.as_str();
         self.jetstream
             .by_name

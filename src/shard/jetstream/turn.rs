@@ -93,6 +93,7 @@ impl Core {
         again |= self.js_rescan(key);
         self.js_sync(key);
         again |= self.js_ask_disk(key);
+        self.js_bound_caches(key);
         self.js_watch_disk(key);
         self.js_acknowledge(key);
         self.js_answer_settled(key);

@@ -89,10 +89,11 @@ impl Core {
                 true
             }
             Ok(None) => false,
-            // Where nothing is to be gained nothing is put in chunks either: they are copies and
-            // checksums for nothing, and the other side takes a CONNECT as well.
+            // Where nothing is to be gained our own kind puts nothing in chunks either: they are
+            // copies and checksums for nothing, and it takes a CONNECT as well. So does stock; but
+            // it would not compress later either, if the link becomes slow.
             Ok(Some(mode @ Mode::Auto(_)))
-                if mode.level(round_trip) == Some(Level::Uncompressed) =>
+                if is_own_kind(info) && mode.level(round_trip) == Some(Level::Uncompressed) =>
             {
                 false
             }
@@ -179,4 +180,9 @@ impl Core {
         self.send_error(index, text.as_bytes());
         self.close(index, CloseReason::ProtocolViolation);
     }
+}
+
+/// Is the other side a server of the same make? Stock says which Go it was built with.
+fn is_own_kind(info: &LeafInfo) -> bool {
+    info.go.starts_with("rust")
 }

@@ -33,14 +33,16 @@ impl Core {
     }
 
     fn leaf_execute(&mut self, index: u32, op: &LeafOp<'_>) {
-        let stage = {
+        let (stage, violated) = {
             let connection = self.local.connections.at(index);
             match connection.and_then(|it| it.leaf.as_ref()) {
-                Some(leaf) => leaf.stage,
+                Some(leaf) => (leaf.stage, leaf.violated),
                 None => return,
             }
         };
         match (op, stage) {
+            (LeafOp::Message(message), _) if violated => self.leaf_publish(index, message),
+            _ if violated => {}
             // The first line of a server that we connect to is its INFO, or it is none of ours.
             (
                 LeafOp::Ping | LeafOp::Pong | LeafOp::Ok | LeafOp::Connect { .. },

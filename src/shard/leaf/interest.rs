@@ -275,13 +275,21 @@ impl Core {
         self.close(index, CloseReason::ProtocolViolation);
     }
 
-    /// The other side does what it may not (TOPO-35).
+    /// The other side does what it may not (TOPO-35). It is told, once, and closed; messages that
+    /// came with it are delivered, as in stock.
     pub(super) fn leaf_violation(&mut self, index: u32, action: &str, subject: &str) {
-        if let Some(connection) = self.local.connections.at(index)
-            && let Some(leaf) = &mut connection.leaf
-        {
-            leaf.delay = Some(LONG_DELAY);
+        let Some(connection) = self.local.connections.at(index) else {
+            return;
+        };
+        let slot = connection.slot;
+        let Some(leaf) = &mut connection.leaf else {
+            return;
+        };
+        leaf.delay = Some(LONG_DELAY);
+        if std::mem::replace(&mut leaf.violated, true) {
+            return;
         }
+        self.local.violators.push(slot);
         let wire = match action {
             "Publish" => format!("Permissions Violation for Publish to {subject:?}"),
             _ => format!("Permissions Violation for Subscription to {subject:?}"),
@@ -289,7 +297,15 @@ impl Core {
         self.send_error(index, wire);
         let line = format!("{action} Violation on {subject:?} - Check other side configuration");
         self.local.log(Level::Error, index, &line);
-        self.close(index, CloseReason::ProtocolViolation);
+    }
+
+    /// Closes the links that did what they may not.
+    pub(in crate::shard) fn close_violators(&mut self) {
+        while let Some(slot) = self.local.violators.pop() {
+            if self.local.connections.of(slot).is_some() {
+                self.close(slot.index, CloseReason::ProtocolViolation);
+            }
+        }
     }
 }
 

@@ -60,6 +60,18 @@ impl Cache {
         }
     }
 
+    /// Bytes it keeps.
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        self.pieces.clear();
+        self.order.clear();
+        self.size = 0;
+    }
+
     /// The bytes from `place` on, at least `len` of them.
     pub(super) fn find(&self, place: Place, len: usize) -> Option<Bytes> {
         let (number, version, offset) = place;

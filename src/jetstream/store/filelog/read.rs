@@ -148,6 +148,16 @@ impl Log {
         Fetch::Damaged
     }
 
+    /// Bytes of files that are kept in memory.
+    pub(in crate::jetstream::store) fn cached(&self) -> usize {
+        self.cache.size()
+    }
+
+    /// Forgets them.
+    pub(in crate::jetstream::store) fn let_go(&mut self) {
+        self.cache.clear();
+    }
+
     pub(super) fn was_read(&mut self, piece: Piece, result: DiskResult) {
         let Piece { place, len, exact } = piece;
         let mut is_whole = false;
