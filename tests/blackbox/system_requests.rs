@@ -666,6 +666,38 @@ fn mon_058_subscribers_are_counted() {
 }
 
 #[test]
+fn mon_067_other_servers_may_have_subscribers_counted() {
+    const NSUBS: &str = "$SYS.REQ.ACCOUNT.NSUBS";
+    let server = server();
+    let mut sys = operator(&server);
+    let mut a = login(&server, "a", "a");
+    a.ask("SUB x 1\r\nSUB x q 2\r\nSUB x.* 3\r\nSUB > 4\r\n");
+    // Nobody is connected to B, nobody knows Z: the next message is the answer to the next request.
+    sys.quietly("SUB nobody 8\r\n");
+    for body in [
+        "",
+        "nonsense",
+        r#"{"acc":"B"}"#,
+        r#"{"acc":"Z","subject":">"}"#,
+    ] {
+        let size = body.len();
+        sys.send(format!("PUB {NSUBS} nobody {size}\r\n{body}\r\n"));
+    }
+    for (subject, queue, expected) in [
+        ("x", "", 3),
+        ("x", r#","queue":"cQ==""#, 1),
+        ("x", r#","queue":"eA==""#, 0),
+        ("x.>", "", 1),
+        (">", "", 4),
+        (">", r#","queue":"cQ==""#, 1),
+        ("y", "", 1),
+    ] {
+        let body = format!(r#"{{"acc":"A","subject":"{subject}"{queue}}}"#);
+        assert_eq!(ask(&mut sys, NSUBS, &body), expected, "{body}");
+    }
+}
+
+#[test]
 fn t43_pages_at_the_edges_of_numbers() {
     let server = server();
     let mut sys = operator(&server);

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use data_encoding::BASE64;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answer::{Failure, envelope, pack};
@@ -440,6 +442,34 @@ impl Requests {
         outlet.answer(request, count.into_bytes());
     }
 
+    /// The same for an account by its name, asked by another server (MON-67): nobody answers where
+    /// nobody is connected.
+    fn subscribers_of(&self, request: &InternalMessage, outlet: &Outlet) {
+        if request.payload.is_empty() {
+            return log::error!("SYSTEM - request requires a body");
+        }
+        let wanted: Wanted = match serde_json::from_slice(&request.payload) {
+            Ok(wanted) => wanted,
+            Err(error) => {
+                let what = "SYSTEM - Error unmarshalling account nsubs request message";
+                return log::error!("{what}: {error}");
+            }
+        };
+        let queue = wanted.queue.as_deref();
+        let Ok(queue) = queue.map(|it| BASE64.decode(it.as_bytes())).transpose() else {
+            return log::error!("SYSTEM - a queue that is not base64 in an account nsubs request");
+        };
+        let queue = queue.map(|it| String::from_utf8_lossy(&it).into_owned());
+        let accounts = self.reloader.accounts();
+        let account = accounts.find(&wanted.acc).and_then(|id| accounts.get(id));
+        if account.is_some_and(|it| it.usage.in_use()) {
+            let count = self
+                .answers
+                .subscribers(&wanted.acc, &wanted.subject, queue.as_deref());
+            outlet.answer(request, count.to_string().into_bytes());
+        }
+    }
+
     /// A request of an account that is not the system's own: about itself only (MON-57).
     fn of_tenant(&mut self, request: &InternalMessage, outlet: &Outlet, subject: &str) {
         let accounts = self.reloader.accounts();
@@ -452,6 +482,16 @@ impl Requests {
             _ => {}
         }
     }
+}
+
+/// Whose subscriptions another server wants counted.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Wanted {
+    acc: String,
+    subject: String,
+    /// Base64.
+    queue: Option<String>,
 }
 
 /// An event with the number of connections in it.
@@ -501,6 +541,7 @@ impl Service for Requests {
             subscribe(&format!("$SYS.REQ.ACCOUNT.*.{name}"));
         }
         subscribe("$SYS.DEBUG.SUBSCRIBERS");
+        subscribe("$SYS.REQ.ACCOUNT.NSUBS");
     }
 
     fn message(&mut self, message: &InternalMessage, outlet: &Outlet) {
@@ -526,6 +567,7 @@ impl Service for Requests {
             ["$SYS", "REQ", "ACCOUNT", account, name] => {
                 self.of_account(message, outlet, account, name);
             }
+            ["$SYS", "REQ", "ACCOUNT", "NSUBS"] => self.subscribers_of(message, outlet),
             ["$SYS", "DEBUG", "SUBSCRIBERS"] => self.subscribers(message, outlet),
             _ => {}
         }

@@ -14,9 +14,8 @@ const OF_TENANTS: [&[u8]; 4] = [
 ];
 /// On what servers hear of each other that share a system account (TOPO-107). They tell only those
 /// who want it; nothing comes of it here, where each server is one alone.
-const OF_SERVERS: [&[u8]; 9] = [
+const OF_SERVERS: [&[u8]; 8] = [
     b"$SYS.ACCOUNT.*.LEAFNODE.CONNECT",
-    b"$SYS.REQ.ACCOUNT.NSUBS",
     b"$SYS.REQ.ACCOUNT.PING.STATZ",
     b"$SYS.REQ.USER.*.INFO",
     b"$SYS.REQ.USER.INFO",
