@@ -142,6 +142,7 @@ fn mon_031_mon_032_subscriptions_of_accounts() {
     }
 }
 
+/// CORE-16.
 #[test]
 fn auth_029_limits_of_an_account() {
     let server = Server::with_monitor(TWO);

@@ -277,6 +277,7 @@ accounts {
 }
 "#;
 
+/// CORE-76, CORE-77: the header the server sets takes the place of those that are there.
 #[test]
 fn t24_requesters_cannot_say_who_they_are() {
     let server = Server::with_config(SHARED);

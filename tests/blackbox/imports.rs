@@ -454,6 +454,7 @@ fn t07_a_connect_cannot_name_an_account() {
 }
 
 /// T14: with an authorization block or users of its own, nobody is let in without a login.
+/// CFG-77.
 #[test]
 fn t14_a_system_account_opens_the_server_only_where_nothing_else_is_said() {
     let system = "accounts { SYS { users: [ { user: s, password: p } ] } }\nsystem_account: SYS";

@@ -124,6 +124,7 @@ fn consumer() -> Value {
     })
 }
 
+/// MON-35, MON-36.
 #[test]
 fn js_261_jsz_shows_what_is_asked_for() {
     let server = filled().server;
@@ -187,6 +188,7 @@ fn js_261_jsz_shows_configurations_of_streams_and_consumers() {
     assert_eq!(shown(&consumer["config"]), shown(&info["config"]));
 }
 
+/// MON-35.
 #[test]
 fn js_261_jsz_of_a_server_without_jetstream() {
     let server = Server::with_monitor("");

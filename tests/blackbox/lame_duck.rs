@@ -16,6 +16,7 @@ fn core_094_a_lame_duck_without_clients_exits_at_once() {
     server.logged("Entering lame duck mode");
 }
 
+/// CORE-10: an INFO after the first PONG, to those of protocol 1 alone.
 #[test]
 fn core_094_a_lame_duck_tells_its_clients_and_closes_them_one_by_one() {
     let mut server = Server::with_config(QUICK);

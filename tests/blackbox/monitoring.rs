@@ -445,7 +445,7 @@ fn keys(value: &serde_json::Value) -> Vec<&str> {
 }
 
 #[test]
-fn mon_026_028_links_that_are_not_there_are_empty() {
+fn mon_026_027_028_links_that_are_not_there_are_empty() {
     let server = Server::with_monitor("");
     for query in ["", "?subs=1", "?subs=detail"] {
         let routez = server.json(&format!("/routez{query}"));
@@ -531,4 +531,28 @@ fn connz_pending_bytes_are_in_the_metrics() {
         .lines()
         .find(|it| it.starts_with("gnatsd_connz_pending_bytes{"));
     assert!(line.is_some_and(|it| it.ends_with(" 0.0")), "{line:?}");
+}
+
+/// Blocks of what is not used are empty, those of the others as stock's.
+#[test]
+fn mon_011_013_014_015_varz_has_a_block_for_each_kind_of_link() {
+    let links = "websocket { listen: \"127.0.0.1:-1\", no_tls: true }\n\
+                 leafnodes { listen: \"127.0.0.1:-1\" }\n";
+    let varz = Server::with_monitor(links).json("/varz");
+    for unused in ["cluster", "gateway", "mqtt", "jetstream"] {
+        assert_eq!(varz[unused], json!({}), "{unused}");
+    }
+    for (block, fields) in [
+        ("websocket", &["host", "no_tls", "port"][..]),
+        ("leaf", &["auth_timeout", "host", "port", "tls_timeout"]),
+        (
+            "disk_io_wait_stats",
+            &["max_wait_time", "wait_time", "waiters", "waits"],
+        ),
+    ] {
+        assert_eq!(keys(&varz[block]), fields, "{block}");
+    }
+    assert_eq!(varz["websocket"]["no_tls"], true);
+    assert_eq!(varz["leaf"]["host"], "127.0.0.1");
+    assert!(varz["proxies"].is_null() && varz["ocsp_peer_cache"].is_null());
 }

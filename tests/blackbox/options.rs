@@ -89,6 +89,7 @@ fn cfg_024_http_and_https_exclude_each_other() {
     );
 }
 
+/// CFG-66, CFG-67: tags in lower case, metadata.
 #[test]
 fn cfg_026_to_045_the_options_show_in_varz() {
     let server = Server::with_monitor(

@@ -216,6 +216,7 @@ fn cfg_095_a_new_max_payload_holds_for_live_connections() {
     }
 }
 
+/// CFG-46, CFG-47, CFG-66, CFG-67, CFG-72, CFG-73: these may change.
 #[test]
 fn cfg_091_each_option_has_its_line() {
     for (config, line) in [
@@ -271,6 +272,7 @@ fn cfg_091_each_option_has_its_line() {
 const NKEY: &str =
     "authorization: {users: [{nkey: UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4}]}";
 
+/// CFG-25, CFG-49, CFG-68, CFG-70, CFG-71: these may not.
 #[test]
 fn cfg_091_changes_that_need_a_restart_are_refused_by_name() {
     let server = Server::with_config("");

@@ -91,6 +91,7 @@ impl World {
     }
 }
 
+/// CFG-55.
 #[test]
 fn auth_070_auth_071_auth_072_another_resolver_takes_over_and_those_who_are_connected_stay() {
     let world = World::new();

@@ -651,6 +651,7 @@ fn mon_057_every_account_may_ask_about_itself_and_no_other() {
     }
 }
 
+/// CORE-72: the server itself is a receiver, so no 503 comes before its answer.
 #[test]
 fn mon_058_subscribers_are_counted() {
     let server = server();

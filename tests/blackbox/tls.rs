@@ -218,6 +218,7 @@ fn core_081_verify_wants_a_certificate_of_the_authority() {
     assert_eq!(server.json("/varz")["tls_verify"], json!(true));
 }
 
+/// CORE-14, CFG-52.
 #[test]
 fn core_082_both_on_one_port() {
     let authority = Authority::new();
@@ -352,6 +353,7 @@ fn cfg_081_tls_by_flags() {
     );
 }
 
+/// CFG-51.
 #[test]
 fn cfg_093_new_certificates_without_dropping_connections() {
     let authority = Authority::new();

@@ -429,6 +429,7 @@ fn ws_010_cookies_fill_in() {
     );
 }
 
+/// AUTH-19, for WebSockets.
 #[test]
 fn ws_011_own_credentials() {
     let server = server(
@@ -540,6 +541,7 @@ fn t42_paths_of_features_that_are_off() {
     assert_eq!(rows["num_connections"], json!(0));
 }
 
+/// CFG-63.
 #[test]
 fn ws_001_every_key_in_each_of_its_forms() {
     for keys in [
@@ -596,4 +598,22 @@ fn ws_001_every_key_in_each_of_its_forms() {
             .get("websocket")
             .is_none_or(serde_json::Value::is_null)
     );
+}
+
+#[test]
+fn core_012_ws_014_info_is_that_of_this_listener() {
+    let server = server("", "");
+    let address = server.websocket_address();
+    let mut client = Client::dial(address);
+    upgrade(&mut client, "/", "");
+    let info = client.info_line();
+    assert_eq!(info["port"], address.port());
+    assert_eq!(info["host"], "127.0.0.1");
+    let plain = server.open().info;
+    assert_ne!(plain["port"], address.port());
+    for info in [&info, &plain] {
+        for absent in ["ws_connect_urls", "tls_required", "tls_available"] {
+            assert!(info[absent].is_null(), "{absent}");
+        }
+    }
 }
