@@ -234,6 +234,38 @@ fn check_store_says_what_is_whole_and_what_is_lost() {
     assert!(text.contains("lost: sequences 5 to 5"), "{text}");
 }
 
+/// A store that was closed in order is opened without reading its messages. Who checks it reads them.
+#[test]
+fn check_store_reads_what_a_start_does_not() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let path = folder.path().join("streams/s");
+    StoreDirectory::create(&path).expect("it is made");
+    let mut this = OnDisk::open(&path, Flushing::Linked);
+    for seq in 1..=20 {
+        let message = Append {
+            subject: b"a",
+            payload: &[7; 1000],
+            ..Append::default()
+        };
+        assert_eq!(this.store.append(message), Ok(seq));
+        this.durable();
+    }
+    this.store.close();
+    this.run(|store| store.is_closed());
+    drop(this);
+    let file = FileName::Segment {
+        number: 1,
+        version: 0,
+    };
+    let segment = path.join(file.file_name());
+    let mut bytes = std::fs::read(&segment).expect("it is there");
+    bytes[4096 + 5000] ^= 1;
+    std::fs::write(&segment, bytes).expect("it is written");
+    drop(OnDisk::open(&path, Flushing::Linked)); // finds nothing wrong
+    let (whole, text) = check_store(folder.path());
+    assert!(!whole && text.contains("lost: sequences 5 to 5"), "{text}");
+}
+
 /// The record of this name in the store of stream S as a newer server would have written it.
 fn write_anew(js: &mut JetStream, record: &str, change: impl FnOnce(&mut Value)) {
     js.server.signal(Signal::TERM);

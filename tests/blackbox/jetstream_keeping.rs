@@ -291,3 +291,30 @@ fn js_117_js_118_js_119_markers_tell_what_has_gone() {
     jetstream.done("STREAM.PURGE.A", "");
     assert_eq!(state(&mut jetstream), (0, 5, 4));
 }
+
+/// A lower limit takes the oldest messages, or, where the newest give way, none: until there is room
+/// by other means nothing more is stored.
+#[test]
+fn js_96_a_lower_limit_takes_nothing_from_who_refuses_the_newest() {
+    for storage in ["file", "memory"] {
+        let mut jetstream = JetStream::start();
+        for (discard, kept) in [("old", (2, 4, 5)), ("new", (5, 1, 5))] {
+            let mut config = json!({"name": "A", "subjects": ["a.>"], "storage": storage});
+            config["discard"] = json!(discard);
+            jetstream.done("STREAM.CREATE.A", config.to_string());
+            for at in 1..=5 {
+                assert_eq!(jetstream.store(&format!("a.{at}"), "", "x")["seq"], at);
+            }
+            config["max_msgs"] = json!(2);
+            jetstream.done("STREAM.UPDATE.A", config.to_string());
+            assert_eq!(state(&mut jetstream), kept, "{storage} {discard}");
+            if discard == "new" {
+                let refused = jetstream.store("a.6", "", "x");
+                assert_eq!(refused["error"]["err_code"], 10077, "{storage}: {refused}");
+                jetstream.done("STREAM.PURGE.A", r#"{"keep":1}"#);
+                assert_eq!(jetstream.store("a.6", "", "x")["seq"], 6);
+            }
+            jetstream.done("STREAM.DELETE.A", "");
+        }
+    }
+}

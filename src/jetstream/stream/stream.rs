@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::batch::{self, AtomicBatches, FastBatches};
-use super::config::StreamConfig;
+use super::config::{Discard, StreamConfig};
 use super::dedupe::Dedupe;
 use super::publish::Publish;
 use super::rewrite::Rewrite;
@@ -214,8 +214,12 @@ impl Stream {
         self.store.purge(purge)
     }
 
-    /// Drops the oldest until the limits hold.
+    /// Drops the oldest until the limits hold. Where the newest are refused nothing is dropped: what a stream had
+    /// before its limits were lowered stays.
     pub(super) fn apply_limits(&mut self) {
+        if self.config.discard == Discard::New {
+            return;
+        }
         let (messages, bytes) = (
             positive(self.config.max_msgs),
             positive(self.config.max_bytes),

@@ -143,6 +143,11 @@ impl Rig {
         assert!(answer.contains("did_create"), "{answer}");
     }
 
+    /// Nothing happens for so many nanoseconds.
+    pub fn pass(&mut self, nanos: u64) {
+        self.now += nanos;
+    }
+
     /// A millisecond passes.
     pub fn turn(&mut self) {
         self.now += 1_000_000;

@@ -1,5 +1,5 @@
 //! What a stream keeps, as consumers come and go, against a model that looks at everything each time
-//! (section 5): limits, interest, work queues.
+//! (section 5): limits, interest, work queues; the oldest or the newest gives way, age, one subject's share.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +10,12 @@ const SUBJECTS: [&str; 3] = ["s.a", "s.b", "s.c"];
 const NAMES: [&str; 4] = ["one", "two", "three", "four"];
 /// Steps of one seed: then a new stream begins.
 const STEPS: u32 = 400;
-/// Seeds of one kind of retention.
-const SEEDS: u64 = 200;
+/// Seeds of one kind of retention. With [`STEPS`] and their number a million steps.
+const SEEDS: u64 = 834;
+/// What passes at once, sometimes: much longer than all steps of a seed take by themselves.
+const LONG: u64 = 20 * 60 * 1_000_000_000;
+/// Messages live a little less than this many times [`LONG`].
+const LIFE: u64 = 3;
 
 /// Numbers that look random.
 struct Random(u64);
@@ -58,8 +62,16 @@ struct Model {
     retention: &'static str,
     max_msgs: u64,
     max_per_subject: u64,
+    /// What is too much is refused, not made room for.
+    refuses: bool,
+    /// One subject's next message is refused, too, when that has its share.
+    refuses_per_subject: bool,
+    ages: bool,
     last: u64,
     messages: BTreeMap<u64, &'static str>,
+    /// How often [`LONG`] had passed when each came, and by now.
+    came: BTreeMap<u64, u64>,
+    passed: u64,
     readers: BTreeMap<&'static str, Reader>,
 }
 
@@ -67,21 +79,47 @@ impl Model {
     fn config(&self) -> String {
         let limit = |it: u64| if it == 0 { -1 } else { it as i64 };
         format!(
-            r#"{{"name":"S","subjects":["s.>"],"storage":"memory","retention":"{}","max_msgs":{},"max_msgs_per_subject":{}}}"#,
+            r#"{{"name":"S","subjects":["s.>"],"storage":"memory","retention":"{}","max_msgs":{},"max_msgs_per_subject":{},"discard":"{}","discard_new_per_subject":{},"max_age":{}}}"#,
             self.retention,
             limit(self.max_msgs),
             limit(self.max_per_subject),
+            if self.refuses { "new" } else { "old" },
+            self.refuses_per_subject,
+            if self.ages { LIFE * LONG - LONG / 2 } else { 0 },
         )
     }
 
-    fn publish(&mut self, subject: &'static str) {
-        self.last += 1;
+    /// The sequence, or why it is not stored (JS-96, JS-97).
+    fn publish(&mut self, subject: &'static str) -> Result<u64, &'static str> {
         let wanted = self.readers.values().any(|it| it.matches(subject));
         if self.retention == "interest" && !wanted {
-            return;
+            self.last += 1;
+            return Ok(self.last);
         }
+        let of_subject = self.messages.values().filter(|it| **it == subject);
+        let full = self.max_per_subject > 0 && of_subject.count() as u64 >= self.max_per_subject;
+        if full && self.refuses_per_subject {
+            return Err("maximum messages per subject exceeded");
+        }
+        // One that takes an older one's place is let in.
+        let most = self.max_msgs > 0 && self.messages.len() as u64 >= self.max_msgs;
+        if self.refuses && most && !full {
+            return Err("maximum messages exceeded");
+        }
+        self.last += 1;
         self.messages.insert(self.last, subject);
+        self.came.insert(self.last, self.passed);
         self.limit();
+        Ok(self.last)
+    }
+
+    /// What is old goes.
+    fn age(&mut self) {
+        self.passed += 1;
+        if self.ages {
+            let (came, now) = (&self.came, self.passed);
+            self.messages.retain(|it, _| came[it] + LIFE > now);
+        }
     }
 
     fn limit(&mut self) {
@@ -93,7 +131,7 @@ impl Model {
                 self.messages.retain(|it, _| !seqs.contains(it));
             }
         }
-        while self.max_msgs > 0 && self.messages.len() as u64 > self.max_msgs {
+        while !self.refuses && self.max_msgs > 0 && self.messages.len() as u64 > self.max_msgs {
             self.messages.pop_first();
         }
     }
@@ -159,12 +197,19 @@ impl World {
         let mut rig = Rig::new(FlushPolicy::Durable);
         let client = rig.connect("answer.>");
         let mut random = Random(seed);
+        let max_per_subject = random.of(&[0, 0, 2]);
+        let refuses = random.below(3) == 0;
         let model = Model {
             retention,
             max_msgs: random.of(&[0, 0, 6]),
-            max_per_subject: random.of(&[0, 0, 2]),
+            max_per_subject,
+            refuses,
+            refuses_per_subject: refuses && max_per_subject > 0 && random.below(2) == 0,
+            ages: random.below(3) == 0,
             last: 0,
             messages: BTreeMap::new(),
+            came: BTreeMap::new(),
+            passed: 0,
             readers: BTreeMap::new(),
         };
         rig.stream(client, &model.config());
@@ -204,10 +249,13 @@ impl World {
             0..40 => {
                 let subject = self.random.of(&SUBJECTS);
                 let answer = self.tell(subject, "x");
-                self.model.publish(subject);
-                let seq = format!("\"seq\":{}}}", self.model.last);
-                assert!(answer.contains(&seq), "{answer}");
-                format!("publish {subject}")
+                let stored = self.model.publish(subject);
+                let expected = match stored {
+                    Ok(seq) => format!("\"seq\":{seq}}}"),
+                    Err(why) => format!("\"err_code\":10077,\"description\":\"{why}\""),
+                };
+                assert!(answer.contains(&expected), "{answer}, not {expected}");
+                format!("publish {subject}: {stored:?}")
             }
             40..65 => self.pull(),
             65..85 => self.acknowledge(),
@@ -219,7 +267,17 @@ impl World {
                 self.model.messages.remove(&seq);
                 format!("delete {seq}")
             }
-            95..98 => self.purge(),
+            95..97 => self.purge(),
+            97 => {
+                self.rig.pass(LONG);
+                (0..3).for_each(|_| self.rig.turn());
+                // The server asks whether we are there.
+                self.rig.core.receive(self.client, b"PONG\r\n");
+                self.rig.turn();
+                self.rig.taken(self.client);
+                self.model.age();
+                "time passes".to_owned()
+            }
             _ => self.change(),
         }
     }
@@ -294,8 +352,10 @@ impl World {
         }
         let deliver = if begin == 0 { "all" } else { "new" };
         let filtered = filter.map_or(String::new(), |it| format!(r#","filter_subject":"{it}""#));
+        // Nothing is handed out again.
+        let wait = 10_000 * LONG;
         let body = format!(
-            r#"{{"stream_name":"S","config":{{"durable_name":"{name}","ack_policy":"{policy}","deliver_policy":"{deliver}"{filtered}}}}}"#
+            r#"{{"stream_name":"S","config":{{"durable_name":"{name}","ack_policy":"{policy}","ack_wait":{wait},"deliver_policy":"{deliver}"{filtered}}}}}"#
         );
         let answer = self.ask(&format!("CONSUMER.CREATE.S.{name}"), &body);
         assert!(!answer.contains("\"error\""), "{answer}");
