@@ -334,7 +334,7 @@ fn scan_all(
             loose: is_loose(&chosen[..=at]),
         };
         let digest = read_digest(this, found, directory);
-        let mut digest = digest.filter(|it| scan.fits(it, &file));
+        let mut digest = digest.filter(|it| scan.fits(it, &file) && !scan.is_suspect(it));
         let mut bytes = Vec::new();
         if !digest.as_ref().is_some_and(|it| scan.covers(it, &file)) {
             let covered = digest.as_ref().map_or(0, |it| it.covered.frames.end);

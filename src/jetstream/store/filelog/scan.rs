@@ -180,6 +180,14 @@ impl Scan {
         digest.covered.complete && file.more
     }
 
+    /// Does it stand for a message that is known to be lost? It was made before the damage, and its removal was
+    /// on its way.
+    pub(super) fn is_suspect(&self, digest: &Digest) -> bool {
+        let frames = &digest.covered.frames;
+        let mut gaps = self.known_gaps.iter();
+        gaps.any(|it| it.first <= frames.last_seq && frames.first_seq <= it.last)
+    }
+
     /// Takes in what a digest says instead of the frames it stands for.
     fn take(&mut self, digest: &Digest, loose: bool) {
         let frames = digest.covered.frames;
