@@ -22,11 +22,11 @@ fn seeds(usual: u64) -> Vec<u64> {
     }
 }
 
-struct World {
+pub(super) struct World {
     seed: u64,
-    model: Model,
-    disk: SimulatedDisk,
-    settings: Settings,
+    pub(super) model: Model,
+    pub(super) disk: SimulatedDisk,
+    pub(super) settings: Settings,
     /// All that was ever stored, whether it was removed or not.
     history: BTreeMap<u64, NaiveMessage>,
     /// Removals with the ticket each had.
@@ -36,7 +36,7 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let mut model = Model::new(seed, StorageKind::File);
         let settings = Settings {
             epoch: seed,
@@ -67,7 +67,7 @@ impl World {
         }
     }
 
-    fn open(&mut self) -> (Store, Report) {
+    pub(super) fn open(&mut self) -> (Store, Report) {
         if let Some(encryption) = &mut self.settings.encryption {
             encryption.session[0] += 1;
         }
@@ -109,7 +109,7 @@ impl World {
         self.disk.pump(store, &mut self.model.rng, most);
     }
 
-    fn settle(&mut self, store: &mut Store) {
+    pub(super) fn settle(&mut self, store: &mut Store) {
         self.disk.settle(store, &mut self.model.rng);
     }
 
@@ -229,7 +229,7 @@ impl World {
         })
     }
 
-    fn fetch_any(&mut self, store: &mut Store, seq: u64) -> Option<StoredMessage> {
+    pub(super) fn fetch_any(&mut self, store: &mut Store, seq: u64) -> Option<StoredMessage> {
         for _ in 0..1000 {
             match store.fetch(seq) {
                 Fetch::Message(found) => return Some(found),
@@ -799,36 +799,4 @@ fn a_purge_makes_room_on_a_full_disk() {
         let (opened, report) = world.open();
         assert_eq!((opened.state(), &report.gaps[..]), (store.state(), &[][..]));
     }
-}
-
-#[test]
-fn a_segment_that_is_gone_is_told() {
-    let mut world = World::new(1);
-    world.settings.segment_size = 16 * 1024;
-    let (mut store, _) = world.open();
-    for seq in 1..=400 {
-        let message = Append {
-            subject: b"a",
-            payload: &[1; 200],
-            ..Append::default()
-        };
-        assert_eq!(store.append(message), Ok(seq));
-        if seq % 10 == 0 {
-            world.settle(&mut store);
-        }
-    }
-    world.settle(&mut store);
-    world.disk.forget(FileName::Segment {
-        number: 2,
-        version: 0,
-    });
-    let (mut store, report) = world.open();
-    assert_eq!(report.missing_segments, [2]);
-    let [gap] = report.gaps[..] else {
-        panic!("{report:?}");
-    };
-    assert!(gap.first > 10 && gap.last < 200, "{gap:?}");
-    assert_eq!(store.state().messages, 400 - (gap.last - gap.first + 1));
-    assert_eq!(store.fetch(gap.first), Fetch::Absent);
-    assert!(store.contains(gap.first - 1) && store.contains(gap.last + 1));
 }

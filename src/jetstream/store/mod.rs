@@ -19,6 +19,8 @@ mod states;
 mod subjects;
 
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod filelog_tests;
 #[cfg(test)]
 mod naive;
