@@ -188,10 +188,15 @@ fn a_store_is_removed_with_its_files_only() {
 }
 
 fn check_store(path: &Path) -> (bool, String) {
+    check_store_with(path, &[])
+}
+
+fn check_store_with(path: &Path, flags: &[&str]) -> (bool, String) {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ramjet"));
     let output = command
         .arg("check-store")
         .arg(path)
+        .args(flags)
         .output()
         .expect("it runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -264,6 +269,100 @@ fn check_store_reads_what_a_start_does_not() {
     drop(OnDisk::open(&path, Flushing::Linked)); // finds nothing wrong
     let (whole, text) = check_store(folder.path());
     assert!(!whole && text.contains("lost: sequences 5 to 5"), "{text}");
+}
+
+/// Changes one bit of the message that holds these bytes.
+fn damage(store: &Path, content: &[u8]) {
+    let files = std::fs::read_dir(store).expect("a directory").flatten();
+    let segments = files.filter(|it| it.file_name().to_string_lossy().ends_with(".segment"));
+    for segment in segments.map(|it| it.path()) {
+        let mut bytes = std::fs::read(&segment).expect("it is there");
+        if let Some(at) = memchr::memmem::find(&bytes, content) {
+            bytes[at] ^= 1;
+            return std::fs::write(&segment, bytes).expect("it is written");
+        }
+    }
+    panic!("no file has it");
+}
+
+/// Repaired only when that is asked for, and only while nobody uses it; what it was is kept.
+#[test]
+fn check_store_repairs_when_it_is_told_to() {
+    let mut js = JetStream::start();
+    js.stream("S", &["s.>"], json!({"allow_msg_ttl": true}));
+    js.consumer("S", "C", json!({"ack_policy": "explicit"}));
+    for (number, subject) in (1..=20).zip(["s.a", "s.b"].into_iter().cycle()) {
+        let headers = if number == 7 {
+            "Nats-TTL: never"
+        } else {
+            "X: y"
+        };
+        js.store(subject, headers, &format!("number {number} of them"));
+    }
+    for message in js.pull("S", "C", json!({"batch": 3}), 3) {
+        js.ack(&message, "+ACK");
+    }
+    js.until("S", "C", |it| it["ack_floor"]["stream_seq"] == 3);
+    let before = js.done("STREAM.INFO.S", "");
+    let folder = js.server.dir().path().join("store");
+    let store = folder.join("jetstream/$G/streams/S");
+    damage(&store, b"number 12 of them");
+    let (whole, text) = check_store_with(&folder, &["--repair"]);
+    assert!(!whole && text.contains("not repaired: process"), "{text}");
+
+    js.server.signal(Signal::TERM);
+    js.server.exited();
+    let (whole, text) = check_store(&folder);
+    assert!(!whole && !text.contains("repaired"), "{text}");
+    assert!(text.contains("lost: sequences 12 to 12"), "{text}");
+    let (whole, text) = check_store_with(&folder, &["--repair"]);
+    assert!(whole && text.contains("repaired: 19 messages"), "{text}");
+    let kept = text
+        .split("what it was is in ")
+        .nth(1)
+        .expect("a place")
+        .trim();
+    let (whole, text) = check_store(Path::new(kept));
+    assert!(
+        !whole && text.contains("lost: sequences 12 to 12"),
+        "{text}"
+    );
+    let (whole, text) = check_store(&folder);
+    assert!(whole && text.contains("19 messages"), "{text}");
+    assert!(
+        text.contains("sequences 1 to 20, 2 subjects, 1 consumers"),
+        "{text}"
+    );
+
+    let mut js = js.crash();
+    let mut after = js.done("STREAM.INFO.S", "{\"deleted_details\": true}");
+    assert_eq!(after["config"], before["config"]);
+    assert_eq!(after["created"], before["created"]);
+    assert_eq!(after["state"]["deleted"], json!([12]));
+    for field in [
+        "first_seq",
+        "last_seq",
+        "first_ts",
+        "last_ts",
+        "num_subjects",
+    ] {
+        assert_eq!(
+            after["state"][field].take(),
+            before["state"][field],
+            "{field}"
+        );
+    }
+    let info = js.consumer_info("S", "C");
+    assert_eq!(info["ack_floor"]["stream_seq"], 3);
+    let rest: Vec<u64> = (4..=20).filter(|it| *it != 12).collect();
+    let messages = js.pull("S", "C", json!({"batch": 16}), 16);
+    for (message, number) in messages.iter().zip(rest) {
+        assert_eq!(message.place().stream, number);
+        assert_eq!(message.text(), format!("number {number} of them"));
+        let never = if number == 7 { "never" } else { "" };
+        assert_eq!(message.header("Nats-TTL"), never);
+    }
+    assert_eq!(js.store("s.a", "", "goes on")["seq"], 21);
 }
 
 /// The record of this name in the store of stream S as a newer server would have written it.

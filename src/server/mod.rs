@@ -11,6 +11,7 @@ mod operator;
 mod peers;
 mod reload;
 mod remotes;
+mod repair;
 pub mod run;
 mod shards;
 mod stapling;

@@ -43,8 +43,13 @@ pub fn main(argv: &[OsString]) -> ExitCode {
     match &command {
         Command::Run(configured) => return run(signals, configured),
         Command::CheckConfig { .. } => eprint!("{}", command.message()),
-        Command::CheckStore { path, options } => {
-            return match check_store(path, &options.jetstream, &mut std::io::stdout()) {
+        Command::CheckStore {
+            path,
+            options,
+            repairs,
+        } => {
+            let out = &mut std::io::stdout();
+            return match check_store(path, &options.jetstream, *repairs, out) {
                 Ok(true) => ExitCode::SUCCESS,
                 Ok(false) => ExitCode::FAILURE,
                 Err(error) => fail(&error),

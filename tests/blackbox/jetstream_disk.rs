@@ -462,6 +462,36 @@ fn many_streams_share_one_budget_for_what_they_keep_in_memory() {
     assert!(cached(&js) <= bound, "{}", cached(&js));
 }
 
+/// What an acknowledgement promises is said in the log, and of each stream where it is less than
+/// that the message is on the disk.
+#[test]
+fn js_246_js_251_how_messages_are_flushed_is_told() {
+    if !beyond_stock() {
+        return;
+    }
+    for (interval, line, told) in [
+        ("", "Acknowledged means on the disk", json!(null)),
+        (
+            "sync_interval: always",
+            "Acknowledged means on the disk",
+            json!(null),
+        ),
+        (
+            "sync_interval: 2m",
+            "Acknowledged means written",
+            json!("interval"),
+        ),
+    ] {
+        let config = format!("jetstream {{ store_dir: \"@DIR@/store\"\n{interval} }}");
+        let mut js = JetStream::with_config(&config, "{}");
+        js.server.logged(line);
+        let info = js.stream("S", &["s"], json!({}));
+        assert_eq!(info["ramjet_durability"], told, "{interval}");
+        let info = js.stream("A", &["a"], json!({"persist_mode": "async"}));
+        assert_eq!(info["ramjet_durability"], "async", "{interval}");
+    }
+}
+
 /// What `check-store` says of a server's streams, and whether it is content.
 fn check_store(server: &Server, flags: &str) -> (bool, String) {
     let mut command = Command::new(executable());
@@ -525,4 +555,12 @@ fn js_253_an_encrypted_store_is_checked_with_the_servers_configuration() {
         !whole && text.contains(": 19 messages") && text.contains("lost: sequences"),
         "{text}"
     );
+    let (whole, text) = check_store(server, "-c @DIR@server.conf --repair");
+    assert!(whole && text.contains("repaired: 19 messages"), "{text}");
+    let (whole, text) = check_store(server, "");
+    assert!(!whole && text.contains("it is encrypted"), "{text}");
+    let mut jetstream = jetstream.crash();
+    let info = jetstream.done("STREAM.INFO.S", "");
+    assert_eq!(info["state"]["messages"], 19);
+    assert_eq!(jetstream.publish("s", "goes on"), 21);
 }

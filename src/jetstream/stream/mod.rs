@@ -24,6 +24,7 @@ mod ttl;
 mod schedules_tests;
 
 pub use publish::{Accepted, Fate, Publish, Republished};
+pub use restore::kept_message;
 pub(in crate::jetstream) use rewrite::Rewrite;
 pub use scheduling::Sent;
 pub use stream::{Gone, Stream};

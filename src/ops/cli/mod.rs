@@ -43,6 +43,8 @@ pub enum Command {
         /// How the server is set up that keeps them: what they are encrypted with. Defaults without
         /// a configuration file.
         options: Box<Options>,
+        /// `--repair`: damaged ones are to be put in order.
+        repairs: bool,
     },
     /// `-v`, `version`: [`Self::message`] on standard output.
     PrintVersion,
@@ -167,13 +169,15 @@ pub fn parse(argv: &[OsString], environment: Environment<'_>) -> Result<Command,
     Ok(Command::Run(Box::new(configured)))
 }
 
-/// Flags may stand before the command, before its directory and behind it.
+/// Flags may stand before the command, before its directory and behind it; `--repair` is its own.
 fn parse_check_store(
     flags: Flags,
     words: &[String],
     environment: Environment<'_>,
 ) -> Result<Command, CliError> {
-    let (before, words) = Flags::parse(words).map_err(|error| CliError::usage(&error))?;
+    let (own, words): (Vec<String>, Vec<String>) =
+        words.iter().cloned().partition(|it| it == "--repair");
+    let (before, words) = Flags::parse(&words).map_err(|error| CliError::usage(&error))?;
     let [path, words @ ..] = words else {
         return Err(CliError::fatal("check-store needs a directory"));
     };
@@ -190,6 +194,7 @@ fn parse_check_store(
     Ok(Command::CheckStore {
         path: path.into(),
         options: Box::new(options),
+        repairs: !own.is_empty(),
     })
 }
 

@@ -4,7 +4,8 @@
 pub const USAGE: &str = "
 Usage: nats-server [options]
        nats-server check-store DIR [-c FILE]   Read the streams below DIR and say what is there;
-                                               FILE has the key if they are encrypted
+                                               FILE has the key if they are encrypted;
+                                               with --repair put damaged ones in order
 
 Server
     -a, --addr, --net HOST           Address to listen on (0.0.0.0)

@@ -83,6 +83,12 @@ pub fn stream_record(store: &Store) -> Option<Record<StreamConfig>> {
     serde_json::from_slice(bytes).ok()
 }
 
+/// How many consumers a store's stream has.
+pub fn consumer_records(store: &Store) -> usize {
+    let names = store.states().map(|(name, _)| name);
+    names.filter(|it| it.starts_with(CONFIG.as_bytes())).count()
+}
+
 /// Why the stream of a store does nothing here; `None` if it can be recovered (JS-256).
 pub fn offline_record(opened: &OpenedStore) -> Option<Offline> {
     let store = &opened.store;
