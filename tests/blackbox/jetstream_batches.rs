@@ -142,6 +142,33 @@ fn js_123_241_a_gap_ends_a_batch_and_is_told() {
 }
 
 #[test]
+fn js_241_the_system_account_hears_whose_batch_it_was() {
+    let config = "accounts { A { jetstream: enabled, users: [{user: a, password: a}] }\n\
+                  SYS { users: [{user: s, password: s}] } }\nsystem_account: SYS\n\
+                  jetstream { store_dir: \"@DIR@/js\" }";
+    let mut jetstream = JetStream::with_config(config, "{\"user\":\"a\",\"pass\":\"a\"}");
+    batches(&mut jetstream, json!({}));
+    let subject = "$JS.EVENT.ADVISORY.STREAM.BATCH_ABANDONED.B";
+    let mut listeners = [("a", json!(null)), ("s", json!("A"))].map(|(user, told)| {
+        let login = json!({"user": user, "pass": user}).to_string();
+        let mut listener = jetstream.server.client_with(&login);
+        listener.quietly(format!("SUB {subject} 1\r\n"));
+        (listener, told)
+    });
+    send(&mut jetstream, "gap", "1", "", "b.1");
+    assert_eq!(refused(&send(&mut jetstream, "gap", "3", "", "b.1")), 10176);
+    for (listener, told) in &mut listeners {
+        let event = listener.message();
+        assert_eq!(event.subject, subject);
+        let event: Value = serde_json::from_slice(&event.payload).expect("JSON");
+        assert_eq!(
+            (&event["account"], &event["batch"]),
+            (&*told, &json!("gap"))
+        );
+    }
+}
+
+#[test]
 fn js_124_241_a_batch_ends_when_nothing_comes() {
     let config = "jetstream { store_dir: \"@DIR@/js\", limits { batch { timeout: 300ms } } }";
     let mut jetstream = JetStream::with_config(config, "{}");

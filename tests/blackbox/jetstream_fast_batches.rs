@@ -48,6 +48,28 @@ fn messages(jetstream: &mut JetStream) -> u64 {
 }
 
 #[test]
+fn js_129_no_more_batches_than_may_be_under_way() {
+    let config = "jetstream { store_dir: \"@DIR@/js\", \
+                  limits { batch { max_inflight_per_stream: 2 } } }";
+    let mut jetstream = JetStream::with_config(config, "{}");
+    jetstream.stream("F", &["f.>"], json!({"allow_batched": true}));
+    let mut publisher = Publisher::new(&jetstream);
+    for id in ["one", "two"] {
+        publisher.send(&format!("{id}.1.fail.1.0"), "");
+        assert_eq!(publisher.told(), r#"{"type":"ack","seq":0,"msgs":1}"#);
+        assert_eq!(publisher.told(), r#"{"type":"ack","seq":1,"msgs":1}"#);
+    }
+    publisher.send("three.1.fail.1.0", "");
+    let told = publisher.told();
+    assert!(told.contains("10211"), "{told}");
+    // One that ends makes room.
+    publisher.send("one.1.fail.2.2", "");
+    publisher.told();
+    publisher.send("three.1.fail.1.0", "");
+    assert_eq!(publisher.told(), r#"{"type":"ack","seq":0,"msgs":1}"#);
+}
+
+#[test]
 fn js_130_131_answers_come_for_many_messages() {
     let (mut jetstream, mut publisher) = start(json!({}));
     publisher.send("id.2.fail.1.0", "");

@@ -24,6 +24,9 @@ struct Event<'a> {
     r#type: &'a str,
     id: &'a str,
     timestamp: &'a str,
+    /// Only where the system account hears of it.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    account: &'a str,
     stream: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     domain: &'a str,
@@ -133,7 +136,7 @@ impl Core {
         Stored::Answered
     }
 
-    /// Tells those who listen of batches nothing came of.
+    /// Tells those who listen of batches nothing came of, in the stream's account and in the system's.
     pub(super) fn js_tell_abandoned(&mut self, key: StreamKey) {
         let Some(hosted) = self.jetstream.streams.at_mut(key) else {
             return;
@@ -145,28 +148,34 @@ impl Core {
             };
             let stream = hosted.stream.config().name.clone();
             let subject = format!("$JS.EVENT.ADVISORY.STREAM.BATCH_ABANDONED.{stream}");
-            let interest = &mut self.tables.of(account).interest;
-            if interest.lookup(subject.as_bytes()).is_nobody() {
-                continue;
+            let settings = std::sync::Arc::clone(&self.local.settings);
+            let name = settings.accounts.name(account);
+            let system = settings.accounts.system().map(|it| (it, name));
+            let own = (Some(account) != settings.accounts.system()).then_some((account, ""));
+            for (hears, shown) in own.into_iter().chain(system) {
+                let interest = &mut self.tables.of(hears).interest;
+                if interest.lookup(subject.as_bytes()).is_nobody() {
+                    continue;
+                }
+                let local = &mut self.local;
+                let event = Event {
+                    r#type: "io.nats.jetstream.advisory.v1.stream_batch_abandoned",
+                    id: &event_id(|| local.random()),
+                    timestamp: &rfc3339(local.wall),
+                    account: shown,
+                    stream: &stream,
+                    domain: settings.jetstream.as_ref().map_or("", |it| &it.domain),
+                    batch: &String::from_utf8_lossy(&id),
+                    reason: reason.word(),
+                };
+                self.js_send(&Outgoing {
+                    account: hears,
+                    to: subject.as_bytes(),
+                    reply: Some(b""),
+                    payload: &to_json(&event),
+                    ..Outgoing::default()
+                });
             }
-            let local = &mut self.local;
-            let settings = local.settings.jetstream.clone();
-            let event = Event {
-                r#type: "io.nats.jetstream.advisory.v1.stream_batch_abandoned",
-                id: &event_id(|| local.random()),
-                timestamp: &rfc3339(local.wall),
-                stream: &stream,
-                domain: settings.as_ref().map_or("", |it| &it.domain),
-                batch: &String::from_utf8_lossy(&id),
-                reason: reason.word(),
-            };
-            self.js_send(&Outgoing {
-                account,
-                to: subject.as_bytes(),
-                reply: Some(b""),
-                payload: &to_json(&event),
-                ..Outgoing::default()
-            });
         }
     }
 }
