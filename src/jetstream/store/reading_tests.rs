@@ -1,4 +1,5 @@
-//! A file log read from its begin to its end: read ahead, and with a file that somebody cut off.
+//! A file log read from its begin to its end: read ahead, by many at
+//! once, and with a file that somebody cut off.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -92,6 +93,54 @@ fn what_stands_before_a_cut_is_found() {
                 }
                 end if end > len => assert_eq!(found, &None, "{seed}: {seq}"),
                 _ => {}
+            }
+        }
+    }
+}
+
+/// Readers of messages of all lengths, each on its own way, in a cache that is too small for them
+/// and a log that grows meanwhile.
+#[test]
+fn many_readers_find_everything() {
+    for seed in 0..20 {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut settings = Settings::new(7, None);
+        settings.cache_size = (64 * 1024) << (rng.next_u64() % 8);
+        settings.policy.compressed = seed % 2 == 0;
+        let mut disk = SimulatedDisk::default();
+        let (mut store, _) = Store::open(settings, &mut disk).expect("it opens");
+        let mut all: Vec<Vec<u8>> = Vec::new();
+        let mut readers = [1; 3];
+        for round in 0..4000 {
+            if all.len() < 200 && (round < 50 || rng.next_u64().is_multiple_of(20)) {
+                let most = 1_u64 << (rng.next_u64() % 21);
+                let payload = vec![all.len() as u8; (rng.next_u64() % most) as usize];
+                let message = Append {
+                    subject: b"a",
+                    payload: &payload,
+                    time: WallTime(round),
+                    ..Append::default()
+                };
+                store.append(message).expect("it is taken");
+                all.push(payload);
+                let most = rng.next_u64() % 6;
+                disk.pump(&mut store, &mut rng, most);
+            }
+            let reader = &mut readers[(rng.next_u64() % 3) as usize];
+            let seq = *reader;
+            match store.fetch(seq) {
+                Fetch::Message(found) => {
+                    assert!(found.payload == all[seq as usize - 1], "{seed}: {seq}");
+                    let last = all.len() as u64;
+                    *reader = match rng.next_u64() % 20 {
+                        0 => 1 + rng.next_u64() % last,
+                        _ => 1 + seq % last,
+                    };
+                }
+                Fetch::Reading => {
+                    assert!(disk.pump(&mut store, &mut rng, 0), "{seed}: {seq} is read");
+                }
+                Fetch::Absent | Fetch::Damaged => panic!("{seed}: {seq} is lost"),
             }
         }
     }

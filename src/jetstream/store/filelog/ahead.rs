@@ -1,5 +1,7 @@
 //! Who reads on: places in the log are asked for before they are needed.
 
+use crate::jetstream::store::buffer::PAGE;
+
 /// Bytes read at once: who reads one message mostly wants the next ones, too.
 pub(super) const READ: u64 = 64 * 1024;
 /// The same, at most, for who has read on so far: long reads are what disks are good at.
@@ -65,7 +67,8 @@ impl Ahead {
             }
         };
         let len = need.max(run.len).min(written - from);
-        run.end = from + len;
+        // The rest of the page the log ends in is written later: whoever reads on needs it again.
+        run.end = from + len - len % PAGE as u64;
         len
     }
 
@@ -133,6 +136,18 @@ mod tests {
         small.needed(FILE, 0, 100, END);
         assert_eq!(small.needed(FILE, READ, 100, END), READ);
         assert_eq!(small.besides(FILE, READ, END), None);
+    }
+
+    #[test]
+    fn reads_begin_at_pages_where_the_log_has_grown() {
+        let mut ahead = Ahead::new(8 * LONG_READ as usize);
+        ahead.needed(FILE, 0, 100, END);
+        let written = READ + 5000;
+        assert_eq!(ahead.needed(FILE, READ, 4096, written), 5000);
+        assert_eq!(
+            ahead.besides(FILE, READ, END),
+            Some((READ + 4096, LONG_READ))
+        );
     }
 
     #[test]

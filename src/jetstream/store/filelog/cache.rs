@@ -75,27 +75,30 @@ impl Cache {
     /// The bytes from `place` on, at least `len` of them.
     pub(super) fn find(&self, place: Place, len: usize) -> Option<Bytes> {
         let (number, version, offset) = place;
-        // The piece that begins last before it may end too soon where an older one does not.
-        for (&(_, _, start), bytes) in self
-            .pieces
-            .range((number, version, 0)..=place)
-            .rev()
-            .take(2)
-        {
-            let from = (offset - start) as usize;
-            if from + len <= bytes.len() {
-                return Some(bytes.slice(from..));
-            }
-            // The next piece may begin where this one ends.
-            let end = start + bytes.len() as u64;
-            if from < bytes.len()
-                && let Some(next) = self.pieces.get(&(number, version, end))
-                && let Some(rest) = next.get(..from + len - bytes.len())
-            {
-                return Some([&bytes[from..], rest].concat().into());
-            }
+        let first = self.rest(place)?;
+        if first.len() >= len {
+            return Some(first);
         }
-        None
+        // What was read in several pieces is put together.
+        let mut all = Vec::with_capacity(len);
+        all.extend_from_slice(&first);
+        while all.len() < len {
+            let rest = self.rest((number, version, offset + all.len() as u64))?;
+            all.extend_from_slice(&rest[..rest.len().min(len - all.len())]);
+        }
+        Some(all.into())
+    }
+
+    /// What a piece has from `place` on; never empty.
+    pub(super) fn rest(&self, place: Place) -> Option<Bytes> {
+        let (number, version, offset) = place;
+        let before = self.pieces.range((number, version, 0)..=place).rev();
+        // The piece that begins last before it may end too soon where an older one does not.
+        let rests = before.take(2).filter_map(|(&(_, _, start), bytes)| {
+            let from = (offset - start) as usize;
+            (from < bytes.len()).then(|| bytes.slice(from..))
+        });
+        rests.max_by_key(Bytes::len)
     }
 
     /// Forgets a file.

@@ -1,6 +1,7 @@
 //! Messages out of the log: from what is not written yet, from the cache, from the disk.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -56,7 +57,7 @@ impl Log {
         }
         let file = (number, version);
         let end = at + len as u64;
-        if self.will_have(file, at) && self.will_have(file, end - 1) {
+        if self.will_have(file, at..end) {
             return Fetch::Reading;
         }
         let need = (end - from).next_multiple_of(PAGE as u64);
@@ -82,9 +83,18 @@ impl Log {
         }
     }
 
-    /// Is this byte there, or on its way?
-    fn will_have(&self, file: (u32, u32), at: u64) -> bool {
-        self.cache.find((file.0, file.1, at), 1).is_some() || self.is_read(file, at)
+    /// Is every byte of this range there, or on its way?
+    fn will_have(&self, file: (u32, u32), range: Range<u64>) -> bool {
+        let mut at = range.start;
+        while at < range.end {
+            let cached = self.cache.rest((file.0, file.1, at));
+            let cached = cached.map(|it| at + it.len() as u64);
+            let Some(end) = cached.max(self.read_up_to(file, at)) else {
+                return false;
+            };
+            at = end;
+        }
+        true
     }
 
     /// Where the written frames of a segment end.

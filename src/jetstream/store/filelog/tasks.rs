@@ -35,11 +35,12 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    /// Is a place of a segment in it?
-    fn has(&self, (number, version): (u32, u32), at: u64) -> bool {
+    /// Where it ends, if this place of a segment is in it.
+    fn end_from(&self, (number, version): (u32, u32), at: u64) -> Option<u64> {
         let (its_number, its_version, offset) = self.place;
         let range = offset..offset + self.len as u64;
-        (its_number, its_version) == (number, version) && range.contains(&at)
+        let is_in = (its_number, its_version) == (number, version) && range.contains(&at);
+        is_in.then_some(range.end)
     }
 }
 
@@ -246,9 +247,9 @@ impl Log {
         under_way.chain(&self.wanted)
     }
 
-    /// Is this byte of a segment among them?
-    pub(super) fn is_read(&self, file: (u32, u32), at: u64) -> bool {
-        self.reads().any(|it| it.has(file, at))
+    /// How far reads go that have this byte of a segment, if there is one.
+    pub(super) fn read_up_to(&self, file: (u32, u32), at: u64) -> Option<u64> {
+        self.reads().filter_map(|it| it.end_from(file, at)).max()
     }
 
     fn flush_segment(&mut self) -> Option<DiskOperation> {
@@ -455,7 +456,8 @@ impl Log {
         if self.segments.last().is_some_and(|it| it.number == segment) {
             self.zeroed = self.zeroed.max(sealed.write_end());
         }
-        self.cache
-            .insert((segment, version, sealed.base), sealed.bytes);
+        // Without the zeros up to the page's end: the next frame is written there.
+        let frames = sealed.bytes.slice(..(sealed.end - sealed.base) as usize);
+        self.cache.insert((segment, version, sealed.base), frames);
     }
 }
