@@ -82,8 +82,10 @@ struct Job {
     began: Instant,
     operation: DiskOperation,
     step: Step,
-    /// Bytes written so far.
+    /// Bytes written or read so far.
     done: usize,
+    /// Its file is opened around the page cache.
+    direct: bool,
     /// Where a read puts its bytes.
     buffer: Buffer,
     /// Kept for the kernel while it looks at it.
@@ -123,6 +125,7 @@ impl Disks {
             operation,
             step: Step::Open,
             done: 0,
+            direct: false,
             buffer,
             path: CString::default(),
             pending: 0,
@@ -187,7 +190,8 @@ impl Disks {
         if create {
             flags |= libc::O_CREAT;
         }
-        if mounted.direct {
+        job.direct = mounted.direct;
+        if job.direct {
             flags |= libc::O_DIRECT;
         }
         let fd = types::Fd(mounted.directory.as_raw_fd());
@@ -243,9 +247,9 @@ impl Disks {
                 entry
             }
             DiskOperation::Read { offset, .. } => {
-                let len = job.buffer.len() as u32;
-                opcode::Read::new(fd, job.buffer.as_mut_ptr(), len)
-                    .offset(*offset)
+                let rest = &mut job.buffer[job.done..];
+                opcode::Read::new(fd, rest.as_mut_ptr(), rest.len() as u32)
+                    .offset(*offset + job.done as u64)
                     .build()
             }
             DiskOperation::Flush { .. } => opcode::Fsync::new(fd).flags(data_only).build(),
@@ -293,7 +297,9 @@ impl Disks {
         let Some(file) = file_of(&job.operation) else {
             return;
         };
-        if result == -libc::EINVAL && std::mem::replace(&mut mounted.direct, false) {
+        if result == -libc::EINVAL && job.direct {
+            // Another file may have been refused meanwhile.
+            mounted.direct = false;
             return self.open(index, file);
         }
         let before = match fd {
@@ -346,7 +352,14 @@ impl Disks {
             ..
         } = &job.operation
         else {
-            return self.end(index, Ok(()));
+            let read = job.result as usize; // 0 where it is a flush
+            job.done += read;
+            // Fewer bytes than asked for need not be the file's end.
+            let more = read > 0 && read.is_multiple_of(PAGE) && job.done < job.buffer.len();
+            return match more {
+                true => self.transfer(index, raw),
+                false => self.end(index, Ok(())),
+            };
         };
         let written = job.result as usize;
         if written < bytes.len() - job.done {
@@ -404,9 +417,7 @@ impl Disks {
         self.free.push(index);
         let result = match (outcome, &job.operation) {
             (Err(error), _) => DiskResult::Failed(disk_error(error)),
-            (Ok(()), DiskOperation::Read { .. }) => {
-                DiskResult::Read(job.buffer, job.result as usize)
-            }
+            (Ok(()), DiskOperation::Read { .. }) => DiskResult::Read(job.buffer, job.done),
             (Ok(()), _) => DiskResult::Done,
         };
         let took = job.began.elapsed();
