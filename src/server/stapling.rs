@@ -15,6 +15,7 @@ use rustls::sign::CertifiedKey;
 use sha2::{Digest, Sha256};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
+use crate::duration::Shown;
 use crate::listener::ocsp::{self, Answer, OcspError, Status};
 use crate::listener::staple::{Staple, now};
 use crate::listener::tls::{self, TlsLoadError};
@@ -192,7 +193,7 @@ impl Stapled {
                     .map_or(TIMEOUT, |it| it.look_again(now()));
                 log::error!(
                     "Bad OCSP status update for certificate '{file}': {why}, trying again in {}",
-                    format::duration(wait)
+                    Shown::from(wait)
                 );
                 Some(wait)
             }
@@ -267,7 +268,7 @@ fn told(answer: &Answer) -> (String, String) {
     let next = answer.next_update.map_or(NEVER.to_owned(), |at| {
         format::time(WallTime(at.saturating_mul(1_000_000_000)))
     });
-    (next, format::duration(answer.look_again(now())))
+    (next, Shown::from(answer.look_again(now())).to_string())
 }
 
 /// By POST, or by GET where that fails.

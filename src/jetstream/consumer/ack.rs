@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-use super::duration;
 use super::settings::Names;
+use crate::duration;
 use crate::protocol::json::JsonReader;
 use crate::time::WallTime;
 
@@ -210,7 +210,7 @@ impl<'a> AckKind<'a> {
 
 fn delay_of(text: &[u8]) -> Option<i64> {
     if text.first() != Some(&b'{') {
-        return duration::parse(str::from_utf8(text).ok()?);
+        return duration::parse(str::from_utf8(text).ok()?).ok();
     }
     let mut delay = 0;
     let mut reader = JsonReader::new(text);

@@ -11,7 +11,6 @@ pub mod config;
 #[allow(clippy::module_inception, reason = "the type the folder is about")]
 mod consumer;
 pub mod create;
-pub mod duration;
 mod effect;
 mod flow;
 mod outstanding;

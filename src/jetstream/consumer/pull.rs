@@ -6,7 +6,6 @@ use bytes::Bytes;
 
 use super::advisory::Advisory;
 use super::consumer::Consumer;
-use super::duration;
 use super::effect::{Effect, Presence, StreamView, Turn};
 use super::outstanding::Outstanding;
 use super::priority::Pinned;
@@ -14,6 +13,7 @@ use super::request::{GroupRequest, PullRequest};
 use super::settings::Priority;
 use super::status;
 use super::waiting::Waiting;
+use crate::duration::Shown;
 
 /// Largest `priority` a request may have (JS-222).
 const PRIORITY_MAX: i64 = 9;
@@ -109,7 +109,7 @@ impl Consumer {
             return Err(format!("Exceeded MaxRequestBatch of {}", limits.batch));
         }
         if over(request.expires, limits.expires) {
-            let limit = duration::format(limits.expires);
+            let limit = Shown(limits.expires);
             return Err(format!("Exceeded MaxRequestExpires of {limit}"));
         }
         if over(request.bytes, limits.bytes) {

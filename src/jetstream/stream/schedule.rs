@@ -4,9 +4,9 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 use super::cron::Cron;
 use super::headers;
+use crate::duration;
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::timestamp::Timestamp;
-use crate::jetstream::consumer::duration;
 use crate::protocol::headers::get;
 use crate::time::WallTime;
 
@@ -50,7 +50,7 @@ impl Schedule {
             return zone.is_none().then(|| Self::At(time.wall()));
         }
         if let Some(span) = pattern.strip_prefix("@every ") {
-            let span = u64::try_from(duration::parse(span)?).ok()?;
+            let span = u64::try_from(duration::parse(span).ok()?).ok()?;
             return (zone.is_none() && span >= SECOND).then_some(Self::Every(span));
         }
         let fields = match pattern {

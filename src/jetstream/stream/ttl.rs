@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::headers;
+use crate::duration::{self, Shown};
 use crate::jetstream::api::errors::{self, ApiError};
-use crate::jetstream::consumer::duration;
 use crate::protocol::headers::get;
 
 /// A message's own time.
@@ -39,9 +39,9 @@ pub(super) fn parse(value: &[u8]) -> Result<Option<Ttl>, ApiError> {
         return Ok(Some(Ttl::Never));
     }
     let seconds = match duration::parse(text) {
-        Some(nanos) if nanos < 1_000_000_000 => return Err(errors::MESSAGE_TTL_INVALID),
-        Some(nanos) => nanos.unsigned_abs() / 1_000_000_000,
-        None => match text.parse::<u64>() {
+        Ok(nanos) if nanos < 1_000_000_000 => return Err(errors::MESSAGE_TTL_INVALID),
+        Ok(nanos) => nanos.unsigned_abs() / 1_000_000_000,
+        Err(_) => match text.parse::<u64>() {
             Ok(seconds) if !text.starts_with('+') => seconds,
             _ => return Err(errors::MESSAGE_TTL_INVALID),
         },
@@ -58,13 +58,7 @@ pub(super) fn is_marker(block: &[u8]) -> bool {
 
 /// What a marker says of its own time, as Go writes a duration.
 pub fn marker_ttl(time: Duration) -> String {
-    let seconds = time.as_secs().max(1);
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    match (hours, minutes) {
-        (0, 0) => format!("{seconds}s"),
-        (0, _) => format!("{minutes}m{seconds}s"),
-        _ => format!("{hours}h{minutes}m{seconds}s"),
-    }
+    Shown::from(Duration::from_secs(time.as_secs().max(1))).to_string()
 }
 
 #[cfg(test)]

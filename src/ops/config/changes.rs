@@ -8,8 +8,8 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::duration::Shown;
 use super::leaf_changes;
+use crate::duration::Shown;
 use sha2::{Digest, Sha256};
 
 use crate::options::{HandshakeFirst, Options, TlsOptions, WebSocketOptions, WriteTimeoutPolicy};
@@ -382,7 +382,7 @@ fn path(value: Option<&PathBuf>) -> String {
 }
 
 fn shown(time: Duration) -> String {
-    Shown(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)).to_string()
+    Shown::from(time).to_string()
 }
 
 fn signed(max: Option<usize>) -> i64 {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::duration;
 use super::error::ProblemKind;
 use super::report::{Report, type_in};
 use super::value::{Node, Value};
+use crate::duration;
 use crate::options::{ExportOptions, LatencyOptions, ResponseType, Shared};
 
 /// Reads the list.

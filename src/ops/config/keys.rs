@@ -13,9 +13,10 @@ use super::error::ProblemKind;
 use super::report::{Report, strict_duration, type_in};
 use super::value::{Map, Node, Value};
 use super::{
-    accounts, authorization, duration, inactive, jetstream, leafnodes, listen, mappings, operator,
-    rates, table, tls, websocket,
+    accounts, authorization, inactive, jetstream, leafnodes, listen, mappings, operator, rates,
+    table, tls, websocket,
 };
+use crate::duration::Shown;
 use crate::ids::{GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
 use crate::limits::SHARDS_MAX;
 use crate::options::{AccountOptions, Options, WriteTimeoutPolicy};
@@ -453,7 +454,7 @@ fn positive_duration(
 fn lame_duck_duration(value: &Value) -> Result<Duration, ProblemKind> {
     let nanos = strict_duration(value, "error parsing lame_duck_duration: ")?;
     if nanos < LAME_DUCK_MIN {
-        return Err(ProblemKind::LameDuckDuration(duration::Shown(nanos)));
+        return Err(ProblemKind::LameDuckDuration(Shown(nanos)));
     }
     Ok(Duration::from_nanos(nanos.unsigned_abs()))
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::Duration;
 
-use super::duration::Shown;
+use crate::duration::Shown;
 use crate::options::{
     CompressionMode, HandshakeFirst, LeafOptions, RemoteOptions, TlsOptions, UserOptions,
     WriteTimeoutPolicy,
@@ -190,7 +190,7 @@ fn field(name: &str, old: impl Display, new: impl Display) -> String {
 }
 
 fn shown(time: Duration) -> String {
-    Shown(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)).to_string()
+    Shown::from(time).to_string()
 }
 
 fn tls_timeout(tls: Option<&TlsOptions>) -> String {

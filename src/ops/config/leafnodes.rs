@@ -9,7 +9,8 @@ use super::error::ProblemKind;
 use super::inactive::links;
 use super::report::Report;
 use super::value::{Map, Node, Value};
-use super::{duration, listen, tls};
+use super::{listen, tls};
+use crate::duration;
 use crate::options::{
     CompressionMode, HttpProxyOptions, LeafOptions, RemoteOptions, UserOptions, WriteTimeoutPolicy,
 };

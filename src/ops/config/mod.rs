@@ -8,7 +8,6 @@ pub mod accounts;
 pub mod authorization;
 pub mod changes;
 pub mod digest;
-pub mod duration;
 pub mod error;
 mod exports;
 mod imports;

@@ -1,8 +1,8 @@
 //! What the reading of a tree gathers beside the options: errors, warnings, keys without effect.
 
-use super::duration;
 use super::error::{Origin, Problem, ProblemKind};
 use super::value::{Map, Node, Value};
+use crate::duration;
 
 /// Gathers everything that is to be said about a file; nothing stops at the first problem.
 #[derive(Debug, Default)]

@@ -1,6 +1,5 @@
 //! What must hold between keys, whichever of file and flags set them (CFG-75, CFG-76).
 
-use super::duration::Shown;
 use super::error::{Problem, ProblemKind};
 use super::{jetstream, websocket};
 use crate::auth::jwt::setup;
@@ -22,10 +21,9 @@ pub fn validate(options: &Options) -> Result<(), Problem> {
 fn check(options: &Options) -> Result<(), ProblemKind> {
     let (grace, duration) = (options.lame_duck_grace_period, options.lame_duck_duration);
     if grace >= duration {
-        let shown = |it: std::time::Duration| Shown(signed(it.as_nanos()));
         return Err(ProblemKind::LameDuckGrace {
-            grace: shown(grace),
-            duration: shown(duration),
+            grace: grace.into(),
+            duration: duration.into(),
         });
     }
     let client = &options.client;

@@ -6,7 +6,8 @@ use super::error::ProblemKind;
 use super::inactive::listeners;
 use super::report::Report;
 use super::value::{Map, Node, Value};
-use super::{duration, listen, tls};
+use super::{listen, tls};
+use crate::duration;
 use crate::options::{Options, WebSocketOptions};
 use crate::transport::websocket::origin::{Origin, OriginError};
 

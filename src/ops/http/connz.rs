@@ -9,6 +9,7 @@ use super::facts::ServerFacts;
 use super::format;
 use super::query::{BadRequest, Page, Parameters};
 use super::transports::{ConnTls, ProxyInfo};
+use crate::duration::Shown;
 use crate::ids::{ConnectionId, GLOBAL_ACCOUNT, Listener};
 use crate::routing::subject::patterns_overlap;
 use crate::shard::report::{
@@ -305,7 +306,7 @@ impl Request {
             last_activity: format::time(report.last_activity.max(report.start)),
             stop: report.closed.map(|(stop, _)| format::time(stop)),
             reason: report.closed.map(|(_, reason)| reason),
-            rtt: format::duration(rounded(report.rtt.unwrap_or_default())),
+            rtt: Shown::from(rounded(report.rtt.unwrap_or_default())).to_string(),
             uptime: format::uptime(format::since(report.start, until)),
             idle: format::uptime(format::since(report.last_activity.max(report.start), until)),
             pending_bytes: report.pending_bytes,

@@ -1,4 +1,4 @@
-//! Texts as Go writes them: times, durations, JSON.
+//! Texts as Go writes them: times, JSON.
 
 use std::time::Duration;
 
@@ -44,33 +44,6 @@ pub(super) fn uptime(time: Duration) -> String {
         .collect()
 }
 
-/// A duration as Go's `String` method writes it.
-pub fn duration(time: Duration) -> String {
-    let nanos = time.as_nanos();
-    let fraction = |whole: u128, rest: u128, digits: usize, unit: &str| {
-        let rest = format!("{rest:0digits$}");
-        let rest = rest.trim_end_matches('0');
-        let dot = if rest.is_empty() { "" } else { "." };
-        format!("{whole}{dot}{rest}{unit}")
-    };
-    match nanos {
-        0 => "0s".into(),
-        1..1_000 => format!("{nanos}ns"),
-        1_000..1_000_000 => fraction(nanos / 1_000, nanos % 1_000, 3, "µs"),
-        1_000_000..1_000_000_000 => fraction(nanos / 1_000_000, nanos % 1_000_000, 6, "ms"),
-        _ => {
-            let (seconds, rest) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
-            let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
-            let seconds = fraction(seconds % 60, rest, 9, "s");
-            match (hours, minutes) {
-                (0, 0) => seconds,
-                (0, _) => format!("{minutes}m{seconds}"),
-                _ => format!("{hours}h{minutes}m{seconds}"),
-            }
-        }
-    }
-}
-
 /// A fraction that is written without a point where it is whole, as Go does.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Number(pub f64);
@@ -107,24 +80,6 @@ fn escape(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_written_as_go_writes_them() {
-        let cases = [
-            (0, "0s"),
-            (999, "999ns"),
-            (468_000, "468µs"),
-            (1_500, "1.5µs"),
-            (1_000_000, "1ms"),
-            (1_234_567, "1.234567ms"),
-            (2_000_000_000, "2s"),
-            (90_500_000_000, "1m30.5s"),
-            (7_200_000_000_000, "2h0m0s"),
-        ];
-        for (nanos, expected) in cases {
-            assert_eq!(duration(Duration::from_nanos(nanos)), expected);
-        }
-    }
 
     #[test]
     fn json_is_indented_and_escaped_as_go_does_it() {

@@ -7,6 +7,7 @@ use super::format::{self, Number};
 use super::metrics::{Labels, Metrics};
 use super::query::{BadRequest, Parameters};
 use super::transports::ProxyInfo;
+use crate::duration::Shown;
 use crate::ids::GLOBAL_ACCOUNT;
 use crate::options::RemoteOptions;
 use crate::shard::link_report::{LinkQuery, LinkReport};
@@ -58,7 +59,7 @@ impl LeafInfo {
             account: (&*it.account).into(),
             ip: it.address.ip().to_string(),
             port: it.address.port(),
-            rtt: format::duration(it.rtt.unwrap_or_default()),
+            rtt: Shown::from(it.rtt.unwrap_or_default()).to_string(),
             in_msgs: it.in_msgs,
             out_msgs: it.out_msgs,
             in_bytes: it.in_bytes,

@@ -148,7 +148,7 @@ fn handshake_first(report: &mut Report, key: &str, value: &Value) {
             };
             let known = ["true", "on", "false", "off", "auto", "auto_fallback"];
             if !known.contains(&text.to_lowercase().as_str())
-                && super::super::duration::parse(text).is_err()
+                && crate::duration::parse(text).is_err()
             {
                 report.error(
                     value,

@@ -7,10 +7,10 @@ pub mod ocsp;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::duration;
 use super::error::ProblemKind;
 use super::report::Report;
 use super::value::{Map, Node, Value};
+use crate::duration;
 use crate::listener;
 use crate::options::{HandshakeFirst, PathPair, TlsOptions};
 

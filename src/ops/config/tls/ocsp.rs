@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::super::duration;
 use super::super::error::ProblemKind;
 use super::super::inactive::check::{Unknown, entries, text, text_list};
 use super::super::report::{Report, type_in};
 use super::super::value::{Map, Node, Value};
 use super::{path, seconds, seconds_or_none, texts};
+use crate::duration;
 use crate::options::{OcspCacheOptions, OcspMode, OcspOptions, OcspPeerOptions};
 
 /// Shortest time between two looks at the cache.
