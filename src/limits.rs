@@ -78,6 +78,9 @@ pub const TURN_OUTPUT: u64 = 1024 * 1024;
 /// between which what came in meanwhile is looked at.
 pub const TURN_SENDS: usize = 512;
 
+/// A turn of a shard that took as long is told of, with the connections it read from (CORE-65).
+pub const LONG_TURN: Duration = Duration::from_secs(2);
+
 /// Time a closing connection has to take its last bytes (CORE-66).
 pub const LINGER_MAX: Duration = Duration::from_millis(100);
 

@@ -84,6 +84,8 @@ pub struct Local {
     pub(super) last_turn: Nanos,
     /// [`Counters::output`] when this turn began.
     turn_began_at: u64,
+    /// Connections whose input this turn took. Bounded by the driver's receive buffers.
+    pub(super) read: Vec<Slot>,
     /// Connections with new output.
     pub(super) dirty: VecDeque<u32>,
     /// The next send is that of the connection that has waited longest, not shortest.
@@ -160,6 +162,7 @@ impl Core {
                 wall: WallTime(0),
                 last_turn: Nanos(0),
                 turn_began_at: 0,
+                read: Vec::new(),
                 dirty: VecDeque::new(),
                 oldest_next: false,
                 ready: Vec::new(),
@@ -195,6 +198,7 @@ impl Core {
         local.last_turn = std::mem::replace(&mut local.now, now);
         local.wall = wall;
         local.turn_began_at = local.counters.output();
+        local.read.clear();
         local.handshakes.renew();
     }
 

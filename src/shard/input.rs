@@ -2,12 +2,14 @@
 
 use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::Phase;
+use crate::duration::Shown;
 use crate::limits;
 use crate::protocol::error::ProtocolError;
 use crate::protocol::op::ClientOp;
 use crate::protocol::parser::{self, Progress};
 use crate::shard::core::Core;
-use crate::shard::effects::Effect;
+use crate::shard::effects::{Effect, Level};
+use crate::time::Nanos;
 
 /// A partial operation's buffer is given back to the allocator above this size once it is empty:
 /// one large message must not stay in memory with an idle connection.
@@ -22,10 +24,28 @@ impl Core {
         if connection.closing() {
             return;
         }
+        self.local.read.push(connection.slot);
         if connection.transport.is_some() {
             return self.receive_through(index, bytes);
         }
         self.receive_plain(index, bytes);
+    }
+
+    /// The turn whose time was set last is over. Nobody else was served while it lasted.
+    pub fn turn_ended(&mut self, at: Nanos) {
+        let took = at.since(self.local.now);
+        if took < limits::LONG_TURN {
+            return;
+        }
+        let mut read = std::mem::take(&mut self.local.read);
+        read.sort_unstable_by_key(|it| it.index);
+        read.dedup();
+        for slot in read {
+            if self.local.connections.of(slot).is_some() {
+                let text = format!("Readloop processing time: {}", Shown::from(took));
+                self.local.log(Level::Warn, slot.index, &text);
+            }
+        }
     }
 
     /// Takes bytes of the protocol.

@@ -143,6 +143,7 @@ impl<D: Driver> Shard<D> {
     /// One turn, asleep for as long as there is nothing to do.
     pub fn run_turn(&mut self) {
         let now = self.driver.now();
+        self.core.turn_ended(now);
         if self.congested() {
             return self.turn(Some(CONGESTED_WAIT));
         }

@@ -5,6 +5,9 @@ use crate::support::{PATIENCE, wait_until};
 use rustix::process::Signal;
 use std::fs;
 use std::net::UdpSocket;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 /// Whether `line` has the shape of `pattern`, in which `0` stands for any digit.
 fn shaped(line: &str, pattern: &str) -> bool {
@@ -231,4 +234,43 @@ fn cfg_080_a_log_file_that_cannot_be_opened_is_fatal() {
         .run();
     assert_eq!(run.code, 1);
     assert!(run.stderr.contains("x.log"), "{}", run.stderr);
+}
+
+/// The server is stopped for longer than it lets pass unsaid, in the middle of its work.
+#[test]
+fn core_065_input_that_took_long_is_told_of() {
+    let server = Server::start();
+    let mut client = server.client();
+    let over = AtomicBool::new(false);
+    let publications = "PUB nobody.listens 0\r\n\r\n".repeat(10_000);
+    let told = "Readloop processing time: ";
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                client.send(&publications);
+            }
+        });
+        // It may have been between two reads.
+        for _ in 0..10 {
+            server.signal(Signal::STOP);
+            thread::sleep(Duration::from_millis(2100));
+            server.signal(Signal::CONT);
+            thread::sleep(Duration::from_millis(200));
+            if server.count_in_log(told) > 0 {
+                break;
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    let line = server.logged(told);
+    let (front, time) = line.split_once(told).expect("the text");
+    assert!(
+        front.contains("[WRN] 127.0.0.1:") && front.contains(" - cid:"),
+        "{line}"
+    );
+    let seconds = time
+        .trim_end()
+        .strip_suffix('s')
+        .and_then(|it| it.parse().ok());
+    assert!(seconds >= Some(2.0_f64), "{line}");
 }
