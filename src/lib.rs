@@ -4,7 +4,6 @@ pub mod accounts;
 pub mod auth;
 pub mod connection;
 pub mod delivery;
-pub mod duration;
 pub mod ids;
 pub mod io;
 pub mod jetstream;

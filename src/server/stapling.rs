@@ -15,13 +15,13 @@ use rustls::sign::CertifiedKey;
 use sha2::{Digest, Sha256};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use crate::duration::Shown;
 use crate::listener::ocsp::{self, Answer, OcspError, Status};
 use crate::listener::staple::{Staple, now};
 use crate::listener::tls::{self, TlsLoadError};
 use crate::ops::http::format;
 use crate::options::{OcspMode, OcspOptions, Options, TlsOptions};
 use crate::time::WallTime;
+use crate::time::duration::Shown;
 
 /// Time an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -2,7 +2,6 @@
 
 use crate::connection::close_reason::CloseReason;
 use crate::connection::connection::Phase;
-use crate::duration::Shown;
 use crate::limits;
 use crate::protocol::error::ProtocolError;
 use crate::protocol::op::ClientOp;
@@ -10,6 +9,7 @@ use crate::protocol::parser::{self, Progress};
 use crate::shard::core::Core;
 use crate::shard::effects::{Effect, Level};
 use crate::time::Nanos;
+use crate::time::duration::Shown;
 
 /// A partial operation's buffer is given back to the allocator above this size once it is empty:
 /// one large message must not stay in memory with an idle connection.

@@ -4,9 +4,9 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::settings::Names;
-use crate::duration;
 use crate::protocol::json::JsonReader;
 use crate::time::WallTime;
+use crate::time::duration;
 
 /// Tokens of a subject of version 1, and at least of version 2.
 const TOKENS: [usize; 2] = [9, 11];

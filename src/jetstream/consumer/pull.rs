@@ -13,7 +13,7 @@ use super::request::{GroupRequest, PullRequest};
 use super::settings::Priority;
 use super::status;
 use super::waiting::Waiting;
-use crate::duration::Shown;
+use crate::time::duration::Shown;
 
 /// Largest `priority` a request may have (JS-222).
 const PRIORITY_MAX: i64 = 9;

@@ -4,11 +4,11 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 use super::cron::Cron;
 use super::headers;
-use crate::duration;
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::jetstream::api::timestamp::Timestamp;
 use crate::protocol::headers::get;
 use crate::time::WallTime;
+use crate::time::duration;
 
 const SECOND: u64 = 1_000_000_000;
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::headers;
-use crate::duration::{self, Shown};
 use crate::jetstream::api::errors::{self, ApiError};
 use crate::protocol::headers::get;
+use crate::time::duration::{self, Shown};
 
 /// A message's own time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::leaf_changes;
-use crate::duration::Shown;
+use crate::time::duration::Shown;
 use sha2::{Digest, Sha256};
 
 use crate::options::{HandshakeFirst, Options, TlsOptions, WebSocketOptions, WriteTimeoutPolicy};

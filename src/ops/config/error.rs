@@ -307,7 +307,7 @@ pub enum ProblemKind {
         /// `error parsing <field>: ` and the like.
         context: String,
         /// What is wrong with it.
-        error: crate::duration::DurationError,
+        error: crate::time::duration::DurationError,
     },
     /// A number over its bound.
     #[error("{0} value is too big")]
@@ -329,16 +329,16 @@ pub enum ProblemKind {
     },
     /// Below the least that stock takes (CFG-45).
     #[error("invalid lame_duck_duration of {0}, minimum is 30 seconds")]
-    LameDuckDuration(crate::duration::Shown),
+    LameDuckDuration(crate::time::duration::Shown),
     /// CORE-95.
     #[error(
         "lame duck grace period ({grace}) should be strictly lower than lame duck duration ({duration})"
     )]
     LameDuckGrace {
         /// `lame_duck_grace_period`.
-        grace: crate::duration::Shown,
+        grace: crate::time::duration::Shown,
         /// `lame_duck_duration`.
-        duration: crate::duration::Shown,
+        duration: crate::time::duration::Shown,
     },
     /// CORE-54.
     #[error("max_payload ({max_payload}) cannot be higher than max_pending ({max_pending})")]

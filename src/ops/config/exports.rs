@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::error::ProblemKind;
 use super::report::{Report, type_in};
 use super::value::{Node, Value};
-use crate::duration;
 use crate::options::{ExportOptions, LatencyOptions, ResponseType, Shared};
+use crate::time::duration;
 
 /// Reads the list.
 pub fn read(report: &mut Report, value: &Value) -> Vec<ExportOptions> {

@@ -16,10 +16,10 @@ use super::{
     accounts, authorization, inactive, jetstream, leafnodes, listen, mappings, operator, rates,
     table, tls, websocket,
 };
-use crate::duration::Shown;
 use crate::ids::{GLOBAL_ACCOUNT, SYSTEM_ACCOUNT};
 use crate::limits::SHARDS_MAX;
 use crate::options::{AccountOptions, Options, WriteTimeoutPolicy};
+use crate::time::duration::Shown;
 use crate::transport::settings::HANDSHAKE_TIMEOUT;
 
 /// Nanoseconds of the least `lame_duck_duration` a file may set (CFG-45).

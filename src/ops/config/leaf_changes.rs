@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::Duration;
 
-use crate::duration::Shown;
 use crate::options::{
     CompressionMode, HandshakeFirst, LeafOptions, RemoteOptions, TlsOptions, UserOptions,
     WriteTimeoutPolicy,
 };
+use crate::time::duration::Shown;
 
 /// What stands for a secret.
 const HIDDEN: &str = "[REDACTED]";

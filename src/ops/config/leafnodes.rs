@@ -10,11 +10,11 @@ use super::inactive::links;
 use super::report::Report;
 use super::value::{Map, Node, Value};
 use super::{listen, tls};
-use crate::duration;
 use crate::options::{
     CompressionMode, HttpProxyOptions, LeafOptions, RemoteOptions, UserOptions, WriteTimeoutPolicy,
 };
 use crate::protocol::leaf::version;
+use crate::time::duration;
 
 /// Reads the block; what is wrong with it is noted.
 pub fn read(report: &mut Report, value: &Value) -> LeafOptions {

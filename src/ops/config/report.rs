@@ -2,7 +2,7 @@
 
 use super::error::{Origin, Problem, ProblemKind};
 use super::value::{Map, Node, Value};
-use crate::duration;
+use crate::time::duration;
 
 /// Gathers everything that is to be said about a file; nothing stops at the first problem.
 #[derive(Debug, Default)]

@@ -7,8 +7,8 @@ use super::inactive::listeners;
 use super::report::Report;
 use super::value::{Map, Node, Value};
 use super::{listen, tls};
-use crate::duration;
 use crate::options::{Options, WebSocketOptions};
+use crate::time::duration;
 use crate::transport::websocket::origin::{Origin, OriginError};
 
 /// Reads the block; what is wrong with it is noted.

@@ -9,7 +9,6 @@ use super::facts::ServerFacts;
 use super::format;
 use super::query::{BadRequest, Page, Parameters};
 use super::transports::{ConnTls, ProxyInfo};
-use crate::duration::Shown;
 use crate::ids::{ConnectionId, GLOBAL_ACCOUNT, Listener};
 use crate::routing::subject::patterns_overlap;
 use crate::shard::report::{
@@ -17,6 +16,7 @@ use crate::shard::report::{
     SubscriptionReport,
 };
 use crate::time::WallTime;
+use crate::time::duration::Shown;
 
 #[derive(Serialize)]
 pub(super) struct Connz<'a> {

@@ -7,11 +7,11 @@ use super::format::{self, Number};
 use super::metrics::{Labels, Metrics};
 use super::query::{BadRequest, Parameters};
 use super::transports::ProxyInfo;
-use crate::duration::Shown;
 use crate::ids::GLOBAL_ACCOUNT;
 use crate::options::RemoteOptions;
 use crate::shard::link_report::{LinkQuery, LinkReport};
 use crate::shard::report::{Figures, Query};
+use crate::time::duration::Shown;
 use crate::transport::settings::HANDSHAKE_TIMEOUT;
 
 #[derive(Serialize)]

@@ -148,7 +148,7 @@ fn handshake_first(report: &mut Report, key: &str, value: &Value) {
             };
             let known = ["true", "on", "false", "off", "auto", "auto_fallback"];
             if !known.contains(&text.to_lowercase().as_str())
-                && crate::duration::parse(text).is_err()
+                && crate::time::duration::parse(text).is_err()
             {
                 report.error(
                     value,

@@ -10,9 +10,9 @@ use std::time::Duration;
 use super::error::ProblemKind;
 use super::report::Report;
 use super::value::{Map, Node, Value};
-use crate::duration;
 use crate::listener;
 use crate::options::{HandshakeFirst, PathPair, TlsOptions};
+use crate::time::duration;
 
 /// Wait of `handshake_first: auto` (CORE-83).
 const FALLBACK: Duration = Duration::from_millis(50);

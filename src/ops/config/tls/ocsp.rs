@@ -7,8 +7,8 @@ use super::super::inactive::check::{Unknown, entries, text, text_list};
 use super::super::report::{Report, type_in};
 use super::super::value::{Map, Node, Value};
 use super::{path, seconds, seconds_or_none, texts};
-use crate::duration;
 use crate::options::{OcspCacheOptions, OcspMode, OcspOptions, OcspPeerOptions};
+use crate::time::duration;
 
 /// Shortest time between two looks at the cache.
 const SAVE_INTERVAL_MIN: Duration = Duration::from_secs(1);

@@ -1,5 +1,7 @@
 //! Time as the pure core sees it: a number handed in, never a clock that is read.
 
+pub mod duration;
+
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
