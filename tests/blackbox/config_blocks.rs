@@ -61,6 +61,39 @@ fn cfg_050_mappings_of_the_global_account_reload() {
 }
 
 #[test]
+fn cfg_053_ocsp_is_a_switch_or_a_block() {
+    for text in [
+        "ocsp: true",
+        "ocsp: false",
+        "ocsp { mode: always, url: \"http://x\" }",
+        "ocsp { mode: must }",
+        "ocsp { mode: auto }",
+        "ocsp { mode: never }",
+        "ocsp_cache: true",
+        "ocsp_cache: false",
+        "ocsp_cache { type: none }",
+        "ocsp_cache { type: local, local_store: \"/a\", preserve_revoked: true, save_interval: \"5m\" }",
+    ] {
+        valid(text);
+    }
+    mistakes(
+        "ocsp@",
+        &[
+            (": 3", "error parsing ocsp config: unsupported type int64"),
+            (
+                " { mode: bad }",
+                "error parsing ocsp config: unsupported ocsp mode",
+            ),
+            (
+                " { foo: 1 }",
+                "error parsing ocsp config: unsupported field",
+            ),
+            ("_cache: 3", "unsupported type int64"),
+        ],
+    );
+}
+
+#[test]
 fn cfg_056_mistakes_in_what_a_resolver_is_told() {
     mistakes(
         "@",

@@ -1,8 +1,9 @@
 //! Sections 2.5 and PROC: what tools expect of the process.
 
+use crate::support::client::Client;
 use crate::support::server::{Builder, Server, beyond_stock, executable};
 use crate::support::wait_until;
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 use serde_json::Value;
 use std::fs;
 use std::net::TcpListener;
@@ -503,4 +504,22 @@ fn ws_018_listeners_are_told_of_in_their_order() {
     ]
     .map(|text| log.find(text).unwrap_or_else(|| panic!("no {text}")));
     assert!(places.is_sorted(), "{log}");
+}
+
+/// Without descriptors nobody can be let in; who has come meanwhile is, once there are some.
+#[test]
+fn ws_018_a_listener_goes_on_after_errors() {
+    let server = Server::start();
+    let pid = rustix::process::Pid::from_raw(server.pid() as i32);
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let limit = |current| {
+        let limit = Rlimit { current, maximum };
+        prlimit(pid, Resource::Nofile, limit).expect("an own child");
+    };
+    limit(Some(3));
+    let mut waiting = Client::dial(server.address());
+    server.logged("Accept Error");
+    limit(Some(512));
+    waiting.info_line();
+    waiting.connect("{}");
 }
