@@ -204,6 +204,8 @@ pub enum Listening<'a> {
         /// URL scheme.
         scheme: &'a str,
     },
+    /// Leaf nodes.
+    LeafNodes,
 }
 
 /// The landmark of an open listener; `host` as configured, `port` as bound.
@@ -221,6 +223,12 @@ pub fn listening(what: Listening<'_>, host: &str, port: u16) -> String {
         // No brackets around IPv6 here, as in stock.
         Listening::WebSocket { scheme } => {
             format!("Listening for websocket clients on {scheme}://{host}:{port}")
+        }
+        Listening::LeafNodes => {
+            format!(
+                "Listening for leafnode connections on {}",
+                HostPort(host, port)
+            )
         }
     }
 }
@@ -322,6 +330,10 @@ mod tests {
         assert_eq!(
             listening(Listening::WebSocket { scheme: "ws" }, "0.0.0.0", 80),
             "Listening for websocket clients on ws://0.0.0.0:80"
+        );
+        assert_eq!(
+            listening(Listening::LeafNodes, "::1", 7422),
+            "Listening for leafnode connections on [::1]:7422"
         );
     }
 

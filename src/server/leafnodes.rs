@@ -22,7 +22,8 @@ pub(super) fn listen_leafnodes(
     listen(host(options), options.port).map(Some)
 }
 
-fn host(options: &LeafOptions) -> &str {
+/// Where the listener is, as configured.
+pub(super) fn host(options: &LeafOptions) -> &str {
     match options.host.as_str() {
         "" => "0.0.0.0",
         host => host,

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::check_store::check_store;
 use super::identity::{self, COMMIT};
 use super::reload::Program;
-use super::transports;
 use super::{Server, ServerHandle, StartError};
+use super::{leafnodes, transports};
 use crate::io::interfaces;
 use crate::ops::banner::{self, Banner, Listening};
 use crate::ops::cli::{self, Command};
@@ -199,6 +199,11 @@ fn start(configured: &Configured, log: &LogHandle) -> Result<Started, RunError> 
             log::warn!("{}", banner::WEBSOCKET_WITHOUT_TLS);
         }
         ports.websocket = urls(scheme, address, &interfaces);
+    }
+    if let Some(address) = server.leaf_address() {
+        let host = leafnodes::host(&options.leafnodes);
+        let what = Listening::LeafNodes;
+        log::info!("{}", banner::listening(what, host, address.port()));
     }
     let clients = server.client_address();
     log::info!(

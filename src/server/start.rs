@@ -326,10 +326,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     }
     let mut listeners = vec![(Listener::Client, listener)];
     listeners.extend(websocket.map(|(listener, _)| (Listener::WebSocket, listener)));
-    if let Some((listener, address)) = leaf {
-        log::info!("Listening for leafnode connections on {address}");
-        listeners.push((Listener::Leaf, listener));
-    }
+    listeners.extend(leaf.map(|(listener, _)| (Listener::Leaf, listener)));
     let epoch = Instant::now();
     for (shard, parts) in ends.into_iter().enumerate() {
         let cpu = pin.then(|| cpus[shard % cpus.len()]);

@@ -386,7 +386,7 @@ fn updates_hold_for_accounts_in_use(server: &Server, trust: &Trust, known: bool)
 }
 
 #[test]
-fn auth_071_https_with_an_own_authority() {
+fn auth_071_cfg_056_https_with_an_own_authority() {
     let (trust, authority) = (Trust::new(), Authority::new());
     let config = server_config(&authority);
     let accounts = AccountServer::with(move |stream| {

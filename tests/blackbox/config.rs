@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 /// `-t` accepts `config`.
 #[track_caller]
-fn valid(config: &str) {
+pub fn valid(config: &str) {
     let run = Server::builder().config(config).flags("-t").run();
     assert_eq!(run.code, 0, "{config}\n{}", run.stderr);
     assert!(
@@ -17,7 +17,7 @@ fn valid(config: &str) {
 
 /// `-t` refuses `config` with all of `texts`.
 #[track_caller]
-fn invalid(config: &str, texts: &[&str]) {
+pub fn invalid(config: &str, texts: &[&str]) {
     let run = Server::builder().config(config).flags("-t").run();
     assert_eq!(run.code, 1, "{config}\n{}", run.stderr);
     assert!(run.stderr.starts_with("nats-server: "), "{}", run.stderr);

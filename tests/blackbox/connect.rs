@@ -3,6 +3,7 @@
 use crate::support::client::Client;
 use crate::support::server::Server;
 use crate::support::wait_until;
+use crate::support::websocket::upgrade;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::io::{Read, Write};
@@ -429,4 +430,96 @@ fn core_107_the_server_pings_soon_after_connect() {
     assert_eq!(client.raw_line(), "PING");
     client.send("PONG\r\n");
     client.quietly("");
+}
+
+#[test]
+fn core_004_clients_are_not_told_what_servers_tell_each_other() {
+    let server = Server::with_config(
+        "leafnodes { listen: \"127.0.0.1:-1\", compression: s2_fast }
+         websocket { listen: \"127.0.0.1:-1\", no_tls: true, compression: true }",
+    );
+    let mut plain = server.open();
+    let mut websocket = Client::dial(server.websocket_address());
+    upgrade(&mut websocket, "/", "");
+    websocket.info_line();
+    for client in [&mut plain, &mut websocket] {
+        let first = client.info.clone();
+        client.connect("{}");
+        assert_eq!(client.info["connect_info"], true);
+        for info in [&first, &client.info] {
+            for absent in [
+                "import",
+                "export",
+                "lnoc",
+                "lnocu",
+                "info_on_connect",
+                "route_pool_size",
+                "route_pool_idx",
+                "route_account",
+                "route_acc_add_reqid",
+                "gossip_mode",
+                "gateway",
+                "gateway_urls",
+                "gateway_url",
+                "gateway_cmd",
+                "gateway_cmd_payload",
+                "gateway_nrp",
+                "gateway_iom",
+                "leafnode_urls",
+            ] {
+                assert!(info.get(absent).is_none(), "{absent}: {info}");
+            }
+        }
+    }
+}
+
+/// Who takes the clients' port for another one is a client until it says what none says.
+#[test]
+fn core_050_other_servers_are_no_servers_at_the_clients_port() {
+    let server = Server::start();
+    let unknown = "-ERR 'Unknown Protocol Operation'";
+    for (fields, word) in [
+        (
+            "\"server_id\":\"NX\",\"cluster\":\"c\",\"jetstream\":true",
+            "LS+ a\r\n",
+        ),
+        (
+            "\"server_id\":\"NX\",\"cluster\":\"c\",\"jetstream\":true",
+            "LMSG a 0\r\n\r\n",
+        ),
+        (
+            "\"name\":\"NX\",\"cluster\":\"c\",\"dynamic\":true,\"lnoc\":true",
+            "RS+ $G a\r\n",
+        ),
+        (
+            "\"name\":\"NX\",\"cluster\":\"c\",\"dynamic\":true,\"lnoc\":true",
+            "RMSG $G a 0\r\n\r\n",
+        ),
+        ("\"name\":\"NX\",\"gateway\":\"g\"", "RS+ $G a\r\n"),
+        ("\"name\":\"NX\",\"gateway\":\"g\"", "A- $G\r\n"),
+    ] {
+        let mut client = server.client_with(&format!("{{{fields}}}"));
+        client.quietly("SUB a 1\r\nPUB b 0\r\n\r\n");
+        client.send(word);
+        assert_eq!(client.closed(), [unknown], "{fields} {word}");
+    }
+}
+
+#[test]
+fn core_105_clients_over_tcp_are_never_compressed() {
+    let server = Server::with_config(
+        "leafnodes { listen: \"127.0.0.1:-1\", compression: s2_fast }
+         websocket { listen: \"127.0.0.1:-1\", no_tls: true, compression: true }",
+    );
+    for mode in ["s2_auto", "s2_fast", "s2_best", "accept"] {
+        let mut client = server.open();
+        assert!(client.info["compression"].is_null());
+        // Text in, text out: nothing is agreed on.
+        client.connect(&format!("{{\"compression\":{mode:?}}}"));
+        assert!(client.info["compression"].is_null());
+        let body = "x".repeat(64 * 1024);
+        client.quietly("SUB a 1\r\n");
+        client.send(format!("PUB a {}\r\n{body}\r\n", body.len()));
+        client.expect(&[&format!("MSG a 1 {}", body.len()), &body]);
+    }
 }

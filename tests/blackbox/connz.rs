@@ -331,3 +331,20 @@ fn mon_022_a_closed_connection_keeps_its_subscriptions() {
     assert_eq!(subjects, ["a", "b"]);
     assert!(connections(&server, "?state=closed", 1)[0]["subscriptions_list_detail"].is_null());
 }
+
+/// The round trip is known from CONNECT on. Who has sent none has not said what it is written in:
+/// somebody at a terminal, whom nobody asks.
+#[test]
+fn mon_025_nobody_without_a_language_is_pinged_for_the_round_trip_time() {
+    let server = Server::with_monitor("");
+    let mut silent = server.open();
+    for _ in 0..3 {
+        assert_eq!(connections(&server, "", 1)[0]["rtt"], "0s");
+    }
+    silent.send("PING\r\n");
+    assert_eq!(silent.raw_line(), "PONG");
+    let _named = named(&server, "named");
+    let all = connections(&server, "", 2);
+    let of_name = all.iter().find(|it| it["name"] == "named").expect("it");
+    assert!(of_name["rtt"].is_string() && of_name["rtt"] != "0s");
+}

@@ -327,3 +327,25 @@ fn core_041_one_connection_to_one_subscription_keeps_its_order() {
         }
     }
 }
+
+/// What the server itself says without a reply has two blanks there, or one.
+#[test]
+fn core_039_messages_of_the_server_may_have_two_blanks() {
+    let server = Server::with_config(
+        "accounts { SYS { users: [{user: s, password: s}] } }\nsystem_account: SYS",
+    );
+    let mut client = server.client_with("{\"user\":\"s\",\"pass\":\"s\"}");
+    client.quietly("SUB answers 1\r\n");
+    for (subject, blanks) in [
+        ("$SYS.REQ.SERVER.PING", "  "),
+        ("$SYS.REQ.USER.INFO", " "),
+        ("$SYS.REQ.SERVER.PING.IDZ", "  "),
+    ] {
+        client.send(format!("PUB {subject} answers 0\r\n\r\n"));
+        let line = client.line();
+        let size = line.strip_prefix(&format!("MSG answers 1{blanks}"));
+        let size = size.unwrap_or_else(|| panic!("{subject}: {line:?}"));
+        let body = client.bytes(size.parse::<usize>().expect("a size") + 2);
+        assert!(body.starts_with(b"{") && body.ends_with(b"}\r\n"));
+    }
+}

@@ -163,7 +163,7 @@ fn js_006_accounts_without_jetstream_leave_the_answer_to_others() {
 
 /// JS-259: accounts without JetStream use that of a domain as if it were their own.
 #[test]
-fn js_259_accounts_have_a_default_domain() {
+fn js_259_cfg_069_accounts_have_a_default_domain() {
     let own = "default_js_domain: { A: hub }";
     for leaf in [own.to_owned(), format!("{own}\n{SPOKE}")] {
         let mut linked = Linked::start((HUB, ENABLED), (&leaf, ""));

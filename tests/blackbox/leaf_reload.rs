@@ -44,7 +44,7 @@ fn works(server: &Server, link: &mut Client, subject: &str) {
 }
 
 #[test]
-fn topo_025_remotes_are_added_and_removed() {
+fn topo_025_cfg_061_remotes_are_added_and_removed() {
     let (first, second) = (Hub::new(), Hub::new());
     let (one, other) = (remote(&first, ""), remote(&second, ""));
     let server = Server::with_config(&config(std::slice::from_ref(&one), ""));
@@ -83,7 +83,7 @@ fn topo_025_a_remote_that_was_never_reached_is_removed_too() {
 }
 
 #[test]
-fn topo_025_remotes_are_disabled_and_enabled() {
+fn topo_025_cfg_062_remotes_are_disabled_and_enabled() {
     let hub = Hub::new();
     let (on, off) = (remote(&hub, ""), remote(&hub, "disabled: true"));
     let (on, off) = (config(&[on], ""), config(&[off], ""));
@@ -137,7 +137,7 @@ fn topo_025_other_credentials_or_places_are_another_remote() {
 }
 
 #[test]
-fn topo_025_what_needs_a_restart() {
+fn topo_025_cfg_061_062_what_needs_a_restart() {
     let hub = Hub::new();
     let before = remote(&hub, "deny_imports: [x]");
     let users = "port: -1, authorization { users [ {user: x, password: y, account: A}, \

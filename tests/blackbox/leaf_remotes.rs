@@ -91,7 +91,7 @@ fn topo_011_a_hub_that_does_not_answer_connect_is_left() {
 }
 
 #[test]
-fn topo_008_a_clients_port_is_the_wrong_one() {
+fn topo_008_core_050_a_clients_port_is_the_wrong_one() {
     let hub = Hub::new();
     let server = Server::with_config(&hub.remote(""));
     let mut client_port = hub.accept();

@@ -60,7 +60,7 @@ fn topo_008_011_both_infos() {
 }
 
 #[test]
-fn topo_004_a_client_is_told_that_this_is_another_port() {
+fn topo_004_core_050_a_client_is_told_that_this_is_another_port() {
     let server = Server::with_config(PLAIN);
     let (mut leaf, _) = opened(&server);
     leaf.send("CONNECT {\"lang\":\"go\",\"verbose\":false}\r\n");

@@ -5,6 +5,7 @@ use crate::support::server::Server;
 use crate::support::wait_until;
 use rustix::net::sockopt;
 use serde_json::Value;
+use std::io::Read;
 
 #[test]
 fn core_054_a_payload_of_exactly_the_limit_passes() {
@@ -282,4 +283,26 @@ fn core_064_without_stalling_messages_for_the_slow_one_are_dropped() {
     let lines = reader.ask("");
     assert!(lines.len() < 2 * 256, "{}", lines.len());
     reader.quietly("");
+}
+
+/// Who is closed for what it said gets all that was there for it before; a slow consumer gets
+/// nothing more, not even the reason.
+#[test]
+fn core_066_what_waits_leaves_before_an_error_closes() {
+    let server = Server::with_monitor("max_payload: 64KB\nmax_pending: 256KB");
+    let mut client = server.client();
+    let messages = "PUB a 5\r\nhello\r\n".repeat(1000);
+    client.send(format!("SUB a 1\r\n{messages}BOGUS\r\n"));
+    let lines = client.closed();
+    assert_eq!(lines.len(), 2001);
+    assert_eq!(lines[2000], "-ERR 'Unknown Protocol Operation'");
+
+    let reader = stopped_reader(&server);
+    flood(&mut server.client(), 256);
+    closed_entry(&server);
+    let mut last = Vec::new();
+    // The end may be a reset.
+    let _ = reader.socket().read_to_end(&mut last);
+    let text = memchr::memmem::find(&last, b"-ERR");
+    assert!(text.is_none() && last.len() < 256 * 65536);
 }

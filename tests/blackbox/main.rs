@@ -16,6 +16,7 @@ mod auth_leaf;
 mod callout;
 mod command_line;
 mod config;
+mod config_blocks;
 mod connect;
 mod connz;
 mod doors;

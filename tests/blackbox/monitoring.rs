@@ -535,7 +535,7 @@ fn connz_pending_bytes_are_in_the_metrics() {
 
 /// Blocks of what is not used are empty, those of the others as stock's.
 #[test]
-fn mon_011_013_014_015_varz_has_a_block_for_each_kind_of_link() {
+fn mon_009_to_015_varz_has_a_block_for_each_kind_of_link() {
     let links = "websocket { listen: \"127.0.0.1:-1\", no_tls: true }\n\
                  leafnodes { listen: \"127.0.0.1:-1\" }\n";
     let varz = Server::with_monitor(links).json("/varz");

@@ -372,7 +372,7 @@ fn auth_059_auth_067_what_does_not_go_together() {
 }
 
 #[test]
-fn auth_051_pinned_accounts() {
+fn auth_051_cfg_056_pinned_accounts() {
     let trust = Trust::new();
     let memory = trust.memory(&trust.account_token(&json!({})));
     let pinned = |key: &str| format!("{memory}resolver_pinned_accounts: [{key}]\n");
@@ -385,7 +385,7 @@ fn auth_051_pinned_accounts() {
 }
 
 #[test]
-fn auth_070_a_reload_updates_accounts_in_memory() {
+fn auth_070_cfg_056_a_reload_updates_accounts_in_memory() {
     let trust = Trust::new();
     let config = |over: Value| trust.memory(&trust.account_token(&over));
     let server = Server::with_config(&config(json!({"nats": {"limits": {"subs": 9}}})));
@@ -473,4 +473,77 @@ fn t02_t38_malformed_tokens_are_refused() {
     }
     assert!(server.is_running());
     login(&server, &trust.user, &good);
+}
+
+/// Without an operator's token nothing is known of it but its key, so its system account is named
+/// beside it.
+#[test]
+fn cfg_057_keys_of_operators_may_stand_for_their_tokens() {
+    let trust = Trust::new();
+    let strangers = key(KeyPairType::Operator, 8).public_key();
+    let operator = format!("operator: {}\n", trust.operator_token(&json!({})));
+    let memory = trust.memory(&trust.account_token(&json!({})));
+    let rest = memory.strip_prefix(&operator).expect("the operator first");
+    let system = trust.system.public_key();
+    let with = |keys: &str| format!("{keys}\nsystem_account: {system}\n{rest}");
+    let own = trust.operator.public_key();
+    let token = trust.user_token(&json!({}));
+    for keys in [
+        format!("trusted_keys: {own}"),
+        format!("trusted: [{strangers}, {own}]"),
+    ] {
+        let server = Server::with_config(&with(&keys));
+        login(&server, &trust.user, &token);
+        let admin = login(&server, &trust.admin, &trust.admin_token());
+        assert_eq!(admin.info["acc_is_sys"], true, "{keys}");
+    }
+    let server = Server::with_config(&with(&format!("trusted_keys: {own}")));
+    let reason = server.refused_reload(&with(&format!("trusted_keys: [{own}, {strangers}]")));
+    assert!(reason.contains("TrustedKeys"), "{reason}");
+    login(&server, &trust.user, &token);
+    let run = Server::builder()
+        .config(&format!("{memory}trusted_keys: {own}\n"))
+        .run();
+    assert_eq!(run.code, 1);
+    let why = "conflicting options for 'TrustedKeys' and 'TrustedOperators'";
+    assert!(run.stderr.contains(why), "{}", run.stderr);
+}
+
+#[test]
+fn cfg_058_who_brings_no_token_has_the_default_one() {
+    let trust = Trust::new();
+    let memory = trust.memory(&trust.account_token(&json!({})));
+    let with = |sentinel: &str| format!("{memory}default_sentinel: {sentinel}\n");
+    let may = |subject: &str| {
+        let pub_ = json!({"allow": [subject]});
+        trust.user_token(&json!({"nats": {"bearer_token": true, "pub": pub_}}))
+    };
+    let server = Server::with_config(&with(&may("a")));
+    let mut client = server.client();
+    assert_eq!(client.info["remote_account"], trust.account.public_key());
+    client.quietly("PUB a 0\r\n\r\n");
+    let told = client.ask("PUB b 0\r\n\r\n");
+    assert_eq!(told, ["-ERR 'Permissions Violation for Publish to \"b\"'"]);
+    // Those who bring one are judged by it.
+    login(&server, &trust.user, &trust.user_token(&json!({}))).quietly("PUB b 0\r\n\r\n");
+    refused(&server, &trust.admin, &trust.user_token(&json!({})));
+
+    server.reload(&with(&may("b")));
+    server.client().quietly("PUB b 0\r\n\r\n");
+
+    for (config, why) in [
+        (
+            with(&trust.user_token(&json!({}))),
+            "default sentinel must be a bearer token",
+        ),
+        (with("x"), "default sentinel JWT not valid"),
+        (
+            format!("default_sentinel: {}\n", may("a")),
+            "default sentinel requires operators and accounts",
+        ),
+    ] {
+        let run = Server::builder().config(&config).run();
+        assert_eq!(run.code, 1, "{config}");
+        assert!(run.stderr.contains(why), "{why}: {}", run.stderr);
+    }
 }

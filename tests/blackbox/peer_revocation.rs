@@ -194,7 +194,7 @@ fn core_089_without_certificates_nobody_can_be_asked_about() {
 }
 
 #[test]
-fn core_089_mistakes_in_its_blocks_are_named() {
+fn core_089_cfg_053_mistakes_in_its_blocks_are_named() {
     let site = Site::new();
     for (text, why) in [
         (
@@ -252,7 +252,7 @@ fn core_089_answers_are_remembered() {
 /// What one server has learnt the next one knows, and a revocation stays known when its answer is
 /// too old, if that is wanted.
 #[test]
-fn core_089_answers_are_kept_in_a_file() {
+fn core_089_cfg_053_answers_are_kept_in_a_file() {
     let site = Site::new();
     let store = crate::support::directory::TempDir::new();
     let text = |rest: &str| {

@@ -1,8 +1,9 @@
 //! Sections 2.5 and PROC: what tools expect of the process.
 
+use crate::support::client::Client;
 use crate::support::server::{Builder, Server, beyond_stock, executable};
 use crate::support::wait_until;
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 use serde_json::Value;
 use std::fs;
 use std::net::TcpListener;
@@ -422,4 +423,103 @@ fn proc_014_the_memory_limit_bounds_what_waits_for_clients() {
     }
     server.logged("memory budget of this shard (16777216 bytes)");
     assert_eq!(server.json("/varz")["slow_consumers"], closed.len());
+}
+
+/// The server's sockets of a kind (`/proc/net/<kind>`): their lines, split into words.
+fn sockets(server: &Server, kind: &str) -> Vec<Vec<String>> {
+    let folder = format!("/proc/{}", server.pid());
+    let open = fs::read_dir(format!("{folder}/fd")).expect("descriptors");
+    // Some of them are gone by now.
+    let open = open
+        .flatten()
+        .filter_map(|it| fs::read_link(it.path()).ok());
+    let own: Vec<String> = open
+        .filter_map(|it| {
+            let inode = it.to_str()?.strip_prefix("socket:[")?;
+            inode.strip_suffix(']').map(str::to_owned)
+        })
+        .collect();
+    let table = fs::read_to_string(format!("{folder}/net/{kind}")).expect("a table");
+    let lines = table.lines().skip(1);
+    let lines = lines.map(|it| it.split_whitespace().map(str::to_owned).collect());
+    lines
+        .filter(|words: &Vec<String>| words.iter().any(|it| own.contains(it)))
+        .collect()
+}
+
+const ALL_LISTENERS: &str = "http: \"127.0.0.1:-1\"\n\
+    websocket { listen: \"127.0.0.1:-1\", no_tls: true }\n\
+    leafnodes { listen: \"127.0.0.1:-1\" }\n";
+
+#[test]
+fn ws_017_it_listens_on_tcp_alone() {
+    let server = Server::with_config(ALL_LISTENERS);
+    server.logged("Server is ready");
+    assert_eq!(sockets(&server, "udp"), [[""; 0]; 0]);
+    assert_eq!(sockets(&server, "udp6"), [[""; 0]; 0]);
+    // A pair without a name, by which a process wakes itself, is nobody's door.
+    let doors = sockets(&server, "unix").into_iter();
+    let doors: Vec<_> = doors
+        .filter(|it| it[3] != "00000000" || it.len() > 7)
+        .collect();
+    assert_eq!(doors, [[""; 0]; 0]);
+    let listening = sockets(&server, "tcp")
+        .into_iter()
+        .filter(|it| it[3] == "0A");
+    let mut ports: Vec<u16> = listening
+        .map(|it| {
+            it[1]
+                .split_once(':')
+                .expect("address and port")
+                .1
+                .to_owned()
+        })
+        .map(|port| u16::from_str_radix(&port, 16).expect("a port"))
+        .collect();
+    ports.sort_unstable();
+    let leaf = server.logged("Listening for leafnode connections on ");
+    let leaf = leaf.rsplit_once(':').expect("a port").1.to_owned();
+    let mut expected = [
+        server.address().port(),
+        server.websocket_address().port(),
+        server.monitor_address().port(),
+        leaf.parse().expect("a number"),
+    ];
+    expected.sort_unstable();
+    assert_eq!(ports, expected);
+}
+
+#[test]
+fn ws_018_listeners_are_told_of_in_their_order() {
+    let server = Server::with_config(ALL_LISTENERS);
+    server.logged("Server is ready");
+    let log = server.log();
+    let places = [
+        "Starting nats-server",
+        "Starting http monitor on ",
+        "Listening for websocket clients on ",
+        "Listening for leafnode connections on ",
+        "Listening for client connections on ",
+        "Server is ready",
+    ]
+    .map(|text| log.find(text).unwrap_or_else(|| panic!("no {text}")));
+    assert!(places.is_sorted(), "{log}");
+}
+
+/// Without descriptors nobody can be let in; who has come meanwhile is, once there are some.
+#[test]
+fn ws_018_a_listener_goes_on_after_errors() {
+    let server = Server::start();
+    let pid = rustix::process::Pid::from_raw(server.pid() as i32);
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let limit = |current| {
+        let limit = Rlimit { current, maximum };
+        prlimit(pid, Resource::Nofile, limit).expect("an own child");
+    };
+    limit(Some(3));
+    let mut waiting = Client::dial(server.address());
+    server.logged("Accept Error");
+    limit(Some(512));
+    waiting.info_line();
+    waiting.connect("{}");
 }

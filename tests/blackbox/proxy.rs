@@ -30,7 +30,7 @@ fn seen(server: &Server, header: &[u8]) -> (Value, Value, Value) {
 }
 
 #[test]
-fn core_091_headers_name_the_client() {
+fn core_091_cfg_074_headers_name_the_client() {
     let server = Server::with_monitor("proxy_protocol: true");
     let of = |ip: &str, port: u16| (json!(ip), json!(port), json!(ip));
     let line = b"PROXY TCP4 203.0.113.7 127.0.0.1 5555 4222\r\n";
@@ -90,7 +90,7 @@ fn sign(client: &Client, proxy: &KeyPair) -> String {
 }
 
 #[test]
-fn core_092_only_known_proxies_vouch() {
+fn core_092_cfg_074_only_known_proxies_vouch() {
     let (known, other) = (KeyPair::new_user(), KeyPair::new_user());
     let config = |keys: &str| {
         format!(

@@ -314,6 +314,13 @@ fn cfg_091_changes_that_need_a_restart_are_refused_by_name() {
             "false",
             "true",
         ),
+        ("proxy_protocol: true", "ProxyProtocol", "false", "true"),
+        (
+            "default_js_domain: {\"$G\": hub}",
+            "JsAccDefaultDomain",
+            "map[]",
+            "map[$G:hub]",
+        ),
         ("log_size_limit: 1000", "LogSizeLimit", "0", "1000"),
         ("logfile_max_num: 3", "LogMaxFiles", "0", "3"),
         (

@@ -81,7 +81,7 @@ fn config(authority: &Authority, pair: &Pair, ocsp: &str, store: &TempDir) -> St
 }
 
 #[test]
-fn core_088_when_there_is_a_staple() {
+fn core_088_cfg_053_when_there_is_a_staple() {
     let authority = Arc::new(Authority::new());
     let responder = Responder::start(Arc::clone(&authority));
     for (ocsp, must_staple, stapled) in [
@@ -174,7 +174,7 @@ fn core_088_what_was_said_is_kept_and_other_responders_may_be_named() {
 }
 
 #[test]
-fn core_088_over_websocket_and_https_and_after_a_reload() {
+fn core_088_cfg_053_over_websocket_and_https_and_after_a_reload() {
     let authority = Arc::new(Authority::new());
     let responder = Responder::start(Arc::clone(&authority));
     let pair = certificate(&authority, &responder.url, true);

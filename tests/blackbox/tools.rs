@@ -3,6 +3,8 @@
 
 use crate::support::client::{Client, Message};
 use crate::support::server::Server;
+use crate::support::signer::{Trust, credentials, key, sign};
+use nkeys::{KeyPair, KeyPairType};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -34,6 +36,13 @@ fn request(client: &mut Client, subject: &str, header: &str, body: &str) -> Mess
     let answer = client.message();
     client.ask("UNSUB 77\r\n");
     answer
+}
+
+/// The next message after a request, for who hears answers there.
+fn told(client: &mut Client, subject: &str, body: &str) -> Message {
+    let size = body.len();
+    client.send(format!("PUB {subject} _INBOX.1 {size}\r\n{body}\r\n"));
+    client.message()
 }
 
 fn json_of(message: &Message) -> Value {
@@ -140,6 +149,79 @@ fn cli_011_a_ping_without_an_answer_is_a_broadcast() {
     let of_a = std::iter::repeat_with(|| sys.message())
         .find(|it| it.subject == "$SYS.ACCOUNT.A.SERVER.CONNS");
     assert_eq!(json_of(&of_a.expect("one"))["conns"], 1);
+}
+
+/// `nats auth account push` and `query`, `nsc push`, `pull` and `push --prune`, in the life of an
+/// account.
+#[test]
+fn cli_014_accounts_are_pushed_asked_for_and_pruned() {
+    let trust = Trust::new();
+    let config = trust.directory(&trust.account_token(&json!({})), ", allow_delete: true");
+    let server = Server::with_config(&format!("server_name: probe\n{config}"));
+    let signed_in = |key: &KeyPair, token: &str| {
+        let mut client = server.open();
+        let nonce = client.info["nonce"].as_str().expect("nonce").to_owned();
+        client.connect(&credentials(key, token, &nonce));
+        client
+    };
+    let mut sys = signed_in(&trust.admin, &trust.admin_token());
+    sys.quietly("SUB _INBOX.1 1\r\n");
+    let account = key(KeyPairType::Account, 9);
+    let id = account.public_key();
+    let token = |name: &str| {
+        let claims = Trust::account_claims(&account, &json!({"name": name}));
+        sign(&trust.operator, &claims)
+    };
+    let lookup = format!("$SYS.REQ.ACCOUNT.{id}.CLAIMS.LOOKUP");
+    let pushed = json!({"account": id, "code": 200, "message": "jwt updated"});
+    for subject in [
+        format!("$SYS.REQ.ACCOUNT.{id}.CLAIMS.UPDATE"),
+        "$SYS.REQ.CLAIMS.UPDATE".to_owned(),
+    ] {
+        let token = token(&subject);
+        let answer = json_of(&told(&mut sys, &subject, &token));
+        assert_eq!(answer["server"]["name"], "probe");
+        assert_eq!((&answer["data"], &answer["error"]), (&pushed, &Value::Null));
+        assert_eq!(told(&mut sys, &lookup, "").payload, token.as_bytes());
+    }
+    let others = trust.account_token(&json!({}));
+    let answer = json_of(&told(
+        &mut sys,
+        &format!("$SYS.REQ.ACCOUNT.{id}.CLAIMS.UPDATE"),
+        &others,
+    ));
+    assert_eq!(answer["server"]["name"], "probe");
+    let why = "jwt update resulted in error - subject does not match jwt content";
+    assert_eq!(answer["error"]["description"], why);
+    assert!(answer["data"].is_null(), "{answer}");
+
+    let claims = Trust::user_claims(&trust.user, &json!({}));
+    let mut user = signed_in(&trust.user, &sign(&account, &claims));
+    assert_eq!(user.info["remote_account"], id);
+
+    let list = json_of(&told(&mut sys, "$SYS.REQ.CLAIMS.LIST", ""));
+    assert_eq!(list["server"]["name"], "probe");
+    let listed = list["data"].as_array().expect("keys");
+    assert!(listed.contains(&json!(id)), "{list}");
+    // What is pulled ends with nothing.
+    let mut packs = vec![told(&mut sys, "$SYS.REQ.CLAIMS.PACK", "").payload];
+    while packs.last().is_some_and(|it| !it.is_empty()) {
+        packs.push(sys.message().payload);
+    }
+    assert_eq!(packs.len(), 4);
+    let own = format!("{id}|{}", token("$SYS.REQ.CLAIMS.UPDATE"));
+    assert!(packs.contains(&own.into_bytes()), "{packs:?}");
+
+    let operator = &trust.operator;
+    let claims = json!({"sub": operator.public_key(), "nats": {"accounts": [id]}});
+    let answer = json_of(&told(
+        &mut sys,
+        "$SYS.REQ.CLAIMS.DELETE",
+        &sign(operator, &claims),
+    ));
+    assert_eq!(answer["data"]["message"], "deleted 1 accounts", "{answer}");
+    assert_eq!(user.closed(), ["-ERR 'Account Authentication Expired'"]);
+    assert_eq!(told(&mut sys, &lookup, "").payload, b"");
 }
 
 /// `nats events` shows what has a type, an id and a time.

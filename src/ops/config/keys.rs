@@ -343,6 +343,7 @@ impl Keys<'_> {
             "default_js_domain" => {
                 let options = &mut self.options.jetstream;
                 jetstream::default_domains(report, value, options)?;
+                noted = false;
             }
             // `table` has a key that no arm above takes; its test says so first.
             _ => return Err(ProblemKind::UnknownField(name.to_owned())),

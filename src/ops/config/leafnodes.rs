@@ -79,7 +79,9 @@ fn entry(report: &mut Report, key: &str, value: &Value, options: &mut LeafOption
         "compression" => options.compression = compression(report, value),
         "authorization" => {
             if let Node::Map(map) = &value.node {
-                authorization(report, map, options);
+                if let Some(text) = authorization(report, map, options) {
+                    report.error(value, ProblemKind::Stock(text));
+                }
                 known_once(report, value, &options.users);
             }
         }
@@ -179,7 +181,12 @@ fn time(value: &Value) -> Option<Duration> {
     .filter(|it| !it.is_zero())
 }
 
-fn authorization(report: &mut Report, map: &Map, options: &mut LeafOptions) {
+/// What does not go together is given back.
+fn authorization(
+    report: &mut Report,
+    map: &Map,
+    options: &mut LeafOptions,
+) -> Option<&'static str> {
     let mut single = UserOptions::default();
     let mut users = Vec::new();
     for (key, value) in map.iter() {
@@ -212,7 +219,13 @@ fn authorization(report: &mut Report, map: &Map, options: &mut LeafOptions) {
             _ => user_entry(key, value, &mut single),
         }
     }
-    // One alone comes before a list (TOPO-13).
+    let wrong = match (&*single.username, &single.nkey) {
+        _ if users.is_empty() => None,
+        ("", None) => None,
+        ("", _) => Some("can not have a single nkey and a users array"),
+        _ => Some("can not have a single user/pass and a users array"),
+    };
+    // A name comes before a key (TOPO-13).
     if !single.username.is_empty() {
         single.nkey = None;
     }
@@ -221,6 +234,7 @@ fn authorization(report: &mut Report, map: &Map, options: &mut LeafOptions) {
         users = vec![single];
     }
     options.users = users;
+    wrong
 }
 
 /// No two users have the same name.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::error::ProblemKind;
 use super::report::{Report, TextsError, strict_duration};
 use super::value::{Map, Node, Value};
+use crate::auth::jwt::account::AccountClaims;
 use crate::auth::jwt::operator::OperatorClaims;
 use crate::auth::jwt::token::{is_public_key, undecorated};
 use crate::limits;
@@ -188,6 +189,9 @@ pub fn preload(report: &mut Report, value: &Value, options: &mut OperatorOptions
             let text = "preload map value should be a string JWT";
             report.error(token, ProblemKind::Stock(text));
         } else if let Some(text) = report.keep(token, token.text()) {
+            if AccountClaims::decode(text).is_err() {
+                report.error(token, ProblemKind::Stock("invalid account JWT"));
+            }
             let key = String::from_utf8_lossy(key).into_owned();
             options.preload.push((key, text.to_owned()));
         }

@@ -272,7 +272,7 @@ mod tests {
         ("operator", "OPERATOR"),
         ("resolver", "MEMORY"),
         ("resolver_tls", "{insecure: true}"),
-        ("resolver_preload", "{A: x}"),
+        ("resolver_preload", "{A: ACCOUNT}"),
         ("resolver_pinned_accounts", "[A]"),
         ("trusted_keys", "OPKEY"),
         ("default_sentinel", "x"),
@@ -284,6 +284,15 @@ mod tests {
         let own = key.public_key();
         let claims = json!({"iss": own, "sub": own, "nats": {"type": "operator", "version": 2}});
         (token::encode(&key, &claims).expect("has its seed"), own)
+    }
+
+    /// An account's token.
+    fn account() -> String {
+        let key = KeyPair::new_from_raw(KeyPairType::Operator, [7; 32]).expect("32 bytes");
+        let own = KeyPair::new_from_raw(KeyPairType::Account, [8; 32]).expect("32 bytes");
+        let claims = json!({"iss": key.public_key(), "sub": own.public_key(),
+            "nats": {"type": "account", "version": 2}});
+        token::encode(&key, &claims).expect("has its seed")
     }
 
     fn options(text: &str) -> Options {
@@ -336,6 +345,7 @@ mod tests {
             let (name, value) = changed.expect(key.names[0]);
             let value = value.replace("OPERATOR", &operator().0);
             let value = value.replace("OPKEY", &operator().1);
+            let value = value.replace("ACCOUNT", &account());
             // From none to one is another matter.
             let before = match *name {
                 "resolver" => "resolver: URL(http://localhost/)",

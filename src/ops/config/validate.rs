@@ -82,6 +82,11 @@ pub enum StartWarning {
         "Maximum payloads over 8.00 MB are generally discouraged and could lead to poor performance"
     )]
     LargePayload,
+    /// CFG-69.
+    #[error(
+        "The option `default_js_domain` is a temporary backwards compatibility measure and will be removed"
+    )]
+    DefaultDomain,
 }
 
 /// The warnings options give rise to, for the log.
@@ -89,6 +94,9 @@ pub fn start_warnings(options: &Options) -> Vec<StartWarning> {
     let mut warnings = Vec::new();
     if options.client.max_payload > PAYLOAD_WARNED {
         warnings.push(StartWarning::LargePayload);
+    }
+    if !options.jetstream.default_domains.is_empty() {
+        warnings.push(StartWarning::DefaultDomain);
     }
     let auth = &options.auth;
     let single = auth.password.iter();
