@@ -19,7 +19,7 @@ pub use jetstream::{
 pub use leafnodes::{CompressionMode, HttpProxyOptions, LeafOptions, RemoteOptions};
 pub use listeners::{
     CookieNames, HandshakeFirst, OcspCacheOptions, OcspMode, OcspOptions, OcspPeerOptions,
-    TlsOptions, WebSocketOptions,
+    PeerPortOptions, TlsOptions, WebSocketOptions,
 };
 
 /// Every setting of a server that acts today.
@@ -69,6 +69,12 @@ pub struct Options {
     pub auth: AuthOptions,
     /// Name of the cluster this server says it is in; links to it do not exist yet.
     pub cluster_name: Option<String>,
+    /// Where servers of the cluster come, who are not taken yet.
+    pub routes: PeerPortOptions,
+    /// Name of the gateway; empty without one.
+    pub gateway_name: String,
+    /// Where servers of other clusters come, who are not taken yet.
+    pub gateways: PeerPortOptions,
     /// Accounts in the order of the file; `$G` only where it has mappings (AUTH-27).
     pub accounts: Vec<AccountOptions>,
     /// What users, accounts and addresses may send in a second.
@@ -528,6 +534,9 @@ impl Default for Options {
             client: ClientLimits::default(),
             auth: AuthOptions::default(),
             cluster_name: None,
+            routes: PeerPortOptions::default(),
+            gateway_name: String::new(),
+            gateways: PeerPortOptions::default(),
             accounts: Vec::new(),
             rates: RateOptions::default(),
             lame_duck_duration: Duration::from_secs(120),

@@ -206,6 +206,10 @@ pub enum Listening<'a> {
     },
     /// Leaf nodes.
     LeafNodes,
+    /// Servers of the same cluster.
+    Routes,
+    /// Servers of other clusters.
+    Gateways,
 }
 
 /// The landmark of an open listener; `host` as configured, `port` as bound.
@@ -227,6 +231,18 @@ pub fn listening(what: Listening<'_>, host: &str, port: u16) -> String {
         Listening::LeafNodes => {
             format!(
                 "Listening for leafnode connections on {}",
+                HostPort(host, port)
+            )
+        }
+        Listening::Routes => {
+            format!(
+                "Listening for route connections on {}",
+                HostPort(host, port)
+            )
+        }
+        Listening::Gateways => {
+            format!(
+                "Listening for gateways connections on {}",
                 HostPort(host, port)
             )
         }

@@ -1,5 +1,6 @@
 //! What an operator meets: log, signals, pid and ports files, landmark lines.
 
+pub mod background;
 pub mod banner;
 pub mod cli;
 pub mod config;

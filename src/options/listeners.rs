@@ -5,6 +5,15 @@ use std::time::Duration;
 
 use super::PathPair;
 
+/// Where other servers come: routes (CFG-59) or gateways (CFG-60).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PeerPortOptions {
+    /// Address; all when empty.
+    pub host: String,
+    /// Port; 0 is off, -1 lets the kernel choose.
+    pub port: i32,
+}
+
 /// A `tls` block (CORE-78..89).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TlsOptions {

@@ -14,6 +14,7 @@ pub mod leaf;
 pub mod log_prefix;
 pub mod op;
 pub mod parser;
+pub mod peer_port;
 mod publish_head;
 pub mod redact;
 pub mod trace;

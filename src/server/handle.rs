@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::figures::Shards;
 use super::lame_duck::{self, LameDuck};
+use super::peer_ports::PeerPorts;
 use super::peers::PeerJudges;
 use super::reload::{ReloadError, Reloader};
 use crate::io::Socket;
@@ -32,6 +33,7 @@ pub struct ServerHandle {
     pub(super) client_address: SocketAddr,
     pub(super) websocket_address: Option<SocketAddr>,
     pub(super) leaf_address: Option<SocketAddr>,
+    pub(super) peer_ports: PeerPorts,
     pub(super) monitor_address: Option<SocketAddr>,
     pub(super) lame_duck: LameDuck,
 }

@@ -8,6 +8,7 @@ mod jetstream;
 mod lame_duck;
 mod leafnodes;
 mod operator;
+mod peer_ports;
 mod peers;
 mod reload;
 mod remotes;

@@ -10,7 +10,7 @@ use super::check_store::check_store;
 use super::identity::{self, COMMIT};
 use super::reload::Program;
 use super::{Server, ServerHandle, StartError};
-use super::{leafnodes, transports};
+use super::{leafnodes, peer_ports, transports};
 use crate::io::interfaces;
 use crate::ops::banner::{self, Banner, Listening};
 use crate::ops::cli::{self, Command};
@@ -189,6 +189,12 @@ fn start(configured: &Configured, log: &LogHandle) -> Result<Started, RunError> 
         );
         ports.monitoring = urls(scheme, monitor, &interfaces);
     }
+    if let Some(address) = server.peer_ports.gateways {
+        log::info!("Gateway name is {}", options.gateway_name);
+        let host = peer_ports::host(&options.gateways);
+        let line = banner::listening(Listening::Gateways, host, address.port());
+        log::info!("{line}");
+    }
     if let Some(address) = server.websocket_address() {
         let websocket = &options.websocket;
         let scheme = if websocket.tls.is_some() { "wss" } else { "ws" };
@@ -204,6 +210,12 @@ fn start(configured: &Configured, log: &LogHandle) -> Result<Started, RunError> 
         let host = leafnodes::host(&options.leafnodes);
         let what = Listening::LeafNodes;
         log::info!("{}", banner::listening(what, host, address.port()));
+    }
+    if let Some(address) = server.peer_ports.routes {
+        let host = peer_ports::host(&options.routes);
+        let line = banner::listening(Listening::Routes, host, address.port());
+        log::info!("{line}");
+        ports.cluster = urls("nats", address, &interfaces);
     }
     let clients = server.client_address();
     log::info!(

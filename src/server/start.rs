@@ -19,7 +19,7 @@ use super::system::requests::Requests;
 use super::system::services::{self, Service};
 use super::system::traces::Traces;
 use super::transports::{Doors, listen_websocket};
-use super::{identity, leafnodes, shards};
+use super::{identity, leafnodes, peer_ports, shards};
 use crate::accounts::registry::Accounts;
 use crate::ids::{Listener, SYSTEM_ACCOUNT};
 use crate::io::probe::{self, ProbeError};
@@ -218,6 +218,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
     let websocket_address = websocket.as_ref().map(|(_, address)| *address);
     let leaf = leafnodes::listen_leafnodes(&options.leafnodes)?;
     let leaf_address = leaf.as_ref().map(|(_, address)| *address);
+    let peer_ports = peer_ports::open(&options)?;
     let mut doors = Doors::new(&options, websocket_address)?;
     let stapled = std::mem::take(&mut doors.stapled);
     let keys = Arc::new(identity::ServerKeys::new());
@@ -227,6 +228,8 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         &logins.client,
         client_address.port(),
     ));
+    let peer_ports = peer_ports::serve(peer_ports, &options, &info)
+        .map_err(|cause| StartError::Shard { shard: 0, cause })?;
     let leaf_port = leaf_address.map_or(0, |it| it.port());
     let remotes = Remotes::default().after(&options.leafnodes);
     let modes = remotes.modes(&options.leafnodes);
@@ -299,6 +302,7 @@ fn start(options: Options) -> Result<ServerHandle, StartError> {
         client_address,
         websocket_address,
         leaf_address,
+        peer_ports,
         monitor_address: monitor.as_ref().map(|(_, address)| *address),
         lame_duck,
     };

@@ -69,6 +69,48 @@ fn topo_004_core_050_a_client_is_told_that_this_is_another_port() {
     assert!(lines.iter().any(|line| line == told), "{lines:?}");
 }
 
+/// The ports of routes and of gateways.
+#[test]
+fn topo_004_core_050_clients_are_told_that_they_have_the_ports_of_servers() {
+    let server = Server::with_config(
+        "cluster { name: C, listen: \"127.0.0.1:-1\", compression: off }
+         gateway { name: C, listen: \"127.0.0.1:-1\" }",
+    );
+    let routes = server.logged("Listening for route connections on ");
+    let gateways = server.logged("Listening for gateways connections on ");
+    for (line, kind) in [(routes, "route"), (gateways, "gateway")] {
+        let address = line.rsplit(' ').next().expect("an address");
+        let address = address.trim().parse().expect("numeric");
+        let opened = || {
+            let mut client = Client::dial(address);
+            let info = client.info_line();
+            (client, info)
+        };
+        let (mut client, info) = opened();
+        let name = if kind == "route" { "cluster" } else { kind };
+        assert_eq!((&info["proto"], &info[name]), (&json!(3), &json!("C")));
+        client.send("CONNECT {\"lang\":\"go\",\"verbose\":false}\r\nPING\r\n");
+        let told = format!("-ERR 'attempted to connect to {kind} port'");
+        assert_eq!(client.closed(), [told]);
+        for first in ["PING\r\n", "HELLO\r\n", "SUB a 1\r\n"] {
+            let (mut client, _) = opened();
+            client.send(first);
+            let told = "-ERR 'Authorization Violation'";
+            assert_eq!(client.closed(), [told], "{kind} {first}");
+        }
+        server.logged("connection closed: Incorrect Port");
+        server.logged("connection closed: Authentication Failure");
+    }
+    // Another cluster's server.
+    let line = server.logged("Listening for route connections on ");
+    let address = line.rsplit(' ').next().expect("an address");
+    let mut other = Client::dial(address.trim().parse().expect("numeric"));
+    other.info_line();
+    other.send("CONNECT {\"name\":\"s\",\"cluster\":\"D\"}\r\n");
+    let told = "-ERR 'Rejecting connection, cluster name \"D\" does not match \"C\"'";
+    assert_eq!(other.closed(), [told]);
+}
+
 #[test]
 fn topo_010_nothing_before_connect() {
     let server = Server::with_config(PLAIN);

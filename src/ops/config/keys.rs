@@ -322,13 +322,22 @@ impl Keys<'_> {
         match known {
             "cluster" => {
                 inactive::links::cluster(report, value);
+                self.options.routes = inactive::links::peer_port(value);
                 if let Node::Map(map) = &value.node
                     && let Some(name) = map.find("name")
                 {
                     self.options.cluster_name = name.text().ok().map(str::to_owned);
                 }
             }
-            "gateway" => inactive::links::gateway(report, value),
+            "gateway" => {
+                inactive::links::gateway(report, value);
+                self.options.gateways = inactive::links::peer_port(value);
+                if let Node::Map(map) = &value.node
+                    && let Some(Ok(name)) = map.find("name").map(Value::text)
+                {
+                    self.options.gateway_name = name.to_owned();
+                }
+            }
             "mqtt" => inactive::listeners::mqtt(report, value),
             "prof_port" | "prof_block_rate" => noted = value.integer()? != 0,
             // Links are to come; what is said of them is kept.

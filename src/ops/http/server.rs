@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -19,7 +18,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use super::answers::Answers;
@@ -29,6 +28,7 @@ use super::{
     accounts, connz, format, healthz, index, jetstream, jetstream_metrics, leafz, links, subsz,
     threads,
 };
+use crate::ops::background::Background;
 use crate::shard::report::{ConnectionQuery, Query};
 
 /// A request's header must have come by then (MON-1).
@@ -60,10 +60,9 @@ const COUNTED: [&str; 11] = [
 #[error("monitoring does not start: {0}")]
 pub struct MonitorError(#[from] std::io::Error);
 
-/// The running monitoring server. Dropping it ends it.
+/// The running monitoring server. Dropping it ends it; answers under way are cut off.
 pub struct Monitor {
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _background: Background,
 }
 
 impl Monitor {
@@ -73,38 +72,11 @@ impl Monitor {
     /// When the thread or its event loop cannot be made.
     pub fn start(listener: TcpListener, answers: Arc<Answers>) -> Result<Self, MonitorError> {
         listener.set_nonblocking(true)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(4) // each asks all shards; more at once would only queue there
-            .thread_name("monitor-ask")
-            .build()?;
-        let (stop, stopped) = oneshot::channel();
         let state = Arc::new(State::new(answers));
-        let thread = std::thread::Builder::new()
-            .name("monitor".into())
-            .spawn(move || {
-                runtime.block_on(async {
-                    tokio::select! {
-                        () = serve(listener, state) => {}
-                        _ = stopped => {}
-                    }
-                });
-                // Answers under way are cut off: the server is going.
-                runtime.shutdown_background();
-            })?;
+        let background = Background::start("monitor", move || serve(listener, state))?;
         Ok(Self {
-            stop: Some(stop),
-            thread: Some(thread),
+            _background: background,
         })
-    }
-}
-
-impl Drop for Monitor {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join(); // it has nothing to report
-        }
     }
 }
 

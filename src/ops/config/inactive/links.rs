@@ -2,6 +2,7 @@
 
 use super::super::authorization;
 use super::super::error::ProblemKind;
+use super::super::listen;
 use super::super::report::{Report, type_in};
 use super::super::tls::check::{self as tls, tls_link};
 use super::super::value::{Node, Value};
@@ -9,6 +10,7 @@ use super::check::{
     Fields, Unknown, accounts, address, block, compression, denied_subjects, duration, entries,
     flag, integer, list, text, text_list, write_timeout,
 };
+use crate::options::PeerPortOptions;
 
 /// `cluster` (CFG-59).
 pub fn cluster(report: &mut Report, value: &Value) {
@@ -41,6 +43,28 @@ const CLUSTER: Fields = &[
     (&["write_deadline"], duration),
     (&["write_timeout"], write_timeout),
 ];
+
+/// Where the listener of such a block is to be.
+pub fn peer_port(value: &Value) -> PeerPortOptions {
+    let mut options = PeerPortOptions::default();
+    let Node::Map(map) = &value.node else {
+        return options;
+    };
+    let number = |port: i64| i32::try_from(port).unwrap_or(0);
+    for (key, value) in map.iter() {
+        match &*String::from_utf8_lossy(key).to_lowercase() {
+            "listen" => {
+                if let Ok((host, port)) = listen::parse(value) {
+                    (options.host, options.port) = (host, number(port));
+                }
+            }
+            "port" => options.port = value.integer().map_or(0, number),
+            "host" | "net" => options.host = value.text().unwrap_or_default().to_owned(),
+            _ => {}
+        }
+    }
+    options
+}
 
 /// Nanoseconds of the longest time between two PINGs on a route.
 const ROUTE_PING_MAX: i64 = 30_000_000_000;
