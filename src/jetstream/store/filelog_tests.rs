@@ -736,3 +736,41 @@ fn a_purge_makes_room_on_a_full_disk() {
         assert_eq!((opened.state(), &report.gaps[..]), (store.state(), &[][..]));
     }
 }
+
+/// Checkpoints that fail one after the other leave the last good one alone.
+#[test]
+fn one_checkpoint_survives_failures() {
+    for seed in seeds(20) {
+        let mut world = World::new(seed);
+        world.settings.segment_size = 64 * 1024;
+        let (mut store, _) = world.open();
+        let message = Append {
+            subject: b"a",
+            payload: &[seed as u8; 3000],
+            ..Append::default()
+        };
+        for seq in 1..=200 {
+            assert_eq!(store.append(message), Ok(seq));
+            if seq > 20 {
+                store.evict_first();
+            }
+            world.settle(&mut store);
+        }
+        for number in 0..4_u8 {
+            world.disk.full = true;
+            store.put_state(&[number], b"makes another checkpoint due");
+            world.settle(&mut store);
+            store.resume();
+            world.settle(&mut store);
+        }
+        world.disk.cut(&mut world.model.rng);
+        world.disk.full = false;
+        let (opened, report) = world.open();
+        assert!(report.unreadable_checkpoints < 2, "{seed}: {report:?}");
+        assert_eq!(
+            (opened.state(), &report.gaps[..]),
+            (store.state(), &[][..]),
+            "{seed}: {report:?}"
+        );
+    }
+}

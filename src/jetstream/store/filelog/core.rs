@@ -101,8 +101,10 @@ pub(super) struct Checkpointing {
     pub(super) due: bool,
     /// Number of the last one made.
     pub(super) counter: u64,
-    /// Number of the last one that is durable.
+    /// Number of the last one that is durable, and which of the two files has it. The next goes
+    /// into the other, however many fail there.
     pub(super) durable: u64,
+    pub(super) slot: u8,
     /// One that waits until its frame is durable.
     pub(super) made: Option<(u64, Buffer)>,
     pub(super) under_way: bool,

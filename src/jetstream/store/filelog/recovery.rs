@@ -54,7 +54,7 @@ pub(in crate::jetstream::store) fn open(
     }
     let mut report = Report::default();
     let encryption = settings.encryption.as_ref();
-    let checkpoint = newest_checkpoint(&files, encryption, directory, &mut report)?;
+    let (checkpoint, slot) = newest_checkpoint(&files, encryption, directory, &mut report)?.unzip();
     let mut labels = BTreeMap::new();
     let mut sealers = Sealers::new();
     for &(file, len) in &files {
@@ -104,9 +104,13 @@ pub(in crate::jetstream::store) fn open(
     // The checkpoint may list segments that were not made yet when it was written.
     let last_made = chosen.last().map_or(0, |it| it.number);
     report.missing_segments.retain(|&it| it <= last_made);
-    let reach = checkpoint
-        .as_ref()
-        .map(|it| (it.counter, it.frame, it.last_seq, it.last_time));
+    let reach = checkpoint.as_ref().map(|it| Reach {
+        counter: it.counter,
+        slot: slot.unwrap_or_default(),
+        frame: it.frame,
+        last_seq: it.last_seq,
+        last_time: it.last_time,
+    });
     let mut scan = Scan::new(checkpoint);
     scan.report = report;
     let digests = if settings.thorough {
@@ -147,17 +151,28 @@ fn empty(settings: Settings, report: Report) -> Opened {
     }
 }
 
+/// What the checkpoint says of how far the log came, and where it stands itself.
+#[derive(Default)]
+struct Reach {
+    counter: u64,
+    slot: u8,
+    frame: u64,
+    last_seq: u64,
+    last_time: u64,
+}
+
+/// The newest checkpoint that can be read, and which of the two files has it.
 fn newest_checkpoint(
     files: &[(FileName, u64)],
     encryption: Option<&Encryption>,
     directory: &mut dyn Directory,
     report: &mut Report,
-) -> Result<Option<Checkpoint>, StoreError> {
-    let mut newest: Option<Checkpoint> = None;
+) -> Result<Option<(Checkpoint, u8)>, StoreError> {
+    let mut newest: Option<(Checkpoint, u8)> = None;
     for &(file, len) in files {
-        if !matches!(file, FileName::Checkpoint { .. }) {
+        let FileName::Checkpoint { slot } = file else {
             continue;
-        }
+        };
         let mut bytes = vec![0; len.min(FILE_MAX) as usize];
         let found = match directory.read(file, 0, &mut bytes) {
             Ok(read) => {
@@ -173,8 +188,12 @@ fn newest_checkpoint(
             }
         };
         match found {
-            Some(found) if newest.as_ref().is_none_or(|it| it.counter < found.counter) => {
-                newest = Some(found);
+            Some(found)
+                if newest
+                    .as_ref()
+                    .is_none_or(|it| it.0.counter < found.counter) =>
+            {
+                newest = Some((found, slot));
             }
             Some(_) => {}
             None => report.unreadable_checkpoints += 1,
@@ -423,10 +442,16 @@ fn finish(
     settings: Settings,
     mut scan: Scan,
     tail: Option<Tail>,
-    reach: Option<(u64, u64, u64, u64)>,
+    reach: Option<Reach>,
     leftovers: Vec<FileName>,
 ) -> Opened {
-    let (counter, frame, last_seq, last_time) = reach.unwrap_or_default();
+    let Reach {
+        counter,
+        slot,
+        frame,
+        last_seq,
+        last_time,
+    } = reach.unwrap_or_default();
     let known = std::mem::take(&mut scan.known_gaps);
     scan.add_known_gaps(known);
     if scan.last_frame < frame {
@@ -471,6 +496,7 @@ fn finish(
     log.gaps = scan.gaps;
     log.checkpoint.counter = counter;
     log.checkpoint.durable = counter;
+    log.checkpoint.slot = slot;
     log.checkpoint.due = true;
     let with_frames = log.segments.iter().rev().find(|it| it.end > FIRST_FRAME);
     log.durable_segment = with_frames.map_or(0, |it| it.number);

@@ -282,7 +282,7 @@ impl Log {
         Some(DiskOperation::Write {
             id: self.task(Task::Checkpoint(counter)),
             file: FileName::Checkpoint {
-                slot: (counter % 2) as u8,
+                slot: 1 - self.checkpoint.slot,
             },
             create: true,
             offset: 0,
@@ -368,7 +368,10 @@ impl Log {
             Task::Checkpoint(counter) => {
                 self.checkpoint.under_way = false;
                 match error {
-                    None => self.checkpoint.durable = counter,
+                    None => {
+                        self.checkpoint.durable = counter;
+                        self.checkpoint.slot = 1 - self.checkpoint.slot;
+                    }
                     // The other copy is whole. Again with the next change, not in a loop.
                     Some(error) => self.note_trouble(error),
                 }
