@@ -42,7 +42,7 @@ fn js_195_replies_tell_where_a_message_stands() {
 
 /// JS-195, JS-196: acknowledgements with domain and account hash are always understood.
 #[test]
-fn js_196_acknowledgements_may_name_domain_and_account() {
+fn js_196_topo_118_acknowledgements_may_name_domain_and_account() {
     let mut jetstream = filled(2);
     jetstream.consumer("A", "c", json!({"ack_policy": "explicit"}));
     let got = jetstream.pull("A", "c", json!({"batch": 2}), 2);

@@ -92,7 +92,7 @@ fn config() -> Value {
 }
 
 #[test]
-fn js_167_js_168_pieces_are_confirmed_and_end_with_a_status() {
+fn js_167_js_168_topo_118_pieces_are_confirmed_and_end_with_a_status() {
     let mut jetstream = filled(10);
     let (pieces, end) = pieces(
         &mut jetstream,

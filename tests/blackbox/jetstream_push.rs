@@ -109,7 +109,7 @@ fn js_226_heartbeats_tell_what_came_last() {
 }
 
 #[test]
-fn js_227_who_controls_the_flow_gets_no_more_than_he_answers_for() {
+fn js_227_topo_118_who_controls_the_flow_gets_no_more_than_he_answers_for() {
     let mut jetstream = JetStream::start();
     jetstream.stream("A", &["a"], json!({"storage": "memory"}));
     let payload = "x".repeat(100_000);
