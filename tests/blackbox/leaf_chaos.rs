@@ -170,6 +170,8 @@ impl Rig {
 
 /// Who subscribes to thousands of subjects on one side, and is reached from the other.
 struct Many {
+    /// Subjects of its own: what the other direction publishes counts for nothing here.
+    name: &'static str,
     subscriptions: usize,
     here: Client,
     there: Client,
@@ -177,15 +179,16 @@ struct Many {
 }
 
 impl Many {
-    fn new(subscriptions: usize, here: &Server, there: &Server) -> Self {
+    fn new(name: &'static str, subscriptions: usize, here: &Server, there: &Server) -> Self {
         let mut this = Self {
+            name,
             subscriptions,
             here: here.client(),
             there: there.client(),
             mark: 0,
         };
         let all: String = (0..subscriptions)
-            .map(|number| format!("SUB many.{number} {number}\r\n"))
+            .map(|number| format!("SUB {name}.{number} {number}\r\n"))
             .collect();
         this.here.quietly(all);
         this
@@ -196,7 +199,8 @@ impl Many {
     fn reached(&mut self, patience: Duration) -> Option<usize> {
         self.mark += 1;
         let text = format!("{}", self.mark);
-        let mark = format!("MARK.{}", self.mark);
+        let name = self.name;
+        let mark = format!("MARK.{name}.{}", self.mark);
         // What an earlier round published may still come.
         self.here.ask(format!("SUB {mark}.* mark\r\n"));
         let mut reached = 0;
@@ -205,7 +209,7 @@ impl Many {
         if marked {
             for begin in (0..self.subscriptions).step_by(PIECE) {
                 let piece: String = (begin..begin + PIECE)
-                    .map(|number| format!("PUB many.{number} {}\r\n{text}\r\n", text.len()))
+                    .map(|number| format!("PUB {name}.{number} {}\r\n{text}\r\n", text.len()))
                     .collect();
                 self.there.quietly(piece);
                 reached += count(&self.here.ask(""), &text);
@@ -341,8 +345,8 @@ impl Load {
 pub fn chaos(rig: &Rig, breaks: usize, witnesses: &mut [&mut dyn Witness]) {
     assert_eq!(breaks % 5, 0, "all ways, as often as each other");
     let mut sides = [
-        Many::new(rig.pace.subscriptions, &rig.leaf, &rig.hub),
-        Many::new(rig.pace.subscriptions, &rig.hub, &rig.leaf),
+        Many::new("down", rig.pace.subscriptions, &rig.leaf, &rig.hub),
+        Many::new("up", rig.pace.subscriptions, &rig.hub, &rig.leaf),
     ];
     all_reached(&mut sides, PATIENT.return_max);
     let load = Load::new(rig);
